@@ -1,0 +1,462 @@
+"""The contracts between the engine and plugins: options, the context of a build, components, what they build.
+
+A **component** is a named thing that a plugin offers: its name in a spec, its options (a pydantic model) and a function
+that builds it. Components are module constants; everything heavy is imported inside `build`.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+
+from detkit.errors import PluginError
+
+if TYPE_CHECKING:
+    import torch
+    from click import Command as ClickCommand
+    from torch import Tensor, nn
+    from torchvision.tv_tensors import Image
+
+    from detkit.data.types import Batch, ImageInfo, Prediction, Target
+
+Capability = Literal["boxes", "masks"]
+Capabilities = frozenset[Capability]
+BOXES: Capabilities = frozenset({"boxes"})
+BOXES_AND_MASKS: Capabilities = frozenset({"boxes", "masks"})
+
+#: Keys that belong to the host; they share tables with a component's options, which must not use them.
+RESERVED_KEYS = frozenset({"use", "enabled", "train", "input", "split", "degenerate"})
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+
+class Options(BaseModel):
+    """The base of a component's options: unknown keys and wrong types are errors; values never change.
+
+    Give every field a `Field(description=...)`: `detkit plugins show` and the editor's completion print it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PathBase:
+    """The folders against which relative paths resolve: pydantic's validation context.
+
+    Attributes:
+        folder: the folder of the file that holds the table.
+        elsewhere: (field name, text) to folder, for values that came from a base file or the command line.
+    """
+
+    folder: Path
+    elsewhere: Mapping[tuple[str, str], Path] = field(default_factory=dict)
+
+
+def _resolve_path(path: Path, info: ValidationInfo) -> Path:
+    path = path.expanduser()
+    if path.is_absolute() or not isinstance(info.context, PathBase):
+        return path
+    folder = info.context.elsewhere.get((info.field_name or "", str(path)), info.context.folder)
+    return (folder / path).absolute()
+
+
+#: A path in options. Relative ones resolve against the folder of the spec file that states them, or against the
+#: working directory when they came from the command line.
+OptionPath = Annotated[Path, AfterValidator(_resolve_path)]
+
+
+# --- the context of a build ------------------------------------------------------------------------------------------
+
+
+class Progress(Protocol):
+    """A bar being shown."""
+
+    def advance(self, amount: int = 1) -> None:
+        """Move on by `amount` of the bar's unit."""
+
+
+class Messages(Protocol):
+    """Where a component tells people something."""
+
+    def info(self, text: str) -> None:
+        """One line that a user may want to know."""
+
+    def warning(self, text: str) -> None:
+        """One line that a user should know."""
+
+    def progress(self, description: str, total: int | None, unit: str = "") -> AbstractContextManager[Progress]:
+        """A progress bar for the time of the `with` block; unit "B" shows bytes."""
+
+
+class _NoProgress:
+    def advance(self, amount: int = 1) -> None:
+        pass
+
+
+class Silent:
+    """Messages that go nowhere: the default of a context, handy in tests."""
+
+    def info(self, text: str) -> None:
+        pass
+
+    def warning(self, text: str) -> None:
+        pass
+
+    def progress(self, description: str, total: int | None, unit: str = "") -> AbstractContextManager[Progress]:
+        return nullcontext(_NoProgress())
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """What a builder may need to know about the run it builds for.
+
+    Attributes:
+        class_names: the K foreground classes in order; label k is `class_names[k - 1]`. Empty for datasets.
+        spec_folder: the folder of the spec.
+        cache_folder: a folder for downloads and caches that all experiments share.
+        offline: nothing may be fetched from a network.
+        min_size, max_size: the size to which a model resizes its input, pixels: the shorter side becomes min_size
+            unless the longer would exceed max_size.
+        device: as torch names it: "cpu", "cuda:0", "mps".
+        seed: the component's own seed, derived from the run's seed and the component's name.
+        run_id: the run's name, as `fcos-seed1`; empty outside a run.
+        run_folder: the run's folder in the record; None outside a run.
+        messages: where to tell people something.
+    """
+
+    class_names: tuple[str, ...] = ()
+    spec_folder: Path = Path()
+    cache_folder: Path = Path.home() / ".cache" / "detkit"
+    offline: bool = False
+    min_size: int = 800
+    max_size: int = 1333
+    device: str = "cpu"
+    seed: int = 0
+    run_id: str = ""
+    run_folder: Path | None = None
+    messages: Messages = field(default_factory=Silent)
+
+    def generator(self) -> torch.Generator:
+        """A fresh CPU generator with the component's own seed."""
+        import torch
+
+        return torch.Generator().manual_seed(self.seed)
+
+
+# --- what components build -------------------------------------------------------------------------------------------
+
+
+class Dataset(ABC):
+    """Images with their objects, by index.
+
+    Attributes:
+        class_names: the K foreground classes in order; labels are 1..K.
+        provides: what every target holds.
+        splits: named splits that the data brings, as name to indices; None where it brings none.
+    """
+
+    class_names: tuple[str, ...]
+    provides: Capabilities = BOXES
+    splits: Mapping[str, Sequence[int]] | None = None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many images."""
+
+    @abstractmethod
+    def __getitem__(self, index: int, /) -> tuple[Image, Target]:
+        """The uint8 `tv_tensors.Image` [3, H, W] and its target."""
+
+    def info(self, index: int) -> ImageInfo:
+        """Path, size and objects as read, in float64; override it to answer without decoding pixels."""
+        from detkit.data.targets import info_from_target
+
+        return info_from_target(*self[index])
+
+
+class TrainingStep(Protocol):
+    """One forward pass with its losses. The engine does the rest: sum, guard, backward, clip, step."""
+
+    def __call__(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Named scalar losses, with gradient, that are means over the batch's images."""
+
+
+Number = float | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """One number of a metric.
+
+    Attributes:
+        value: None where the number does not apply (no ground truth); never NaN.
+        higher_is_better: None where neither is.
+        unit: as shown behind the number; empty for shares of one.
+        primary: the number that selects the best checkpoint where this metric comes first. At most one is.
+    """
+
+    value: Number
+    higher_is_better: bool | None = True
+    unit: str = ""
+    primary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of plain values under named columns."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | Number, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Points of equal number on x and y, with the names of the axes."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    x_name: str = "x"
+    y_name: str = "y"
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Counts by true class (rows) and predicted class (columns), both in the order of `labels`."""
+
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+#: Draws of a bootstrap: weights over image ids to the metric's scalars under them.
+Resampler = Callable[[Mapping[int, float]], Mapping[str, float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricResult:
+    """What a metric computed. Keys are bare quantities (`ap50`); the engine prefixes the metric's key in the spec.
+
+    `thresholds` holds chosen score thresholds by class name ("" for one that serves all classes).
+    """
+
+    scalars: Mapping[str, Scalar]
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    matrices: Mapping[str, Matrix] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    resampler: Resampler | None = None
+
+
+class Metric(Protocol):
+    """Compares predictions with the ground truth of the same images, in any order and number of updates."""
+
+    def reset(self) -> None:
+        """Forget all images."""
+
+    def update(self, predictions: Sequence[Prediction], truths: Sequence[ImageInfo]) -> None:
+        """Add images; the two sequences are aligned and hold the same image ids. No image is given twice."""
+
+    def compute(self) -> MetricResult:
+        """The result over all images since `reset`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A run, as callbacks and loggers see it.
+
+    Attributes:
+        run_id: as `fcos-seed1`. experiment: the experiment's name. model: the model's key in the spec.
+        folder: the run's folder in the record.
+        epochs: how many in all. steps_per_epoch: optimizer steps in each.
+        start_step: the optimizer step at which this process begins; above 0 when the run is resumed.
+        parameters: every resolved value of the spec that concerns this run, nested, plain.
+    """
+
+    run_id: str
+    experiment: str
+    model: str
+    seed: int
+    folder: Path
+    class_names: tuple[str, ...]
+    device: str
+    precision: str
+    epochs: int
+    steps_per_epoch: int
+    start_step: int = 0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: "finished", "failed", "interrupted"; with the reason where there is one."""
+
+    state: Literal["finished", "failed", "interrupted"]
+    reason: str = ""
+
+
+class Logger:
+    """Base class of loggers: every method does nothing; override what you want.
+
+    All methods are called one after another on one thread of the logger's own, never on the training thread, in rank 0
+    only, with paths and plain values. A method that raises ends this logger for the run, with one warning; `start` may
+    raise `LoggerRefused` to stop the run before it begins. A resumed run calls `start` with `run.start_step` > 0.
+    Steps count optimizer steps from 1, epochs from 1.
+    """
+
+    def start(self, run: RunInfo) -> None:
+        """Called once, before anything else."""
+
+    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """The nested, resolved values of the spec and facts about the run (versions, weights, hardware)."""
+
+    def log_metrics(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
+        """Numbers under names such as `train/loss`, `coco/ap50`, `measured/images_per_s`."""
+
+    def log_predictions(self, file: Path, *, step: int, epoch: int) -> None:
+        """The predictions on the evaluated images: a gzipped JSON list in COCO's results form."""
+
+    def log_table(self, name: str, table: Table, *, step: int, epoch: int) -> None:
+        """A table of a metric."""
+
+    def log_curve(self, name: str, curve: Curve, *, step: int, epoch: int) -> None:
+        """A curve of a metric."""
+
+    def log_confusion_matrix(self, name: str, matrix: Matrix, *, step: int, epoch: int) -> None:
+        """A confusion matrix of a metric."""
+
+    def log_file(self, file: Path, *, name: str) -> None:
+        """A file of the record: the resolved spec, the best checkpoint (name "best.pt"), the summary."""
+
+    def close(self, outcome: Outcome) -> None:
+        """Called once, at the end; has the component's `close_timeout_s` to return."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Any built component may have these two: its state goes into the checkpoint (tensors and plain values only)."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
+
+
+# --- components ------------------------------------------------------------------------------------------------------
+
+O = TypeVar("O", bound=Options)  # noqa: E741 - the contract's own letter, read only in signatures
+T_co = TypeVar("T_co", covariant=True)
+
+
+def _boxes(_options: Any) -> Capabilities:
+    return BOXES
+
+
+def _no_recipe(_options: Any) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Component(Generic[O, T_co]):
+    """A named thing that a plugin offers.
+
+    Attributes:
+        name: what a spec writes in `use`.
+        options: the pydantic model of its table.
+        build: makes the thing; heavy imports live here.
+        summary: one line for `detkit plugins`.
+        check: looks, without training, whether `build` can work (files, keys, devices); raises a `UserError` that
+            says what is missing. Run by `detkit check --deep` and at the start of `detkit run`.
+    """
+
+    name: str
+    options: type[O]
+    build: Callable[[O, BuildContext], T_co]
+    summary: str = ""
+    check: Callable[[O, BuildContext], None] | None = None
+
+    def __post_init__(self) -> None:
+        if not NAME_PATTERN.fullmatch(self.name):
+            raise PluginError(f"component name {self.name!r} must match {NAME_PATTERN.pattern}")
+        if not (isinstance(self.options, type) and issubclass(self.options, Options)):
+            raise PluginError(f"component {self.name!r}: options must be a subclass of detkit.Options")
+        taken = RESERVED_KEYS & set(self.options.model_fields)
+        if taken:
+            raise PluginError(
+                f"component {self.name!r}: its options use {', '.join(sorted(taken))}, which belong to detkit"
+                f" (reserved: {', '.join(sorted(RESERVED_KEYS))}); rename them"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetComponent(Component[O, Dataset]):
+    """Attributes: may_provide: what targets hold, as far as the options tell; the built dataset has the last word."""
+
+    may_provide: Callable[[O], Capabilities] = _boxes
+
+
+@dataclass(frozen=True, slots=True)
+class ModelComponent(Component[O, "nn.Module"]):
+    """A detector that speaks TorchVision's convention.
+
+    In training `model(images, targets)` returns named scalar losses; in evaluation `model(images)` returns a
+    `ModelOutput` an image. Resizing and normalisation are the model's own.
+
+    Attributes:
+        needs: what targets must hold. gives: what predictions hold.
+        recipe: values of `[train]` that suit the model; what the user sets wins.
+    """
+
+    needs: Callable[[O], Capabilities] = _boxes
+    gives: Callable[[O], Capabilities] = _boxes
+    recipe: Callable[[O], Mapping[str, Any]] = _no_recipe
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStepComponent(Component[O, TrainingStep]):
+    """Attributes: needs: what targets must hold."""
+
+    needs: Callable[[O], Capabilities] = _boxes
+
+
+@dataclass(frozen=True, slots=True)
+class MetricComponent(Component[O, Metric]):
+    """Attributes: needs: what the dataset must provide. It is given masks too wherever dataset and model have them."""
+
+    needs: Callable[[O], Capabilities] = _boxes
+
+
+@dataclass(frozen=True, slots=True)
+class LoggerComponent(Component[O, Logger]):
+    """Attributes: close_timeout_s: how long the end of a run waits for this logger, from its options."""
+
+    close_timeout_s: Callable[[O], float] = lambda _options: 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackComponent(Component[O, object]):
+    """Builds an object whose methods implement some of `detkit.hookspecs.RunEvents`, each marked `@hookimpl`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that a plugin adds to `detkit`.
+
+    Attributes:
+        name: as typed. summary: the line in `detkit --help`.
+        load: imports and returns the click command; called only when the command is used.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[], ClickCommand]
+
+    def __post_init__(self) -> None:
+        if not NAME_PATTERN.fullmatch(self.name):
+            raise PluginError(f"command name {self.name!r} must match {NAME_PATTERN.pattern}")

@@ -1,0 +1,1 @@
+"""Images with their objects: targets for training, predictions, ground truth, splits, sampling, checks."""

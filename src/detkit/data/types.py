@@ -1,0 +1,137 @@
+"""What flows between datasets, models and metrics.
+
+Training speaks TorchVision's own detection convention (`Target`, `ModelOutput`); evaluation speaks plain arrays
+(`Prediction`, `ImageInfo`), so that metrics, records and processes exchange them without a device or a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NotRequired, TypedDict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+    from torchvision.tv_tensors import BoundingBoxes, Image, Mask
+
+__all__ = ["RLE", "Annotation", "Batch", "Image", "ImageInfo", "ModelOutput", "Prediction", "Target"]
+
+
+class Target(TypedDict):
+    """The objects of one image, for training. N = 0 is normal.
+
+    boxes: `tv_tensors.BoundingBoxes`, float32 [N, 4], (x0, y0, x1, y1) in pixels.
+    labels: int64 [N], in 1..K.
+    image_id: unique in the dataset.
+    area: float32 [N], in square pixels; of the mask where there is one, else of the box.
+    iscrowd: bool [N].
+    masks: `tv_tensors.Mask`, uint8 [N, H, W], where the dataset provides them.
+    """
+
+    boxes: BoundingBoxes
+    labels: Tensor
+    image_id: int
+    area: Tensor
+    iscrowd: Tensor
+    masks: NotRequired[Mask]
+
+
+class RLE(TypedDict):
+    """A mask in COCO's compressed run-length form: size [height, width], counts as ASCII text."""
+
+    size: list[int]
+    counts: str
+
+
+class ModelOutput(TypedDict):
+    """What a model in evaluation mode returns for one image, in the pixels of the tensor it was given.
+
+    boxes: float32 [N, 4], (x0, y0, x1, y1). labels: int64 [N], in 1..K. scores: float32 [N], in 0..1.
+    masks: float [N, 1, H, W], probabilities in 0..1, for models that give masks.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+    masks: NotRequired[Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images (float32 [3, H, W] in 0..1, sizes may differ) and their targets, on the run's device."""
+
+    images: list[Tensor]
+    targets: list[Target]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One object as the dataset's files state it (float64, before any conversion to tensors).
+
+    Attributes:
+        label: in 1..K.
+        box: (x0, y0, x1, y1) in pixels.
+        area: square pixels; of the mask where there is one, else of the box.
+        iscrowd: COCO's crowd flag.
+        mask: the instance mask, where the dataset provides masks.
+        source: names the object in its file for messages, as "object 3".
+    """
+
+    label: int
+    box: tuple[float, float, float, float]
+    area: float
+    iscrowd: bool = False
+    mask: RLE | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """One image and its objects as read, without decoding its pixels: the ground truth of evaluation.
+
+    Attributes:
+        image_id: unique in the dataset.
+        path: the image file; None for images that are not files.
+        width, height: pixels.
+        annotations: the objects; may be empty.
+        name: what people call the image; the file's name by default.
+    """
+
+    image_id: int
+    path: Path | None
+    width: int
+    height: int
+    annotations: tuple[Annotation, ...] = ()
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name for messages: the given one, else the file's, else the id."""
+        return self.name or (self.path.name if self.path else f"image {self.image_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model found in one image, on the CPU.
+
+    Attributes:
+        image_id: the image.
+        boxes: float32 [N, 4], (x0, y0, x1, y1) in pixels of the image.
+        labels: int64 [N], in 1..K.
+        scores: float32 [N], in 0..1.
+        masks: N run-length masks of the image's size, or None where the model gives none.
+    """
+
+    image_id: int
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    masks: Sequence[RLE] | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+

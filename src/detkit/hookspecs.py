@@ -1,0 +1,100 @@
+"""The hooks, in two Protocols. Read this first.
+
+`OfferHooks` are what a plugin module implements: each returns components, and nothing happens until a spec names one.
+`RunEvents` are what a callback implements: a component that a spec names under `[callbacks.NAME]`.
+
+An implementation is a function (or method) of the same name, marked with `detkit.hookimpl`:
+
+    from detkit import hookimpl
+
+    @hookimpl
+    def detkit_models():
+        return [MY_DETECTOR]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import pluggy
+
+from detkit.components import (
+    CallbackComponent,
+    Command,
+    DatasetComponent,
+    LoggerComponent,
+    MetricComponent,
+    ModelComponent,
+    Outcome,
+    RunInfo,
+    TrainingStepComponent,
+)
+
+PROJECT = "detkit"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class OfferHooks(Protocol):
+    """Called once per process, when plugins are collected. Pure: return module constants, import nothing heavy.
+
+    What raises marks the plugin as failed: `detkit plugins` shows why, and a spec that names one of its components is
+    refused with that cause. Other plugins and runs go on.
+    """
+
+    @hookspec
+    def detkit_datasets(self) -> Sequence[DatasetComponent[Any]]:  # type: ignore[empty-body]  # a hookspec is its docstring
+        """Datasets, named by `[dataset] use`."""
+
+    @hookspec
+    def detkit_models(self) -> Sequence[ModelComponent[Any]]:  # type: ignore[empty-body]
+        """Detectors, named by `use` in `[models.KEY]`, or by the key itself."""
+
+    @hookspec
+    def detkit_training_steps(self) -> Sequence[TrainingStepComponent[Any]]:  # type: ignore[empty-body]
+        """Training steps, named by `[training_step] use`; "standard" unless the spec says otherwise."""
+
+    @hookspec
+    def detkit_metrics(self) -> Sequence[MetricComponent[Any]]:  # type: ignore[empty-body]
+        """Metrics, named by `[metrics.KEY]`; the first enabled one selects the best checkpoint."""
+
+    @hookspec
+    def detkit_loggers(self) -> Sequence[LoggerComponent[Any]]:  # type: ignore[empty-body]
+        """Loggers, named by `[loggers.KEY]`."""
+
+    @hookspec
+    def detkit_callbacks(self) -> Sequence[CallbackComponent[Any]]:  # type: ignore[empty-body]
+        """Callbacks, named by `[callbacks.KEY]`."""
+
+    @hookspec
+    def detkit_commands(self) -> Sequence[Command]:  # type: ignore[empty-body]
+        """Commands of the `detkit` program. These alone need no spec: a command does nothing until it is typed."""
+
+
+class RunEvents(Protocol):
+    """Called in every process of a run, on the training thread, in the order of the spec's `[callbacks]`.
+
+    What raises stops the run, naming the callback and its plugin; other runs go on. Epochs and steps count from 1.
+    An implementation may leave out arguments that it does not use.
+    """
+
+    @hookspec
+    def run_started(self, run: RunInfo) -> None:
+        """Before the first step; model, data and optimizer are ready. Also when a run is resumed."""
+
+    @hookspec
+    def step_ended(self, run: RunInfo, step: int, losses: Mapping[str, float]) -> None:
+        """After an optimizer step, with its loss terms."""
+
+    @hookspec
+    def epoch_ended(self, run: RunInfo, epoch: int, metrics: Mapping[str, float | None]) -> None:
+        """After an epoch's evaluation, with everything that went into the record for it."""
+
+    @hookspec
+    def should_stop(self, run: RunInfo, epoch: int, metrics: Mapping[str, float | None]) -> str | None:
+        """After `epoch_ended`: a reason to stop training here, or None. The run then ends as finished."""
+
+    @hookspec
+    def run_ended(self, run: RunInfo, outcome: Outcome) -> None:
+        """Once, when the run ends in whatever way that leaves the process alive."""
