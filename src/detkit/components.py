@@ -45,7 +45,7 @@ class Options(BaseModel):
     Give every field a `Field(description=...)`: `detkit plugins show` and the editor's completion print it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,19 @@
 """Every error that a user can cause, as one tree. Each is printed without a traceback, with its exit code.
 
-    DetkitError                     something went wrong that a person can mend
-    ├── UserError            (2)    what was asked cannot be done as asked; nothing was started
-    │   ├── SpecError               problems in the spec, all at once, each with its line
-    │   ├── DataError               the dataset is missing, broken or does not fit
-    │   ├── WeightsError            a weight file is missing, cut or of another model
-    │   ├── ComputeError            the device, precision or number of processes cannot be had
-    │   ├── RecordError             the folder of an experiment cannot be used as asked
-    │   └── LoggerRefused           a logger is misconfigured: no key, a key that is refused
-    ├── PluginError          (2)    a plugin does not load or breaks its contract
-    ├── RunFailed            (1)    a run stopped in the middle; other runs go on
-    │   ├── ComponentError          a plugin's component raised, named with its plugin and distribution
-    │   ├── NonFiniteLoss           a loss is NaN or infinite: names the step, the images and the term
-    │   └── OutOfMemory             says what was being done and what to lower
-    └── Interrupted          (130)  Ctrl-C or SIGTERM; says how to go on
+DetkitError                     something went wrong that a person can mend
+├── UserError            (2)    what was asked cannot be done as asked; nothing was started
+│   ├── SpecError               problems in the spec, all at once, each with its line
+│   ├── DataError               the dataset is missing, broken or does not fit
+│   ├── WeightsError            a weight file is missing, cut or of another model
+│   ├── ComputeError            the device, precision or number of processes cannot be had
+│   ├── RecordError             the folder of an experiment cannot be used as asked
+│   └── LoggerRefused           a logger is misconfigured: no key, a key that is refused
+├── PluginError          (2)    a plugin does not load or breaks its contract
+├── RunFailed            (1)    a run stopped in the middle; other runs go on
+│   ├── ComponentError          a plugin's component raised, named with its plugin and distribution
+│   ├── NonFiniteLoss           a loss is NaN or infinite: names the step, the images and the term
+│   └── OutOfMemory             says what was being done and what to lower
+└── Interrupted          (130)  Ctrl-C or SIGTERM; says how to go on
 """
 
 from __future__ import annotations

@@ -44,31 +44,31 @@ class OfferHooks(Protocol):
     """
 
     @hookspec
-    def detkit_datasets(self) -> Sequence[DatasetComponent[Any]]:  # type: ignore[empty-body]  # a hookspec is its docstring
+    def detkit_datasets(self) -> Sequence[DatasetComponent[Any]]:
         """Datasets, named by `[dataset] use`."""
 
     @hookspec
-    def detkit_models(self) -> Sequence[ModelComponent[Any]]:  # type: ignore[empty-body]
+    def detkit_models(self) -> Sequence[ModelComponent[Any]]:
         """Detectors, named by `use` in `[models.KEY]`, or by the key itself."""
 
     @hookspec
-    def detkit_training_steps(self) -> Sequence[TrainingStepComponent[Any]]:  # type: ignore[empty-body]
+    def detkit_training_steps(self) -> Sequence[TrainingStepComponent[Any]]:
         """Training steps, named by `[training_step] use`; "standard" unless the spec says otherwise."""
 
     @hookspec
-    def detkit_metrics(self) -> Sequence[MetricComponent[Any]]:  # type: ignore[empty-body]
+    def detkit_metrics(self) -> Sequence[MetricComponent[Any]]:
         """Metrics, named by `[metrics.KEY]`; the first enabled one selects the best checkpoint."""
 
     @hookspec
-    def detkit_loggers(self) -> Sequence[LoggerComponent[Any]]:  # type: ignore[empty-body]
+    def detkit_loggers(self) -> Sequence[LoggerComponent[Any]]:
         """Loggers, named by `[loggers.KEY]`."""
 
     @hookspec
-    def detkit_callbacks(self) -> Sequence[CallbackComponent[Any]]:  # type: ignore[empty-body]
+    def detkit_callbacks(self) -> Sequence[CallbackComponent[Any]]:
         """Callbacks, named by `[callbacks.KEY]`."""
 
     @hookspec
-    def detkit_commands(self) -> Sequence[Command]:  # type: ignore[empty-body]
+    def detkit_commands(self) -> Sequence[Command]:
         """Commands of the `detkit` program. These alone need no spec: a command does nothing until it is typed."""
 
 

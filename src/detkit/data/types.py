@@ -133,5 +133,3 @@ class Prediction:
 
     def __len__(self) -> int:
         return len(self.scores)
-
-

@@ -1,0 +1,81 @@
+"""Between targets (tensors), annotations (plain values) and run-length masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detkit.data.types import RLE, Annotation, ImageInfo, ModelOutput, Prediction, Target
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: A pixel belongs to a mask above this probability: TorchVision's and COCO's convention.
+MASK_THRESHOLD = 0.5
+
+
+def encode_masks(masks: NDArray[np.uint8]) -> list[RLE]:
+    """Run-length encode masks.
+
+    Args:
+        masks: uint8 or bool [N, H, W], non-zero inside.
+    """
+    from pycocotools import mask as coco_mask
+
+    if not len(masks):
+        return []
+    # pycocotools wants [H, W, N] in Fortran order: N-last of a C array, transposed, is just that without a copy.
+    encoded = coco_mask.encode(np.asfortranarray((masks != 0).astype(np.uint8).transpose(1, 2, 0)))
+    return [RLE(size=[int(s) for s in rle["size"]], counts=rle["counts"].decode("ascii")) for rle in encoded]
+
+
+def decode_masks(masks: Sequence[RLE], height: int, width: int) -> NDArray[np.uint8]:
+    """The inverse of `encode_masks`: uint8 [N, H, W] of 0 and 1; N = 0 gives an empty array of that shape."""
+    from pycocotools import mask as coco_mask
+
+    if not masks:
+        return np.zeros((0, height, width), dtype=np.uint8)
+    rles = [{"size": rle["size"], "counts": rle["counts"].encode("ascii")} for rle in masks]
+    return np.ascontiguousarray(coco_mask.decode(rles).transpose(2, 0, 1))
+
+
+def info_from_target(image: Tensor, target: Target) -> ImageInfo:
+    """The ground truth that a target states, for datasets without an `info` of their own."""
+    height, width = image.shape[-2:]
+    masks = encode_masks(target["masks"].numpy()) if "masks" in target else [None] * len(target["labels"])
+    annotations = tuple(
+        Annotation(
+            label=int(label),
+            box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+            area=float(area),
+            iscrowd=bool(crowd),
+            mask=mask,
+            source=f"object {index}",
+        )
+        for index, (label, box, area, crowd, mask) in enumerate(
+            zip(
+                target["labels"].tolist(),
+                target["boxes"].tolist(),
+                target["area"].tolist(),
+                target["iscrowd"].tolist(),
+                masks,
+                strict=True,
+            )
+        )
+    )
+    return ImageInfo(int(target["image_id"]), None, int(width), int(height), annotations)
+
+
+def prediction_from_output(image_id: int, output: ModelOutput) -> Prediction:
+    """What a model returned for one image, as plain arrays with run-length masks."""
+    masks = output.get("masks")
+    return Prediction(
+        image_id=image_id,
+        boxes=output["boxes"].detach().float().cpu().numpy().reshape(-1, 4),
+        labels=output["labels"].detach().cpu().numpy().astype(np.int64),
+        scores=output["scores"].detach().float().cpu().numpy(),
+        masks=None if masks is None else encode_masks((masks.detach()[:, 0] > MASK_THRESHOLD).cpu().numpy()),
+    )

@@ -1,0 +1,195 @@
+"""What a spec says, resolved: the tables that belong to detkit, and the components with their validated options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from detkit.components import NAME_PATTERN, OptionPath, Options
+from detkit.plugins import Kind, Offered, Registry
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class ExperimentTable(Options):
+    """`[experiment]`"""
+
+    name: str = Field(pattern=f"^{NAME_PATTERN.pattern}$", description="the experiment's folder under `output`")
+    seeds: tuple[Seed, ...] = Field((1,), min_length=1, description="one run per model and seed")
+    output: OptionPath = Field(Path("runs"), validate_default=True, description="where experiments are recorded")
+    keep_predictions: Literal["all", "best", "last"] = Field(
+        "all", description="of which epochs the record keeps the predictions"
+    )
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Self:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds must differ from each other")
+        return self
+
+
+class SplitTable(Options):
+    """`[dataset.split]`"""
+
+    validation: Count | Fraction | None = Field(
+        None, description="images to select on: a count or a fraction; by default the data's own split, else a fifth"
+    )
+    test: Count | Fraction | None = Field(
+        None,
+        description="images for the final figures: a count or a fraction; by default the data's own split, else none",
+    )
+    seed: Seed = Field(0, description="shuffles the images before they are divided")
+
+
+class InputTable(Options):
+    """`[input]`, and `[models.KEY.input]`"""
+
+    min_size: int = Field(800, ge=32, description="the shorter side to which models resize, pixels")
+    max_size: int = Field(1333, ge=32, description="what the longer side must not exceed, pixels")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_size > self.max_size:
+            raise ValueError(f"min_size {self.min_size} is above max_size {self.max_size}")
+        return self
+
+
+class ComputeTable(Options):
+    """`[compute]`"""
+
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda)$", description="auto | cpu | cuda | mps")
+    devices: int = Field(1, ge=1, description="processes that train one model together, one device each")
+    parallel: Literal["auto", "ddp"] = Field("auto", description="how they do; auto is ddp where devices > 1")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 where the hardware has it, else fp32"
+    )
+    workers: int = Field(0, ge=0, description="processes that load images, per device; changes no number")
+    threads: int | None = Field(
+        None, ge=1, description="threads of torch on the CPU, per process; by default torch's own"
+    )
+    offline: bool = Field(False, description="fetch nothing from a network")
+
+
+class TrainTable(Options):
+    """`[train]`, and `[models.KEY.train]`"""
+
+    epochs: int = Field(10, ge=1, description="passes over the training images")
+    batch_size: int = Field(2, ge=1, description="images in a batch, over all devices together")
+    accumulate: int = Field(1, ge=1, description="batches whose gradients make one optimizer step")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd | adamw")
+    lr: float = Field(0.005, gt=0, description="the learning rate at its highest")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd; adamw's first beta")
+    weight_decay: float = Field(0.0005, ge=0, description="of both optimizers; norms and biases are spared")
+    schedule: Literal["constant", "multistep", "cosine", "onecycle"] = Field(
+        "cosine", description="how the rate goes on after the warm-up"
+    )
+    milestones: tuple[float, ...] = Field(
+        (0.7, 0.9), description="of multistep: shares of the training after which the rate is multiplied by gamma"
+    )
+    gamma: float = Field(0.1, gt=0, le=1, description="of multistep")
+    warmup_steps: int = Field(100, ge=0, description="steps over which the rate rises; at most a fifth of all steps")
+    warmup_factor: float = Field(0.01, gt=0, le=1, description="share of the rate with which the warm-up begins")
+    clip_norm: float | None = Field(10.0, gt=0, description="largest norm of the gradient")
+    validation_loss: bool = Field(True, description="measure the losses on the validation images too")
+    eval_every_epochs: int = Field(1, ge=1, description="the last epoch is always evaluated")
+    eval_batch_size: int = Field(1, ge=1, description="images in a batch of evaluation")
+    checkpoint_every_steps: int | None = Field(
+        None, ge=1, description="save within an epoch too, every so many optimizer steps"
+    )
+
+    @model_validator(mode="after")
+    def _milestones_ordered(self) -> Self:
+        if list(self.milestones) != sorted(set(self.milestones)) or any(not 0 < m < 1 for m in self.milestones):
+            raise ValueError("milestones must rise and lie between 0 and 1")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A component that the spec names, with its validated options.
+
+    Attributes:
+        key: the table's last name, as `fcos` of `[models.fcos]`; for the dataset and the step the component's name.
+        kind: of the component.
+        offered: the component and its plugin.
+        options: validated.
+        enabled: whether it is to be built.
+    """
+
+    key: str
+    kind: Kind
+    offered: Offered
+    options: Options
+    enabled: bool = True
+
+    @property
+    def title(self) -> str:
+        """How messages name it: the table and the component."""
+        return f"{self.kind.replace('_', ' ')} {self.key!r} ({self.offered.plugin.title})"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUse(Use):
+    """A model with its own recipe and input size: default, recipe, `[train]`, `[models.KEY.train]`, the last wins."""
+
+    train: TrainTable = field(default_factory=TrainTable)
+    input: InputTable = field(default_factory=InputTable)
+
+
+Origin = Literal["default", "recipe", "base file", "spec", "command line"]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a resolved value came from.
+
+    Attributes:
+        origin: which layer. where: the file (or the model, for a recipe); empty for defaults.
+        line: counted from 1, where there is a file.
+    """
+
+    origin: Origin
+    where: str = ""
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentSpec:
+    """Everything one spec asks for.
+
+    Attributes:
+        path: the spec file. folder: its folder, against which paths were resolved.
+        plugin_files: the files under `plugins`, absolute.
+        degenerate: what to do with boxes without area.
+        resolved: the same as plain nested values, TOML-ready, every default filled in, paths absolute, no secrets.
+        provenance: dotted key, as `models.fcos.train.lr`, to where its value came from.
+    """
+
+    path: Path
+    folder: Path
+    plugin_files: tuple[Path, ...]
+    experiment: ExperimentTable
+    dataset: Use
+    split: SplitTable
+    degenerate: Literal["error", "drop", "clip"]
+    compute: ComputeTable
+    training_step: Use
+    models: Mapping[str, ModelUse]
+    metrics: Mapping[str, Use]
+    loggers: Mapping[str, Use]
+    callbacks: Mapping[str, Use]
+    registry: Registry
+    blocked: tuple[str, ...] = ()
+    resolved: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)
+
+    @property
+    def record_folder(self) -> Path:
+        """Where the experiment is recorded."""
+        return self.experiment.output / self.experiment.name
