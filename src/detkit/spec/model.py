@@ -42,7 +42,7 @@ class SplitTable(Options):
     )
     test: Count | Fraction | None = Field(
         None,
-        description="images for the final figures: a count or a fraction; by default the data's own split, else none",
+        description="images for the final figures: count or fraction; by default the data's own split, else none",
     )
     seed: Seed = Field(0, description="shuffles the images before they are divided")
 
@@ -71,7 +71,7 @@ class ComputeTable(Options):
     )
     workers: int = Field(0, ge=0, description="processes that load images, per device; changes no number")
     threads: int | None = Field(
-        None, ge=1, description="threads of torch on the CPU, per process; by default torch's own"
+        None, ge=1, description="threads of torch on the CPU, per process"
     )
     offline: bool = Field(False, description="fetch nothing from a network")
 
@@ -134,12 +134,12 @@ class Use:
         return f"{self.kind.replace('_', ' ')} {self.key!r} ({self.offered.plugin.title})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelUse(Use):
     """A model with its own recipe and input size: default, recipe, `[train]`, `[models.KEY.train]`, the last wins."""
 
-    train: TrainTable = field(default_factory=TrainTable)
-    input: InputTable = field(default_factory=InputTable)
+    train: TrainTable
+    input: InputTable
 
 
 Origin = Literal["default", "recipe", "base file", "spec", "command line"]
