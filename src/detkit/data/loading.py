@@ -1,0 +1,108 @@
+"""From a dataset to batches: seeded items, lists instead of stacked tensors, optional worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from detkit.components import Dataset
+from detkit.data.sampling import Item
+from detkit.data.seeds import derive_seed, seeded
+from detkit.data.types import Batch, Target
+from detkit.errors import DataError, DetkitError
+
+if TYPE_CHECKING:
+    from torchvision.tv_tensors import Image
+
+Sample = tuple["Image", Target]
+RawBatch = tuple[list["Image"], list[Target]]
+
+
+class SeededItems(TorchDataset[Sample]):
+    """Fetches items with the global generators seeded by (seed, epoch, position), and restored afterwards."""
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self._dataset = dataset
+        self._seed = seed
+
+    def __getitem__(self, item: Item) -> Sample:
+        with seeded(derive_seed(self._seed, "item", item.epoch, item.position)):
+            return fetch(self._dataset, item.sample)
+
+
+def fetch(dataset: Dataset, index: int) -> Sample:
+    """One sample.
+
+    Raises:
+        DataError: it cannot be read; names the image.
+    """
+    try:
+        return dataset[index]
+    except DetkitError:
+        raise
+    except Exception as error:  # the dataset is foreign code: say which image it stumbled over
+        raise DataError(f"image {_label(dataset, index)} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _label(dataset: Dataset, index: int) -> str:
+    try:
+        return f"{index} ({dataset.info(index).label})"
+    except Exception:  # noqa: BLE001 - the label only decorates an error that is on its way already
+        return str(index)
+
+
+def collate(samples: Sequence[Sample]) -> RawBatch:
+    """Keep images and targets as lists: sizes and numbers of objects differ."""
+    return [image for image, _ in samples], [target for _, target in samples]
+
+
+def training_loader(
+    dataset: Dataset, batches: Iterable[Sequence[Item]], *, seed: int, workers: int, pin_memory: bool
+) -> Iterator[RawBatch]:
+    """The given batches in order; their content does not depend on `workers`."""
+    loader: DataLoader[Sample] = DataLoader(
+        SeededItems(dataset, seed),
+        batch_sampler=_Batches(batches),
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        multiprocessing_context=_worker_context(workers),
+        # A generator of its own: the loader draws a base seed, which must not move the training's generator.
+        generator=torch.Generator().manual_seed(0),
+    )
+    return iter(loader)
+
+
+class _Batches(torch.utils.data.Sampler[list[Item]]):
+    def __init__(self, batches: Iterable[Sequence[Item]]) -> None:
+        self._batches = [list(batch) for batch in batches]
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        return iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+
+def _worker_context(workers: int) -> str | None:
+    # Plugin files are modules that a freshly started interpreter cannot import; a forked worker has them already.
+    return "fork" if workers and "fork" in multiprocessing.get_all_start_methods() else None
+
+
+def to_device(images: Sequence[Image], targets: Sequence[Target], device: torch.device) -> Batch:
+    """Images as float32 in 0..1 and targets, on the device, as plain tensors."""
+
+    def moved(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        return value.as_subclass(torch.Tensor).to(device, non_blocking=True)
+
+    return Batch(
+        images=[moved(image).to(torch.float32).div_(255) for image in images],
+        targets=[{name: moved(value) for name, value in target.items()} for target in targets],  # type: ignore[misc]  # same keys, same types
+    )

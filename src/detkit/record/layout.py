@@ -1,0 +1,144 @@
+"""Where everything lies.
+
+runs/penn-fudan/                     ExperimentLayout
+  experiment.json  spec.toml  lock  leaderboard.json
+  data/                              ground_truth.json  splits.json  fingerprint.json
+  faster_rcnn-seed1/                 RunLayout
+    run.json                         versions, hardware, precision, seed, origin of the weights, plugins
+    metrics.jsonl  steps.jsonl       streams: one JSON object a line, appended, cut back by a resume
+    system.jsonl                     CPU, memory and GPU every few seconds
+    messages.jsonl                   what components told people
+    predictions/epoch-003.json.gz    COCO's results form
+    tables/  curves/  matrices/      what metrics gave beside numbers, by epoch
+    checkpoints/last.pt, best.pt
+    progress.json                    where the run is, a few times a second
+    failure.json  summary.json       how it ended
+    loggers.json                     which loggers have received the whole run
+    console.log                      what the process printed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Of every file of a record; readers refuse a newer one.
+FORMAT_VERSION = 1
+
+
+def run_id(model: str, seed: int) -> str:
+    """The name of a run's folder."""
+    return f"{model}-seed{seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunLayout:
+    """The files of one run."""
+
+    folder: Path
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def steps(self) -> Path:
+        return self.folder / "steps.jsonl"
+
+    @property
+    def system(self) -> Path:
+        return self.folder / "system.jsonl"
+
+    @property
+    def messages(self) -> Path:
+        return self.folder / "messages.jsonl"
+
+    @property
+    def progress(self) -> Path:
+        return self.folder / "progress.json"
+
+    @property
+    def failure(self) -> Path:
+        return self.folder / "failure.json"
+
+    @property
+    def summary(self) -> Path:
+        return self.folder / "summary.json"
+
+    @property
+    def loggers(self) -> Path:
+        return self.folder / "loggers.json"
+
+    @property
+    def console(self) -> Path:
+        return self.folder / "console.log"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "checkpoints" / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "checkpoints" / "best.pt"
+
+    def predictions(self, epoch: int | str) -> Path:
+        """Of an epoch's validation, or of a named evaluation such as "test"."""
+        return self.folder / "predictions" / f"{_epoch_name(epoch)}.json.gz"
+
+    def table(self, metric: str, name: str, epoch: int | str) -> Path:
+        return self._extra("tables", metric, name, epoch)
+
+    def curve(self, metric: str, name: str, epoch: int | str) -> Path:
+        return self._extra("curves", metric, name, epoch)
+
+    def matrix(self, metric: str, name: str, epoch: int | str) -> Path:
+        return self._extra("matrices", metric, name, epoch)
+
+    def _extra(self, kind: str, metric: str, name: str, epoch: int | str) -> Path:
+        return self.folder / kind / f"{_epoch_name(epoch)}" / f"{metric}-{name.replace('/', '-')}.json"
+
+
+def _epoch_name(epoch: int | str) -> str:
+    return f"epoch-{epoch:03d}" if isinstance(epoch, int) else epoch
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentLayout:
+    """The files of an experiment."""
+
+    folder: Path
+
+    @property
+    def experiment(self) -> Path:
+        return self.folder / "experiment.json"
+
+    @property
+    def spec(self) -> Path:
+        return self.folder / "spec.toml"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "lock"
+
+    @property
+    def leaderboard(self) -> Path:
+        return self.folder / "leaderboard.json"
+
+    @property
+    def ground_truth(self) -> Path:
+        return self.folder / "data" / "ground_truth.json"
+
+    @property
+    def splits(self) -> Path:
+        return self.folder / "data" / "splits.json"
+
+    @property
+    def fingerprint(self) -> Path:
+        return self.folder / "data" / "fingerprint.json"
+
+    def run(self, name: str) -> RunLayout:
+        return RunLayout(self.folder / name)

@@ -1,0 +1,160 @@
+"""A record as objects: experiments and runs, their state, streams and files. Reading changes nothing."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from detkit.errors import RecordError, did_you_mean
+from detkit.record.files import read_json
+from detkit.record.layout import ExperimentLayout, RunLayout
+from detkit.record.lock import is_held
+from detkit.record.streams import read_stream
+
+RunState = Literal["pending", "running", "finished", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run of an experiment.
+
+    Attributes:
+        experiment: the folder of its experiment.
+        run_id, model, seed: which run.
+    """
+
+    experiment: Path
+    run_id: str
+    model: str
+    seed: int
+
+    @property
+    def files(self) -> RunLayout:
+        return ExperimentLayout(self.experiment).run(self.run_id)
+
+    @property
+    def state(self) -> RunState:
+        """Finished and failed by what the run left; running while a process holds it; else interrupted or pending."""
+        if self.files.summary.exists():
+            return "finished"
+        if not self.files.run.exists():
+            return "pending"
+        if is_held(self.files.folder / "lock"):
+            return "running"
+        return "failed" if self.files.failure.exists() else "interrupted"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """run.json: versions, hardware, precision, seed, origin of the weights, plugins, and the spec of this run."""
+        return read_json(self.files.run)
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """summary.json of a finished run: selected epoch, final figures, costs."""
+        return read_json(self.files.summary) if self.files.summary.exists() else None
+
+    @property
+    def failure(self) -> dict[str, Any] | None:
+        """failure.json: what stopped a failed run."""
+        return read_json(self.files.failure) if self.files.failure.exists() else None
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """One object an evaluated epoch: epoch, step, values, measured."""
+        return list(read_stream(self.files.metrics))
+
+    def steps(self) -> Iterator[dict[str, Any]]:
+        """One object an optimizer step: epoch, step, loss, losses, lr, measured."""
+        return read_stream(self.files.steps)
+
+    def __str__(self) -> str:
+        return f"{self.run_id} ({self.state})"
+
+
+@dataclass(frozen=True)
+class ExperimentRecord:
+    """An experiment's folder. In a notebook it shows its leaderboard."""
+
+    folder: Path
+
+    @property
+    def files(self) -> ExperimentLayout:
+        return ExperimentLayout(self.folder)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """experiment.json."""
+        return read_json(self.files.experiment)
+
+    @property
+    def name(self) -> str:
+        return str(self.facts["name"])
+
+    @property
+    def runs(self) -> list[RunRecord]:
+        """In the order in which they were asked for."""
+        return [RunRecord(self.folder, row["run_id"], row["model"], row["seed"]) for row in self.facts["runs"]]
+
+    def run(self, name: str) -> RunRecord:
+        """The run of that name, or of that unique beginning.
+
+        Raises:
+            RecordError: none or several begin so.
+        """
+        found = [run for run in self.runs if run.run_id == name] or [
+            run for run in self.runs if run.run_id.startswith(name)
+        ]
+        if len(found) == 1:
+            return found[0]
+        names = [run.run_id for run in self.runs]
+        if found:
+            raise RecordError(f"{name!r} begins several runs: {', '.join(run.run_id for run in found)}")
+        raise RecordError(f"{self.folder} has no run {name!r}{did_you_mean(name, names)}")
+
+    @property
+    def leaderboard(self) -> dict[str, Any] | None:
+        """leaderboard.json, once a run has ended."""
+        return read_json(self.files.leaderboard) if self.files.leaderboard.exists() else None
+
+    def __str__(self) -> str:
+        return f"experiment {self.name!r} in {self.folder}: {', '.join(map(str, self.runs))}"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(run.run_id)}</td><td>{run.state}</td><td>{html.escape(_primary(run))}</td></tr>"
+            for run in self.runs
+        )
+        head = "<tr><th>run</th><th>state</th><th>best</th></tr>"
+        return f"<b>{html.escape(self.name)}</b><table>{head}{rows}</table><code>{html.escape(str(self.folder))}</code>"
+
+
+def _primary(run: RunRecord) -> str:
+    summary = run.summary
+    if summary is None:
+        failure = run.failure
+        return str(failure["message"]) if failure else ""
+    primary = summary["primary"]
+    value = summary["scored"]["values"].get(primary)
+    return f"{primary} {'-' if value is None else f'{value:.3f}'} (epoch {summary['selected']['epoch']})"
+
+
+def open_record(folder: Path | str) -> ExperimentRecord:
+    """An experiment's record; also by the folder of one of its runs.
+
+    Raises:
+        RecordError: the folder holds no experiment; says what it holds.
+    """
+    path = Path(folder).expanduser()
+    for candidate in (path, path.parent):
+        if ExperimentLayout(candidate).experiment.is_file():
+            record = ExperimentRecord(candidate)
+            _ = record.facts
+            return record
+    if not path.exists():
+        raise RecordError(f"there is no folder {path}")
+    inside = sorted(child.name for child in path.iterdir() if ExperimentLayout(child).experiment.is_file())
+    hint = f"; it holds the experiments {', '.join(inside)}: name one" if inside else ""
+    raise RecordError(f"{path} is not the folder of an experiment: it has no experiment.json{hint}")
