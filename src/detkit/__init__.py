@@ -3,6 +3,8 @@
 The names below are the public API; everything else may change. Importing this module imports no torch.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from detkit.components import (
     BOXES,
     BOXES_AND_MASKS,
@@ -45,6 +47,9 @@ from detkit.errors import (
 )
 from detkit.hookspecs import hookimpl
 
+if TYPE_CHECKING:
+    from detkit.api import load_spec, open_record, run
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -86,4 +91,16 @@ __all__ = [
     "WeightsError",
     "__version__",
     "hookimpl",
+    "load_spec",
+    "open_record",
+    "run",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`run`, `load_spec` and `open_record` on first use: a plugin that imports detkit need not wait for them."""
+    if name in ("run", "load_spec", "open_record"):
+        from detkit import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'detkit' has no attribute {name!r}")

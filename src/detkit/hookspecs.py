@@ -89,11 +89,11 @@ class RunEvents(Protocol):
 
     @hookspec
     def epoch_ended(self, run: RunInfo, epoch: int, metrics: Mapping[str, float | None]) -> None:
-        """After an epoch's evaluation, with everything that went into the record for it."""
+        """After every epoch, and its evaluation where one was due, with all that went into the record for it."""
 
     @hookspec
     def should_stop(self, run: RunInfo, epoch: int, metrics: Mapping[str, float | None]) -> str | None:
-        """After `epoch_ended`: a reason to stop training here, or None. The run then ends as finished."""
+        """After `epoch_ended` of an evaluated epoch: a reason to stop training here, or None. The run then finishes."""
 
     @hookspec
     def run_ended(self, run: RunInfo, outcome: Outcome) -> None:

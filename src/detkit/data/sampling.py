@@ -32,17 +32,16 @@ def plan_epoch(
     a process that sits out a step blocks the others' collectives.
 
     Raises:
-        ValueError: there are fewer images than processes.
+        ValueError: there are fewer images, or fewer images in a batch, than processes.
     """
     import torch
 
-    if len(indices) < processes:
-        raise ValueError(f"{len(indices)} images cannot be shared by {processes} processes")
+    if min(len(indices), batch_size) < processes:
+        raise ValueError(f"batches of {batch_size} of {len(indices)} images cannot be shared by {processes} processes")
     generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
     shuffled = torch.randperm(len(indices), generator=generator).tolist()
     items = [Item(epoch, position, indices[number]) for position, number in enumerate(shuffled)]
-    size = max(batch_size, processes)
-    batches = [items[start : start + size] for start in range(0, len(items), size)]
+    batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
     if len(batches) > 1 and len(batches[-1]) < processes:
         batches[-2:] = [batches[-2] + batches[-1]]
     return [batches[start : start + accumulate] for start in range(0, len(batches), accumulate)]

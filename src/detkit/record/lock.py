@@ -36,11 +36,15 @@ def exclusive(lock: Path, what: str) -> Iterator[None]:
 
 
 def is_held(lock: Path) -> bool:
-    """Whether a live process holds it; a lock file that nobody holds is not held."""
+    """Whether a live process holds it; a lock file that nobody holds, or that cannot be opened, is not held."""
+    from filelock import FileLock, Timeout
+
     if not lock.exists():
         return False
     try:
-        with exclusive(lock, ""):
+        with FileLock(lock, timeout=0):
             return False
-    except RecordError:
+    except Timeout:
         return True
+    except OSError:
+        return False

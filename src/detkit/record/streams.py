@@ -27,7 +27,8 @@ class StreamWriter:
         """Add a line; NaN is refused, since it is no JSON."""
         line = json.dumps(row, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
         try:
-            self._stream.write(line)
+            while line:  # an unbuffered write may take a part, the last of a full disk for one
+                line = line[self._stream.write(line) :]
         except OSError as error:
             raise cannot_write(self._file, error) from error
 

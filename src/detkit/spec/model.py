@@ -23,6 +23,7 @@ class ExperimentTable(Options):
     name: str = Field(pattern=f"^{NAME_PATTERN.pattern}$", description="the experiment's folder under `output`")
     seeds: tuple[Seed, ...] = Field((1,), min_length=1, description="one run per model and seed")
     output: OptionPath = Field(Path("runs"), validate_default=True, description="where experiments are recorded")
+    log_every_steps: int = Field(10, ge=1, description="of the steps, which loggers get; the record has every one")
     keep_predictions: Literal["all", "best", "last"] = Field(
         "all", description="of which epochs the record keeps the predictions"
     )
@@ -63,16 +64,14 @@ class InputTable(Options):
 class ComputeTable(Options):
     """`[compute]`"""
 
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda)$", description="auto | cpu | cuda | mps")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: cuda where it is, else mps, else cpu")
     devices: int = Field(1, ge=1, description="processes that train one model together, one device each")
     parallel: Literal["auto", "ddp"] = Field("auto", description="how they do; auto is ddp where devices > 1")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: bf16 where the hardware has it, else fp32"
     )
     workers: int = Field(0, ge=0, description="processes that load images, per device; changes no number")
-    threads: int | None = Field(
-        None, ge=1, description="threads of torch on the CPU, per process"
-    )
+    threads: int | None = Field(None, ge=1, description="threads of torch on the CPU, per process")
     offline: bool = Field(False, description="fetch nothing from a network")
 
 
@@ -86,7 +85,7 @@ class TrainTable(Options):
     lr: float = Field(0.005, gt=0, description="the learning rate at its highest")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd; adamw's first beta")
     weight_decay: float = Field(0.0005, ge=0, description="of both optimizers; norms and biases are spared")
-    schedule: Literal["constant", "multistep", "cosine", "onecycle"] = Field(
+    schedule: Literal["constant", "multistep", "cosine"] = Field(
         "cosine", description="how the rate goes on after the warm-up"
     )
     milestones: tuple[float, ...] = Field(

@@ -1,0 +1,237 @@
+"""Comet's client: imported quietly, its key found but never shown, its errors kept instead of printed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from detkit import LoggerRefused
+
+if TYPE_CHECKING:
+    from detkit_comet import CometOptions
+
+#: How to do without the server, and without this logger: the ends of refusals.
+WITHOUT = "; or leave the logger out: `enabled = false` in its table, or `--disable-logger comet` (the table's name)"
+OTHERWISE = '; or set `mode = "offline"`' + WITHOUT
+
+#: Set before the client is imported, unless the user has set them. Automatic logging would patch torch (120 µs a
+#: backward pass); error tracking would send the client's own log, in which a refused key stands, to a third party.
+QUIET = {
+    "COMET_DISABLE_AUTO_LOGGING": "1",
+    "COMET_ERROR_TRACKING_ENABLE": "false",
+    "COMET_LOGGING_CONSOLE": "CRITICAL",
+}
+
+
+#: How often the server is tried before the handshake, and the time between.
+PINGS = 2
+PING_PAUSE_S = 1.0
+
+
+def load_client() -> ModuleType:
+    """`comet_ml`, imported without noise and without automatic logging.
+
+    Raises:
+        LoggerRefused: it is not installed.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import comet_ml
+    except ImportError as error:
+        raise LoggerRefused(
+            f'comet: the client cannot be imported ({error}); install it with `pip install "detkit[comet]"`' + WITHOUT
+        ) from error
+    _keep_quiet()
+    return comet_ml
+
+
+def _keep_quiet() -> None:
+    logger = logging.getLogger("comet_ml")
+    # At its own level the client's logger would drop even errors before `ErrorLog` sees them.
+    logger.setLevel(min(logger.level, logging.ERROR))
+    for handler in logger.handlers:
+        # An `ErrorLog` needs the exception, and hides the key itself.
+        if not isinstance(handler, ErrorLog) and not any(isinstance(item, _Redaction) for item in handler.filters):
+            handler.addFilter(_Redaction())
+
+
+class _Redaction(logging.Filter):
+    """The client unmasks a key that the server refused; here it stays masked, on whatever handler there is."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if redact(text) != text:
+            record.msg, record.args = redact(text), ()
+        if record.exc_info:
+            trace = "".join(traceback.format_exception(*record.exc_info))
+            if redact(trace) != trace:
+                record.exc_info = record.exc_text = None
+        return True
+
+
+# --- the key ---------------------------------------------------------------------------------------------------------
+
+#: Every form of a key that was seen: what `redact` hides.
+_SECRETS: set[str] = set()
+
+#: Anything shorter would hide innocent text; Comet's keys have 25 characters.
+_SHORTEST_SECRET = 8
+
+
+def api_key() -> str | None:
+    """The key from `COMET_API_KEY` or the client's own configuration; None where there is none.
+
+    Raises:
+        LoggerRefused: what is configured cannot be a key.
+    """
+    config = load_client().config
+    written = config.get_config("comet.api_key")
+    if not written:
+        return None
+    _remember(str(written))
+    try:
+        key = config.get_api_key(None, config.get_config())
+    except ValueError:
+        key = None
+    if not key:
+        # "from None" and no text of the client's: it would quote the key.
+        raise LoggerRefused(
+            "comet: the configured API key is not one (cut, or copied with something else); set the environment"
+            " variable COMET_API_KEY, or run `comet login`, again" + WITHOUT
+        ) from None
+    _remember(str(key))
+    return str(key)
+
+
+def _remember(key: str) -> None:
+    # Behind an asterisk a key may carry the server's address; what stands before it is the secret.
+    _SECRETS.update(form for form in (key, key.split("*")[0]) if len(form) >= _SHORTEST_SECRET)
+
+
+def require_key() -> None:
+    """Look for a key.
+
+    Raises:
+        LoggerRefused: there is none.
+    """
+    if api_key() is None:
+        raise LoggerRefused(
+            'comet: mode is "online", but there is no API key; set the environment variable COMET_API_KEY,'
+            " or run `comet login` once" + OTHERWISE
+        )
+
+
+def redact(text: str) -> str:
+    """The text without any API key that was seen."""
+    for secret in sorted(_SECRETS, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def configured(setting: str) -> str | None:
+    """A value of Comet's own configuration (environment, `.comet.config`), as `comet.project_name`."""
+    value = load_client().config.get_config(setting)
+    return str(value) if value else None
+
+
+def server() -> str:
+    """The address of the Comet server in use."""
+    return str(load_client().config.get_comet_root_url())
+
+
+def unreachable(timeout_s: int) -> str:
+    """What keeps a connection to the server from being made; empty where it answers, with whatever status.
+
+    Asked before the handshake, because the client itself retries for 12 s and more before it gives up.
+    """
+    import requests
+
+    failure = ""
+    for attempt in range(PINGS):
+        if attempt:
+            time.sleep(PING_PAUSE_S)
+        try:
+            requests.get(f"{server().rstrip('/')}/clientlib/isAlive/ver", timeout=timeout_s)
+        except requests.exceptions.SSLError:
+            # The client may know certificates that this request does not.
+            return ""
+        except (requests.ConnectionError, requests.Timeout) as error:
+            failure = type(error).__name__
+        else:
+            return ""
+    return failure
+
+
+#: A `close_timeout_s` within which the client can retry as often as it would by itself.
+AMPLE_S = 40.0
+
+
+def set_limits(options: CometOptions) -> None:
+    """Bound the client's waits, which are hours by default, so that `end` returns before the engine gives it up.
+
+    A `COMET_` variable that the user has set stays as it is.
+    """
+    limits: Mapping[str, int] = {
+        "COMET_TIMEOUT_HTTP": options.timeout_s,
+        # The handshake falls back to an archive, so it need not insist: ten retries took 33 s.
+        "COMET_GET_OR_ADD_EXPERIMENT_RETRY_TOTAL": 1,
+        # Retries of a lost request wait 0, 4 and 8 s. With three of them `end` took 25 s after the server's death.
+        "COMET_HTTP_SESSION_RETRY_TOTAL": 3 if options.close_timeout_s >= AMPLE_S else 1,
+        # `end` waits for messages, then for uploads, then writes an archive of what is left.
+        "COMET_TIMEOUT_CLEANING": max(1, int(options.close_timeout_s / 4)),
+        "COMET_TIMEOUT_UPLOAD": max(1, int(options.close_timeout_s / 2)),
+        "COMET_TIMEOUT_FILE_UPLOAD": max(1, int(options.close_timeout_s / 2)),
+    }
+    for name, value in limits.items():
+        os.environ.setdefault(name, str(value))
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ClientError:
+    """An error that the client logged: its text without the key, and the exception behind it where there is one."""
+
+    text: str
+    cause: BaseException | None
+
+
+class ErrorLog(logging.Handler):
+    """Collects what the client logs as errors, each text once: it reports failures in its log, it does not raise.
+
+    The client's threads append, the logger's own takes: both are single operations on a list.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._errors: list[ClientError] = []
+        self._seen: set[str] = set()
+
+    def attach(self) -> None:
+        # First, because the console's formatter takes the traceback off the record.
+        logging.getLogger("comet_ml").handlers.insert(0, self)
+
+    def detach(self) -> None:
+        logging.getLogger("comet_ml").removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = " ".join(redact(record.getMessage()).split())
+        if text not in self._seen:
+            self._seen.add(text)
+            self._errors.append(ClientError(text, record.exc_info[1] if record.exc_info else None))
+
+    def take(self) -> list[ClientError]:
+        """What came since the last call."""
+        taken, self._errors = self._errors, []
+        return taken

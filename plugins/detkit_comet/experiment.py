@@ -1,0 +1,232 @@
+"""Opens a run's experiment: new or gone on with, online or as an archive; decides what a failed handshake means."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from detkit import LoggerRefused, Messages, RunInfo
+from detkit_comet.client import (
+    OTHERWISE,
+    WITHOUT,
+    ClientError,
+    ErrorLog,
+    api_key,
+    configured,
+    load_client,
+    redact,
+    require_key,
+    server,
+    set_limits,
+    unreachable,
+)
+
+if TYPE_CHECKING:
+    from comet_ml import CometExperiment, ExperimentConfig
+
+    from detkit_comet import CometOptions
+
+KEY_FILE = "experiment_key.json"
+KEY_FILE_FORMAT = 1
+
+#: Status codes that say "not now" rather than "no".
+PASSING_STATUS = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A started experiment.
+
+    Attributes:
+        experiment: of the client; alive.
+        online: whether what is logged goes to the server.
+        folder: where archives are written.
+    """
+
+    experiment: CometExperiment
+    online: bool
+    folder: Path
+
+
+def open_experiment(options: CometOptions, run: RunInfo, errors: ErrorLog, messages: Messages, offline: bool) -> Opened:
+    """Start the run's experiment in Comet, or go on in the one that an earlier process of the run began.
+
+    Args:
+        errors: attached to the client's log.
+        offline: the spec wants nothing from a network: "auto" then means offline.
+
+    Raises:
+        LoggerRefused: `mode = "online"` without a key, with one that the server refuses, or with a project or
+            workspace that it refuses; or the folder for archives cannot be written.
+    """
+    load_client()
+    set_limits(options)
+    folder = options.offline_directory or run.folder / "comet"
+    key = _earlier_key(run, messages) if run.start_step > 0 else None
+    opened = None
+    if _wants_online(options, folder, messages, offline):
+        opened, key = _try_online(options, run, errors, messages, folder, key)
+    if opened is None:
+        opened = Opened(_open_offline(options, run, folder, key), False, folder)
+    if opened.experiment.disabled:
+        messages.warning("comet: the client is switched off by COMET_AUTO_LOG_DISABLE; nothing is logged")
+    else:
+        _keep_key(run, opened.experiment.get_key())
+    return opened
+
+
+def _wants_online(options: CometOptions, folder: Path, messages: Messages, offline: bool) -> bool:
+    if options.mode == "online":
+        require_key()
+        return True
+    if options.mode == "offline":
+        return False
+    if offline:
+        messages.info(f"comet: nothing may be sent in an offline experiment, so the run is archived in {folder}")
+        return False
+    if api_key() is None:
+        messages.info(
+            f"comet: no API key found, so the run is archived in {folder}; set COMET_API_KEY or run `comet login` to"
+            " log online"
+        )
+        return False
+    return True
+
+
+# --- online ----------------------------------------------------------------------------------------------------------
+
+
+def _try_online(
+    options: CometOptions, run: RunInfo, errors: ErrorLog, messages: Messages, folder: Path, key: str | None
+) -> tuple[Opened | None, str | None]:
+    """The experiment, or None where the run is to be archived; and the experiment's key."""
+    import comet_ml
+
+    failure = unreachable(options.timeout_s)
+    if failure:
+        messages.warning(f"comet: {server()} cannot be reached ({failure}); the run is archived in {folder} instead")
+        return None, key
+    experiment = None
+    cause: BaseException | None = None
+    try:
+        experiment = comet_ml.start(
+            workspace=options.workspace,
+            project_name=_project(options, run),
+            experiment_key=key,
+            mode="create" if key is None else "get_or_create",
+            online=True,
+            experiment_config=_config(options, run, folder),
+        )
+    except Exception as error:  # noqa: BLE001 - the client raises whatever its transport raised; sorted out below
+        cause = error
+    logged = errors.take()
+    if experiment is not None and (experiment.alive or experiment.disabled):
+        return Opened(experiment, True, folder), key
+    if experiment is not None:
+        # The same key, should the server have made the experiment and only its answer been lost.
+        key = str(experiment.get_key())
+    reason, refused = _why(logged, cause)
+    if refused and options.mode == "online":
+        raise LoggerRefused(f"comet: {reason}" + OTHERWISE)
+    messages.warning(f"comet: {reason}; the run is archived in {folder} instead")
+    return None, key
+
+
+def _why(logged: list[ClientError], raised: BaseException | None) -> tuple[str, bool]:
+    """What kept the handshake from succeeding, for a person, and whether it was the server's refusal."""
+    import requests
+    from comet_ml.exceptions import CometException, CometRestApiException, InvalidAPIKey
+
+    causes = [cause for cause in (raised, *(error.cause for error in logged)) if cause is not None]
+    cause = causes[0] if causes else None
+    text = logged[0].text if logged else redact(str(raised or "it gave no reason"))
+    if isinstance(cause, InvalidAPIKey):
+        return f"the API key was refused by {server()}; set COMET_API_KEY or run `comet login` again", True
+    if isinstance(cause, CometRestApiException):
+        status = cause.response.status_code
+        if status == 401:
+            return f"the API key was refused by {server()} (401); set COMET_API_KEY or run `comet login` again", True
+        refused = 400 <= status < 500 and status not in PASSING_STATUS
+        said = f": {redact(str(cause.safe_msg))}" if cause.safe_msg else ""
+        return f"{server()} answered {status}{said}", refused
+    if isinstance(cause, requests.RequestException | OSError):
+        return f"{server()} cannot be reached ({type(cause).__name__})", False
+    if cause is None or isinstance(cause, CometException):
+        return text, True
+    return f"{server()} gave an answer that the client does not understand ({type(cause).__name__})", False
+
+
+# --- offline ---------------------------------------------------------------------------------------------------------
+
+
+def _open_offline(options: CometOptions, run: RunInfo, folder: Path, key: str | None) -> CometExperiment:
+    import comet_ml
+    from comet_ml.exceptions import CometException
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # "get_or_create" with a key: an upload makes the experiment, or adds to the one that is already there, so
+        # that the archives of a resumed run come together in either order.
+        return comet_ml.start(
+            workspace=options.workspace,
+            project_name=_project(options, run),
+            experiment_key=key or uuid4().hex,
+            mode="get_or_create",
+            online=False,
+            experiment_config=_config(options, run, folder),
+        )
+    except (OSError, CometException) as error:
+        raise LoggerRefused(
+            f"comet: cannot write an archive in {folder} ({redact(str(error))}); set `offline_directory` to a"
+            " folder that can be written" + WITHOUT
+        ) from error
+
+
+# --- what both share -------------------------------------------------------------------------------------------------
+
+
+def _project(options: CometOptions, run: RunInfo) -> str:
+    return options.project or configured("comet.project_name") or run.experiment
+
+
+def _config(options: CometOptions, run: RunInfo, folder: Path) -> ExperimentConfig:
+    from comet_ml import ExperimentConfig
+
+    return ExperimentConfig(
+        log_code=False,
+        log_graph=False,
+        parse_args=False,
+        display_summary_level=0,
+        log_git_metadata=False,
+        log_git_patch=False,
+        log_env_details=options.system_metrics,
+        # Names the machine, its address and its user; and prints a traceback where there is no network.
+        log_env_host=False,
+        auto_output_logging="",
+        auto_param_logging=False,
+        auto_metric_logging=False,
+        auto_log_co2=False,
+        offline_directory=str(folder),
+        name=options.name.format(experiment=run.experiment, model=run.model, run_id=run.run_id, seed=run.seed),
+        tags=list(options.tags),
+    )
+
+
+def _earlier_key(run: RunInfo, messages: Messages) -> str | None:
+    file = run.folder / "comet" / KEY_FILE
+    try:
+        return str(json.loads(file.read_text())["key"])
+    except FileNotFoundError:
+        messages.info("comet: the run was not logged to Comet before it was resumed: a new experiment holds the rest")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        messages.warning(f"comet: cannot read {file} ({error}): a new experiment holds the rest of the run")
+    return None
+
+
+def _keep_key(run: RunInfo, key: str) -> None:
+    file = run.folder / "comet" / KEY_FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"format": KEY_FILE_FORMAT, "key": key}) + "\n")

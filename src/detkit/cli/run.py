@@ -1,0 +1,98 @@
+"""`detkit run`: train, evaluate and compare every model of a spec."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+import click
+
+from detkit.cli.options import SpecOptions, json_option, load, spec_options
+
+if TYPE_CHECKING:
+    from detkit.engine.smoke import SmokeReport
+    from detkit.record.reader import ExperimentRecord
+    from detkit.spec.model import ExperimentSpec
+
+
+@click.command("run")
+@click.argument("spec", type=click.Path(path_type=Path))
+@spec_options
+@click.option("--resume", is_flag=True, help="Go on with runs that did not finish, exactly where they were.")
+@click.option("--extend", is_flag=True, help="Allow more epochs than the record has.")
+@click.option("--name", metavar="NAME", help="Record it under another name.")
+@click.option("--fresh", is_flag=True, help="Start afresh in a numbered folder where the name is taken.")
+@click.option("--smoke", is_flag=True, help="Rehearse: two batches of every model; estimate time and disk space.")
+@json_option
+def command(
+    spec: Path,
+    resume: bool,
+    extend: bool,
+    name: str | None,
+    fresh: bool,
+    smoke: bool,
+    as_json: bool,
+    **options: Unpack[SpecOptions],
+) -> int:
+    """Train every model of SPEC, evaluate it, and compare them all.
+
+    Run again, it adds what is new in the spec and leaves finished runs alone. Exit code 1 if a run failed.
+    """
+    if resume and fresh:
+        raise click.UsageError("--resume goes on where a run was, --fresh begins a new one: choose one of them")
+    if name:
+        options["settings"] = (*options["settings"], f'experiment.name="{name}"')
+    loaded: ExperimentSpec = load(spec, options)
+    return _smoke(loaded, as_json) if smoke else _run(loaded, resume, extend, fresh, as_json)
+
+
+def _run(spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, as_json: bool) -> int:
+    from detkit.api import run_spec
+    from detkit.cli.leaderboard import print_leaderboard
+    from detkit.compare.leaderboard import make_leaderboard
+
+    record: ExperimentRecord = run_spec(spec, resume=resume, extend=extend, fresh=fresh)
+    board = make_leaderboard(record)
+    failed = [run for run in record.runs if run.state == "failed"]
+    if as_json:
+        runs = [{"run_id": run.run_id, "state": run.state, "failure": run.failure} for run in record.runs]
+        report: dict[str, Any] = {"folder": str(record.folder), "runs": runs, "leaderboard": board.to_dict()}
+        click.echo(json.dumps(report, indent=2))
+    else:
+        print_leaderboard(board)
+        click.echo(f"record: {record.folder}")
+    return 1 if failed else 0
+
+
+def _smoke(spec: ExperimentSpec, as_json: bool) -> int:
+    from detkit.cli.live import ConsoleDisplay
+    from detkit.engine.smoke import smoke
+
+    report = smoke(spec, ConsoleDisplay())
+    if as_json:
+        click.echo(json.dumps({"ok": report.ok, "seconds": report.seconds, **asdict(report)}, indent=2))
+    else:
+        _print_smoke(report)
+    return 0 if report.ok else 1
+
+
+def _print_smoke(report: SmokeReport) -> None:
+    from detkit.cli.console import print_table
+    from detkit.cli.words import duration, size
+
+    rows = [
+        (
+            estimate.model,
+            "-" if estimate.failure else duration(estimate.seconds),
+            "-" if estimate.failure else size(estimate.disk_bytes),
+            "-" if estimate.failure else size(estimate.peak_memory_bytes),
+            estimate.failure or "ok",
+        )
+        for estimate in report.estimates
+    ]
+    print_table(("model", "time", "disk", "memory", "rehearsal"), rows, right=("time", "disk", "memory"))
+    for key, trouble in report.failed_loggers.items():
+        click.echo(f"logger {key}: {trouble}")
+    click.echo(f"estimated for the whole: {duration(report.seconds)}, {size(report.disk_bytes)} on disk")

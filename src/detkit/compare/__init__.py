@@ -1,0 +1,1 @@
+"""Which model is best: reads records, asks nothing of the engine."""

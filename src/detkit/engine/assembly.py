@@ -1,0 +1,177 @@
+"""Build everything that a run needs from its folder and its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+from torch import nn
+
+from detkit.components import Messages, RunInfo
+from detkit.data.sampling import plan_epoch
+from detkit.engine import facts
+from detkit.engine.attribution import attributed
+from detkit.engine.checkpoint import load_checkpoint, load_weights, restore_generators
+from detkit.engine.compute import Compute
+from detkit.engine.events import Events
+from detkit.engine.limits import Limits
+from detkit.engine.loggers import Loggers
+from detkit.engine.optim import build_optimizer
+from detkit.engine.prepare import build_context, build_dataset, read_splits
+from detkit.engine.recorder import Recorder, RunRecorder, SilentRecorder
+from detkit.engine.run import Run, seed_everything, weights_origin
+from detkit.engine.signals import StopRequest
+from detkit.engine.state import TrainState
+from detkit.errors import ComponentError
+from detkit.record.files import read_json
+from detkit.record.layout import ExperimentLayout, RunLayout
+from detkit.spec.model import ExperimentSpec, Use
+
+
+def assemble(
+    spec: ExperimentSpec, folder: Path, compute: Compute, fabric: Fabric, messages: Messages, stop: StopRequest
+) -> tuple[Run, TrainState]:
+    """The run of that folder, ready to train: from the beginning, or from its last checkpoint.
+
+    The logger threads are started, the facts are written, and the callbacks know of the start when this returns.
+    """
+    layout = RunLayout(folder)
+    given = read_json(layout.run)
+    use, seed, run_id = spec.models[given["model"]], int(given["seed"]), str(given["run_id"])
+    dataset = build_dataset(spec, messages)
+    splits = read_splits(ExperimentLayout(folder.parent))
+    limits = Limits(**given.get("limits", {}))
+
+    def context(component: Use) -> Any:
+        return build_context(
+            spec,
+            component,
+            messages=messages,
+            class_names=dataset.class_names,
+            input_size=use.input,
+            device=str(fabric.device),
+            seed=seed,
+            run_id=run_id,
+            run_folder=folder,
+        )
+
+    def build(component: Use) -> Any:
+        with attributed(component, "being built"):
+            return component.offered.component.build(component.options, context(component))
+
+    seed_everything(seed, "model", use.key)
+    bare_model = build(use)
+    if not isinstance(bare_model, nn.Module):
+        raise ComponentError(f"{use.title} built a {type(bare_model).__name__}; it must be a torch.nn.Module")
+    optimizer = build_optimizer(bare_model, use.train)
+    model, fabric_optimizer = fabric.setup(bare_model, optimizer)
+    steps = plan_epoch(
+        splits.train,
+        batch_size=use.train.batch_size,
+        accumulate=use.train.accumulate,
+        processes=fabric.world_size,
+        seed=seed,
+        epoch=1,
+    )
+    steps_per_epoch = len(steps[: limits.train_steps])
+    schedule_start = int(given.get("schedule_from_epoch", 1)) - 1
+    checkpoint = load_checkpoint(layout.last, run_id=run_id) if layout.last.exists() else None
+    state = TrainState.from_dict(checkpoint["state"]) if checkpoint else TrainState()
+    info = RunInfo(
+        run_id=run_id,
+        experiment=spec.experiment.name,
+        model=use.key,
+        seed=seed,
+        folder=folder,
+        class_names=dataset.class_names,
+        device=str(fabric.device),
+        precision=compute.precision,
+        epochs=use.train.epochs,
+        steps_per_epoch=steps_per_epoch,
+        start_step=state.step,
+        parameters=parameters(spec, given, compute, bare_model, dataset.class_names),
+    )
+    events = Events([(callback, build(callback)) for callback in spec.callbacks.values() if callback.enabled])
+    run = Run(
+        info=info,
+        use=use,
+        seed=seed,
+        layout=layout,
+        fabric=fabric,
+        dataset=dataset,
+        splits=splits,
+        truths={index: dataset.info(index) for index in {*splits.validation, *splits.test}},
+        model=model,
+        bare_model=bare_model,
+        optimizer=fabric_optimizer,
+        step_use=spec.training_step,
+        training_step=build(spec.training_step),
+        metrics={key: (metric, build(metric)) for key, metric in spec.metrics.items() if metric.enabled},
+        events=events,
+        recorder=_recorder(spec, layout, fabric, build, messages),
+        stop=stop,
+        workers=spec.compute.workers,
+        schedule=(schedule_start * steps_per_epoch, use.train.epochs * steps_per_epoch),
+        limits=limits,
+    )
+    seed_everything(seed, "training", use.key, fabric.global_rank)
+    if checkpoint is not None:
+        restore(run, checkpoint)
+        if state.ended and state.epoch < use.train.epochs and given.get("extended"):
+            state.ended = ""
+            state.next_epoch()
+    else:
+        run.recorder.cut({"steps": 0, "metrics": 0})  # of an earlier try that did not reach its first checkpoint
+    run.recorder.start(info, {**given, **info.parameters})
+    run.events.run_started(info)
+    return run, state
+
+
+def _recorder(spec: ExperimentSpec, layout: RunLayout, fabric: Fabric, build: Any, messages: Messages) -> Recorder:
+    if not fabric.is_global_zero:
+        return SilentRecorder()
+    loggers = Loggers([use for use in spec.loggers.values() if use.enabled], build, messages.warning)
+    return RunRecorder(
+        layout,
+        loggers,
+        log_every_steps=spec.experiment.log_every_steps,
+        keep_predictions=spec.experiment.keep_predictions,
+    )
+
+
+def restore(run: Run, checkpoint: Mapping[str, Any]) -> None:
+    """Put a checkpoint back into everything that it was taken from."""
+    load_weights(run.bare_model, checkpoint["model"], run.layout.last)
+    run.optimizer.load_state_dict(checkpoint["optimizer"])
+    run.fabric.strategy.precision.load_state_dict(checkpoint["scaler"])
+    run.events.load_state_dict(checkpoint["components"]["callbacks"])
+    if "training_step" in checkpoint["components"]:
+        run.training_step.load_state_dict(checkpoint["components"]["training_step"])  # type: ignore[attr-defined]  # it saved one
+    run.recorder.cut(checkpoint["streams"])
+    restore_generators(checkpoint["generators"][run.fabric.global_rank])
+
+
+def parameters(
+    spec: ExperimentSpec, given: Mapping[str, Any], compute: Compute, model: nn.Module, class_names: Sequence[str]
+) -> dict[str, Any]:
+    """Facts about the run beside those the parent gave: all that a logger or a reader may want to know of it."""
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return {
+        "spec": given["spec"],
+        "versions": facts.versions(),
+        "hardware": facts.hardware(),
+        "device": compute.accelerator,
+        "compute": {
+            "accelerator": compute.accelerator,
+            "processes": compute.processes,
+            "precision": compute.precision,
+        },
+        "seed": given["seed"],
+        "class_names": list(class_names),
+        "weights_origin": weights_origin(model),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "trained_parameters": trained,
+        "plugins": facts.plugins(spec),
+    }

@@ -1,0 +1,96 @@
+"""Checkpoints: written whole or not at all, read without executing anything, enough for an exact resume."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from detkit.errors import WeightsError
+from detkit.record.files import write_atomically
+from detkit.record.layout import FORMAT_VERSION
+
+
+def save_checkpoint(file: Path, content: Mapping[str, Any]) -> None:
+    """Write tensors and plain values; a crash leaves the old file.
+
+    Raises:
+        RecordError: the disk is full or the folder cannot be written.
+    """
+    content = {"format_version": FORMAT_VERSION, **content}
+    write_atomically(file, lambda stream: torch.save(content, stream))
+
+
+def load_checkpoint(file: Path, *, run_id: str | None = None) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU, with `weights_only=True`.
+
+    Args:
+        run_id: the run that it must be of.
+
+    Raises:
+        WeightsError: the file is missing, cut, of another program, a newer format, or another run.
+    """
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"there is no checkpoint {file}") from None
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise WeightsError(f"{file} is cut or no checkpoint of detkit ({type(error).__name__}: {reason})") from error
+    if not isinstance(content, dict) or "format_version" not in content:
+        raise WeightsError(f"{file} is no checkpoint of detkit")
+    if content["format_version"] > FORMAT_VERSION:
+        raise WeightsError(f"{file} has format version {content['format_version']}; this detkit reads {FORMAT_VERSION}")
+    if run_id is not None and content["run_id"] != run_id:
+        raise WeightsError(f"{file} is of the run {content['run_id']!r}, not of {run_id!r}")
+    return content
+
+
+def load_weights(model: torch.nn.Module, weights: Mapping[str, Any], file: Path) -> None:
+    """Put a checkpoint's weights into a model that must have the very same parameters.
+
+    Raises:
+        WeightsError: they are of another model; names some of the keys and shapes that differ.
+    """
+    own = model.state_dict()
+    missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    shapes = [key for key in own.keys() & weights.keys() if own[key].shape != weights[key].shape]
+    if missing or extra or shapes:
+        examples = [*(f"lacks {key}" for key in missing[:2]), *(f"has {key}" for key in extra[:2])]
+        examples += [f"{key} is {tuple(weights[key].shape)}, not {tuple(own[key].shape)}" for key in sorted(shapes)[:2]]
+        raise WeightsError(
+            f"{file} is of another model: {len(missing)} keys missing, {len(extra)} too many, {len(shapes)} of another"
+            f" shape ({'; '.join(examples)})"
+        )
+    model.load_state_dict(weights)
+
+
+def capture_generators() -> dict[str, Any]:
+    """The global generators of torch, the GPUs, numpy and random, in types that `weights_only` accepts."""
+    numpy_state: Any = np.random.get_state(legacy=True)
+    name, keys, position, has_gauss, gauss = numpy_state
+    version, internal, gauss_next = random.getstate()
+    state: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "numpy": (str(name), torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(gauss)),
+        "random": (version, torch.tensor(internal, dtype=torch.int64), gauss_next),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def restore_generators(state: Mapping[str, Any]) -> None:
+    """The inverse of `capture_generators`."""
+    torch.set_rng_state(state["torch"])
+    name, keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    version, internal, gauss_next = state["random"]
+    random.setstate((version, tuple(internal.tolist()), gauss_next))
+    if "cuda" in state and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,0 +1,171 @@
+"""A run as a process: a function from a run's folder to its record. `python -m detkit.engine RUN_FOLDER`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+from detkit.components import Outcome, Progress
+from detkit.engine.assembly import assemble
+from detkit.engine.attribution import is_out_of_memory, out_of_memory
+from detkit.engine.checkpoint import load_checkpoint, load_weights
+from detkit.engine.compute import make_fabric, resolve_compute
+from detkit.engine.evaluation import evaluate
+from detkit.engine.loop import train
+from detkit.engine.run import Run, weights_origin
+from detkit.engine.signals import StopRequest
+from detkit.engine.state import TrainState
+from detkit.engine.system import peak_memory_bytes
+from detkit.errors import DetkitError, Interrupted
+from detkit.record.files import read_json, write_json
+from detkit.record.layout import ExperimentLayout, RunLayout
+from detkit.record.lock import exclusive
+from detkit.record.streams import StreamWriter
+from detkit.spec.loader import load_spec
+
+
+def main(folder: Path) -> int:
+    """Run the run, and leave its outcome in the folder; returns the exit code."""
+    layout = RunLayout(folder)
+    stop = StopRequest()
+    stop.install()
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    try:
+        # Fabric starts this program again for every further process; those share the first one's lock.
+        with exclusive(folder / "lock", f"the run {folder.name}") if first else nullcontext():
+            run_run(layout, stop)
+    except Interrupted:
+        return Interrupted.exit_code
+    except Exception as error:  # noqa: BLE001 - the process ends here; its parent reads why
+        failure = _failure(error)
+        with suppress(DetkitError):  # a full disk: the parent then tells from the exit code
+            if first or not layout.failure.exists():
+                write_json(layout.failure, failure)
+        sys.stderr.write(failure["traceback"])
+        return int(failure["exit_code"])
+    return 0
+
+
+def run_run(layout: RunLayout, stop: StopRequest) -> None:
+    """Assemble, train, score, summarise; the loggers learn how it ended in any case."""
+    experiment = ExperimentLayout(layout.folder.parent)
+    spec = load_spec(experiment.spec, blocked=read_json(experiment.experiment)["blocked"])
+    compute = resolve_compute(spec.compute)
+    fabric = make_fabric(compute)
+    fabric.launch()
+    messages = StreamMessages(layout.messages)
+    run, state = assemble(spec, layout.folder, compute, fabric, messages, stop)
+    outcome = Outcome("failed", "the process ended")
+    try:
+        train(run, state)
+        score(run, state)
+        outcome = Outcome("finished", state.ended)
+    except Interrupted as error:
+        outcome = Outcome("interrupted", str(error))
+        raise
+    except Exception as error:
+        outcome = Outcome("failed", str(_as_detkit(error)))
+        raise
+    finally:
+        try:
+            run.events.run_ended(run.info, outcome)
+        finally:
+            run.recorder.close(outcome)
+
+
+def score(run: Run, state: TrainState) -> None:
+    """Evaluate the selected checkpoint on the images that give the final figures, and write the summary.
+
+    Where there is no test split these are the validation images, whose figures the selected epoch has already.
+    """
+    file = run.layout.best if run.layout.best.exists() else run.layout.last
+    checkpoint = load_checkpoint(file, run_id=run.info.run_id)
+    selected = checkpoint.get("selected") or {"epoch": state.epoch, "step": state.step, "by": "", "value": None}
+    load_weights(run.bare_model, checkpoint["model"], file)
+    evaluation = evaluate(
+        run, run.splits.scored, name=run.splits.scored_name, epoch=selected["epoch"], losses=run.train.validation_loss
+    )
+    values = {name.replace("validation/", "loss/"): value for name, value in evaluation.values.items()}
+    run.recorder.predictions(run.splits.scored_name, state.step, evaluation.predictions)
+    run.recorder.results(run.splits.scored_name, state.step, evaluation.results)
+    run.recorder.summary(
+        {
+            "run_id": run.info.run_id,
+            "model": run.info.model,
+            "seed": run.info.seed,
+            "epochs": state.epoch,
+            "ended": state.ended,
+            "selected": {**selected, "split": "validation"},
+            "scored": {
+                "split": run.splits.scored_name,
+                "images": len(run.evaluated(run.splits.scored)),
+                "same_images": not run.splits.test,
+                "values": values,
+            },
+            "primary": evaluation.primary.replace("validation/", "loss/"),
+            "higher_is_better": {
+                name.replace("validation/", "loss/"): better for name, better in evaluation.better.items()
+            },
+            "parameters": run.info.parameters["parameters"],
+            "weights_origin": weights_origin(run.bare_model),
+            "precision": run.info.precision,
+            "device": run.info.device,
+            "measured": {
+                **state.measured,
+                "images_per_s": state.epoch * len(run.splits.train) / max(state.measured["train_s"], 1e-9),
+                "scoring_s": evaluation.seconds,
+                "scoring_images_per_s": len(evaluation.predictions) / max(evaluation.seconds, 1e-9),
+                "peak_memory_bytes": peak_memory_bytes(run.info.device),
+                "checkpoint_bytes": file.stat().st_size,
+            },
+        }
+    )
+
+
+class StreamMessages:
+    """Messages of components, for the parent to show: a stream in the run's folder."""
+
+    def __init__(self, file: Path) -> None:
+        self._stream = StreamWriter(file)
+
+    def info(self, text: str) -> None:
+        self._stream.append({"level": "info", "text": text})
+
+    def warning(self, text: str) -> None:
+        self._stream.append({"level": "warning", "text": text})
+
+    def progress(self, description: str, total: int | None, unit: str = "") -> AbstractContextManager[Progress]:
+        self.info(description)
+        return _silent_progress()
+
+
+class _SilentProgress:
+    def advance(self, amount: int = 1) -> None:
+        pass
+
+
+@contextmanager
+def _silent_progress() -> Iterator[Progress]:
+    yield _SilentProgress()
+
+
+def _as_detkit(error: BaseException) -> BaseException:
+    if not isinstance(error, DetkitError) and is_out_of_memory(error):
+        return out_of_memory("training")
+    return error
+
+
+def _failure(error: BaseException) -> Mapping[str, Any]:
+    shown = _as_detkit(error)
+    known = isinstance(shown, DetkitError)
+    return {
+        "kind": type(shown).__name__,
+        "message": str(shown) if known else f"{type(shown).__name__}: {' '.join(str(shown).split())}",
+        "exit_code": shown.exit_code if isinstance(shown, DetkitError) else 1,
+        "traceback": "".join(traceback.format_exception(error)),
+    }

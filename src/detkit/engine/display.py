@@ -1,0 +1,41 @@
+"""What the parent shows while runs go on; the command line and notebooks bring their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from detkit.components import Messages, Silent
+from detkit.record.reader import RunRecord
+
+
+class Display(Messages, Protocol):
+    """Messages, and the course of runs."""
+
+    def run_started(self, run: RunRecord, number: int, total: int, resumed: bool) -> None:
+        """The run begins; it is the `number`th of `total` that this command runs."""
+
+    def run_progress(self, run: RunRecord, progress: Mapping[str, Any]) -> None:
+        """The content of progress.json, a few times a second."""
+
+    def run_line(self, run: RunRecord, line: str) -> None:
+        """A line that the run's process printed (a logger, a callback)."""
+
+    def run_ended(self, run: RunRecord) -> None:
+        """The run ended; its record says how."""
+
+
+class SilentDisplay(Silent):
+    """Shows nothing: for tests and scripts."""
+
+    def run_started(self, run: RunRecord, number: int, total: int, resumed: bool) -> None:
+        pass
+
+    def run_progress(self, run: RunRecord, progress: Mapping[str, Any]) -> None:
+        pass
+
+    def run_line(self, run: RunRecord, line: str) -> None:
+        pass
+
+    def run_ended(self, run: RunRecord) -> None:
+        pass

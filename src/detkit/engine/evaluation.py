@@ -1,0 +1,235 @@
+"""Predictions on a split, compared with its ground truth by every metric; and the validation loss."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
+from torchvision.ops import StochasticDepth
+
+from detkit.components import MetricResult
+from detkit.data.loading import collate, fetch, to_device
+from detkit.data.seeds import derive_seed
+from detkit.data.targets import prediction_from_output
+from detkit.data.types import Batch, ModelOutput, Prediction
+from detkit.engine.attribution import attributed
+from detkit.engine.run import Run
+from detkit.errors import ComponentError, Interrupted
+from detkit.spec.model import Use
+
+#: Layers that behave differently in training and keep statistics or draw numbers; a validation loss wants neither.
+EVALUATED_LAYERS = (_NormBase, _DropoutNd, StochasticDepth)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Of one split.
+
+    Attributes:
+        predictions: ordered by image id; empty in processes beside the first.
+        results: by the metric's key; empty in processes beside the first.
+        values: every scalar as `key/quantity`, and `validation/...` losses; the same in all processes.
+        better: quantity to whether higher is better, for those of which one is.
+        primary: the quantity that selects, where a metric has one.
+        seconds: it took.
+    """
+
+    predictions: Sequence[Prediction] = ()
+    results: Mapping[str, MetricResult] = field(default_factory=dict)
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    better: Mapping[str, bool] = field(default_factory=dict)
+    primary: str = ""
+    seconds: float = 0.0
+
+
+def evaluate(run: Run, indices: Sequence[int], *, name: str, epoch: int, losses: bool) -> Evaluation:
+    """Evaluate the model as it is.
+
+    Batches are formed before they are dealt out, so that predictions do not depend on the number of processes.
+
+    Args:
+        indices: into the dataset. name: of the split, for messages and progress. losses: measure those too.
+
+    Raises:
+        Interrupted: a stop was requested (in a run of one process; several finish the evaluation).
+        ComponentError: the model or a metric failed or broke its contract.
+    """
+    began = time.perf_counter()
+    indices = run.evaluated(indices)
+    size = run.train.eval_batch_size
+    batches = [indices[start : start + size] for start in range(0, len(indices), size)]
+    own = list(enumerate(batches))[run.fabric.global_rank :: run.fabric.world_size]
+    _share_buffers(run)
+    was_training = run.bare_model.training
+    done: list[_Evaluated] = []
+    with torch.no_grad(), run.fabric.autocast():
+        for number, batch_indices in own:
+            run.recorder.progress(phase=name, epoch=epoch, epochs=run.info.epochs, done=len(done), total=len(own))
+            _stop_if_requested(run)
+            batch = _load(run, batch_indices)
+            predictions = _predict(run, batch_indices, batch)
+            terms = _losses(run, batch, derive_seed(run.seed, name, epoch, number)) if losses else {}
+            done.append(_Evaluated(number, predictions, terms))
+    run.bare_model.train(was_training)
+    done = _gather(run, done)
+    evaluation = Evaluation()
+    if run.fabric.is_global_zero:
+        predictions = sorted((p for batch in done for p in batch.predictions), key=lambda p: p.image_id)
+        results = {key: _measure(run, use, metric, predictions) for key, (use, metric) in run.metrics.items()}
+        evaluation = _evaluation(predictions, results, _mean_losses(done), time.perf_counter() - began)
+    return _broadcast(run, evaluation)
+
+
+class _Evaluated(NamedTuple):
+    """One batch: its number among those of all processes, its predictions, its mean losses."""
+
+    number: int
+    predictions: list[Prediction]
+    losses: dict[str, float]
+
+
+def _load(run: Run, indices: Sequence[int]) -> Batch:
+    images, targets = collate([fetch(run.dataset, index) for index in indices])
+    return to_device(images, targets, run.fabric.device)
+
+
+def _predict(run: Run, indices: Sequence[int], batch: Batch) -> list[Prediction]:
+    run.bare_model.eval()
+    names = ", ".join(run.truths[index].label for index in indices)
+    with attributed(run.use, f"predicting {names}"):
+        outputs = run.bare_model(batch.images)
+    if not isinstance(outputs, list) or len(outputs) != len(indices):
+        raise ComponentError(
+            f"{run.use.title} returned {_kind(outputs)} for {len(indices)} images; it must be a list of dicts"
+        )
+    classes = len(run.info.class_names)
+    for output in outputs:
+        _check_output(run.use, output, classes, names)
+    return [
+        prediction_from_output(run.truths[index].image_id, output)
+        for index, output in zip(indices, outputs, strict=True)
+    ]
+
+
+def _check_output(use: Use, output: ModelOutput, classes: int, names: str) -> None:
+    """Hold the model to its contract: what breaks it would be a wrong number, or a crash far from its cause."""
+    for key in ("boxes", "labels", "scores"):
+        if not isinstance(output, Mapping) or key not in output:
+            raise ComponentError(f"{use.title} returned {_kind(output)} without {key!r} for {names}")
+    count = len(output["scores"])
+    if output["boxes"].shape != (count, 4) or output["labels"].shape != (count,):
+        shapes = {key: tuple(value.shape) for key, value in output.items() if isinstance(value, Tensor)}
+        raise ComponentError(f"{use.title} returned shapes that do not fit each other for {names}: {shapes}")
+    labels = output["labels"]
+    if count and (int(labels.min()) < 1 or int(labels.max()) > classes):
+        wrong = sorted({label for label in labels.tolist() if not 1 <= label <= classes})
+        raise ComponentError(
+            f"{use.title} predicted the labels {wrong} for {names}; the {classes} classes are 1 to {classes}"
+        )
+    if not bool(torch.isfinite(output["boxes"]).all()) or not bool(torch.isfinite(output["scores"]).all()):
+        raise ComponentError(
+            f"{use.title} predicted boxes or scores that are not finite for {names}; the training has diverged:"
+            " lower [train] lr, or lengthen warmup_steps"
+        )
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, Sequence) else "")
+
+
+def _losses(run: Run, batch: Batch, seed: int) -> dict[str, float]:
+    """The training step's terms with norm and dropout in evaluation mode; training's generators do not move."""
+    device = run.fabric.device
+    with _loss_mode(run.bare_model), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        with attributed(run.step_use, "computing the validation loss"):
+            losses = run.training_step(run.bare_model, batch)
+    return {"loss": float(sum(value.item() for value in losses.values())), **{k: v.item() for k, v in losses.items()}}
+
+
+@contextmanager
+def _loss_mode(model: nn.Module) -> Iterator[None]:
+    model.train()
+    for module in model.modules():
+        if isinstance(module, EVALUATED_LAYERS):
+            module.eval()
+    yield
+
+
+def _measure(run: Run, use: Use, metric: Any, predictions: Sequence[Prediction]) -> MetricResult:
+    truths = {info.image_id: info for info in run.truths.values()}
+    with attributed(use, "measuring"):
+        metric.reset()
+        metric.update(predictions, [truths[prediction.image_id] for prediction in predictions])
+        result = metric.compute()
+    if not isinstance(result, MetricResult):
+        raise ComponentError(f"{use.title} computed {_kind(result)}; it must be a detkit.MetricResult")
+    for name, scalar in result.scalars.items():
+        if scalar.value is not None and not torch.isfinite(torch.tensor(float(scalar.value))):
+            raise ComponentError(f"{use.title}: {name} is {scalar.value}; a value that does not apply is None")
+    return result
+
+
+def _evaluation(
+    predictions: Sequence[Prediction],
+    results: Mapping[str, MetricResult],
+    losses: Mapping[str, float | None],
+    seconds: float,
+) -> Evaluation:
+    scalars = {f"{key}/{name}": scalar for key, result in results.items() for name, scalar in result.scalars.items()}
+    primaries = [name for name, scalar in scalars.items() if scalar.primary]
+    better = {name: scalar.higher_is_better for name, scalar in scalars.items() if scalar.higher_is_better is not None}
+    better |= dict.fromkeys(losses, False)
+    primary = primaries[0] if primaries else "validation/loss" if "validation/loss" in losses else ""
+    values = {**{name: scalar.value for name, scalar in scalars.items()}, **losses}
+    return Evaluation(predictions, results, values, better, primary, seconds)
+
+
+def _share_buffers(run: Run) -> None:
+    """Give all processes the first one's norm statistics, as a single process would have them."""
+    if run.fabric.world_size > 1:
+        for buffer in run.bare_model.buffers():
+            torch.distributed.broadcast(buffer, 0)
+
+
+def _gather(run: Run, own: list[_Evaluated]) -> list[_Evaluated]:
+    """The batches of all processes in the order in which one process would have taken them."""
+    if run.fabric.world_size == 1:
+        return own
+    parts: list[Any] = [None] * run.fabric.world_size
+    torch.distributed.all_gather_object(parts, own)
+    return sorted((batch for part in parts for batch in part), key=lambda batch: batch.number)
+
+
+def _mean_losses(batches: Sequence[_Evaluated]) -> dict[str, float | None]:
+    """Means over images, summed in the order of the batches: floating-point sums depend on it."""
+    images = sum(len(batch.predictions) for batch in batches)
+    sums: dict[str, float] = {}
+    for batch in batches:
+        for term, value in batch.losses.items():
+            sums[term] = sums.get(term, 0.0) + value * len(batch.predictions)
+    return {f"validation/{term}": value / images for term, value in sums.items()}
+
+
+def _broadcast(run: Run, evaluation: Evaluation) -> Evaluation:
+    """The first process's values, for all: what follows from them (best, stop) must be the same everywhere."""
+    if run.fabric.world_size == 1:
+        return evaluation
+    shared = [(evaluation.values, evaluation.better, evaluation.primary, evaluation.seconds)]
+    torch.distributed.broadcast_object_list(shared, src=0)
+    if run.fabric.is_global_zero:
+        return evaluation
+    values, better, primary, seconds = shared[0]
+    return Evaluation(values=values, better=better, primary=primary, seconds=seconds)
+
+
+def _stop_if_requested(run: Run) -> None:
+    if run.fabric.world_size == 1 and run.stop:
+        raise Interrupted("stopped during an evaluation")

@@ -1,0 +1,153 @@
+"""An experiment: prepare, then every run in a process of its own, in order. The parent's side."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import FrameType
+from typing import Any
+
+import tomli_w
+
+from detkit.data.fingerprint import fingerprint
+from detkit.engine.display import Display
+from detkit.engine.facts import versions
+from detkit.engine.launch import failure_of, run_in_child
+from detkit.engine.limits import Limits
+from detkit.engine.prepare import PreparedData, check_component, check_compute, prepare_data, write_prepared
+from detkit.engine.replay import replay_missing
+from detkit.engine.rerun import PlannedRun, merged_runs, plan_runs, run_spec
+from detkit.errors import Interrupted, LoggerRefused, RecordError
+from detkit.record.files import read_json, write_atomically, write_json
+from detkit.record.layout import ExperimentLayout
+from detkit.record.lock import exclusive
+from detkit.record.reader import ExperimentRecord
+from detkit.spec.model import ExperimentSpec
+
+
+def run_experiment(
+    spec: ExperimentSpec, display: Display, *, resume: bool = False, extend: bool = False, limits: Limits | None = None
+) -> ExperimentRecord:
+    """Run everything that the spec asks for and the record does not have yet.
+
+    A run that fails leaves its cause in its record, and the next one begins.
+
+    Raises:
+        UserError: what was asked cannot be done; no run was begun.
+        Interrupted: stopped; says how to go on.
+    """
+    layout = ExperimentLayout(spec.record_folder)
+    try:
+        with _sigterm_as_interrupt(), exclusive(layout.lock, f"the experiment {layout.folder}"):
+            planned = plan_runs(spec, resume=resume, extend=extend)
+            pending = [plan for plan in planned if plan.action != "keep"]
+            if pending:
+                prepare(spec, layout, display)
+            record = _write_experiment(spec, layout, planned)
+            replay_missing(spec, [plan.record for plan in planned if plan.action == "keep"], display)
+            for number, plan in enumerate(pending, 1):
+                _write_run(spec, plan, limits)
+                display.run_started(plan.record, number, len(pending), resumed=plan.action != "start")
+                run_in_child(plan.record, display)
+                display.run_ended(plan.record)
+                _refuse_logger(plan)
+            return record
+    except (Interrupted, KeyboardInterrupt) as error:
+        raise Interrupted(f"stopped; go on with: detkit run {spec.path} --resume") from error
+
+
+def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display) -> None:
+    """Look at everything that could stop a run before it is begun, and write what the runs share."""
+    check_compute(spec)
+    data = prepare_data(spec, display)
+    for use in (*spec.models.values(), *spec.metrics.values(), *spec.loggers.values(), *spec.callbacks.values()):
+        if use.enabled:
+            check_component(spec, use, data.dataset.class_names, display)
+    _refuse_changed_data(layout, data)
+    write_prepared(layout, data)
+
+
+def _refuse_changed_data(layout: ExperimentLayout, data: PreparedData) -> None:
+    """Runs of one experiment see the same images: the record's fingerprint is that of all its runs."""
+    if not layout.experiment.exists() or not layout.fingerprint.exists():
+        return
+    before = read_json(layout.fingerprint)
+    now = fingerprint(data.infos, data.dataset.class_names, data.splits)
+    if before["sha256"] != now["sha256"]:
+        raise RecordError(
+            f"the data has changed since {layout.folder} was begun: {before['images']} images and {before['objects']}"
+            f" objects then, {now['images']} and {now['objects']} now; its runs would not be comparable:"
+            " start afresh with --name NEW or --fresh"
+        )
+
+
+def _write_experiment(
+    spec: ExperimentSpec, layout: ExperimentLayout, planned: Sequence[PlannedRun]
+) -> ExperimentRecord:
+    existing = ExperimentRecord(layout.folder) if layout.experiment.exists() else None
+    runs = merged_runs(planned, existing)
+    write_atomically(layout.spec, lambda stream: tomli_w.dump(spec.resolved, stream))
+    write_json(
+        layout.experiment,
+        {
+            "name": spec.experiment.name,
+            "created": existing.facts["created"] if existing else time.time(),
+            "spec_file": str(spec.path),
+            "versions": versions(),
+            "blocked": list(spec.blocked),
+            "runs": [{"run_id": run.run_id, "model": run.model, "seed": run.seed} for run in runs],
+        },
+    )
+    return ExperimentRecord(layout.folder)
+
+
+def _write_run(spec: ExperimentSpec, plan: PlannedRun, limits: Limits | None) -> None:
+    """run.json as far as the parent knows it; the child adds what it finds."""
+    run, files = plan.record, plan.record.files
+    given: dict[str, Any] = {
+        "run_id": run.run_id,
+        "experiment": spec.experiment.name,
+        "model": run.model,
+        "seed": run.seed,
+        "spec": run_spec(spec, run.model),
+    }
+    if files.run.exists():
+        before = read_json(files.run)
+        given |= {key: before[key] for key in ("schedule_from_epoch", "extended") if key in before}
+    if plan.action == "extend":
+        epochs = run.facts["spec"]["model"]["train"]["epochs"]
+        given |= {"extended": [*given.get("extended", []), epochs], "schedule_from_epoch": epochs + 1}
+        if files.summary.exists():
+            files.summary.replace(files.folder / f"summary-{epochs}-epochs.json")
+    if limits is not None:
+        given["limits"] = asdict(limits)
+    write_json(files.run, given)
+
+
+def _refuse_logger(plan: PlannedRun) -> None:
+    """A logger that refused its configuration would refuse every run: stop here, before hours are spent."""
+    if plan.record.state == "failed":
+        failure = failure_of(plan.record)
+        if failure["kind"] == LoggerRefused.__name__:
+            raise LoggerRefused(failure["message"])
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM stops an experiment as Ctrl-C does. Only the main thread may set handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,148 @@
+"""Each logger on a thread of its own: it may raise, hang or be slow, and training neither stops nor waits."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
+from typing import Any
+
+from detkit.components import Curve, Logger, LoggerComponent, Matrix, Outcome, RunInfo, Table
+from detkit.errors import LoggerRefused
+from detkit.spec.model import Use
+
+#: Calls that may wait for one logger; beyond it the logger does not keep up and is dropped.
+QUEUE_SIZE = 10_000
+#: How long the beginning of a run waits for a logger to say whether it can work.
+START_TIMEOUT_S = 60.0
+
+Build = Callable[[Use], Logger]
+Call = tuple[str, tuple[Any, ...], dict[str, Any]]
+
+
+class LoggerThread:
+    """One logger and its thread. After a failure it is dropped: one warning, and no further calls.
+
+    Attributes:
+        trouble: why it was dropped; empty while all is well.
+    """
+
+    def __init__(self, use: Use, build: Build, warn: Callable[[str], None]) -> None:
+        self.use = use
+        self.trouble = ""
+        self._warn = warn
+        self._calls: queue.Queue[Call | None] = queue.Queue(QUEUE_SIZE)
+        self._started: Future[None] = Future()
+        self._closed = threading.Event()
+        # A daemon: a logger that hangs must not keep the process alive.
+        self._thread = threading.Thread(target=self._work, args=(build,), name=f"logger-{use.key}", daemon=True)
+
+    def start(self, run: RunInfo, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Build and start the logger, and wait for it.
+
+        Raises:
+            LoggerRefused: it says that its configuration cannot work.
+        """
+        self.call("start", run)
+        self._thread.start()
+        try:
+            self._started.result(timeout_s)
+        except FutureTimeout:
+            self._drop(f"did not start within {timeout_s:g} s")
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> None:
+        """Queue a call and return at once."""
+        if self.trouble:
+            return
+        try:
+            self._calls.put_nowait((method, args, kwargs))
+        except queue.Full:
+            self._drop(f"does not keep up: {QUEUE_SIZE} calls wait for it")
+
+    def close(self, outcome: Outcome) -> None:
+        """Let it finish what waits, for as long as its component allows."""
+        component = self.use.offered.component
+        assert isinstance(component, LoggerComponent)
+        timeout_s = component.close_timeout_s(self.use.options)
+        self.call("close", outcome)
+        if self.trouble:
+            return
+        self._calls.put(None)
+        if not self._closed.wait(timeout_s):
+            self._drop(f"did not finish within {timeout_s:g} s of the run's end")
+
+    def _work(self, build: Build) -> None:
+        logger: Logger | None = None
+        while (call := self._calls.get()) is not None and not self.trouble:
+            method, args, kwargs = call
+            try:
+                if logger is None:
+                    logger = build(self.use)
+                getattr(logger, method)(*args, **kwargs)
+            except LoggerRefused as error:
+                if self._started.done():
+                    self._drop(f"was refused in {method}: {error}")
+                else:
+                    self._started.set_exception(error)
+                return
+            except Exception as error:  # noqa: BLE001 - a logger is foreign code that must never stop a run
+                self._drop(f"raised in {method}: {type(error).__name__}: {' '.join(str(error).split())}")
+            if not self._started.done():
+                self._started.set_result(None)
+        self._closed.set()
+
+    def _drop(self, trouble: str) -> None:
+        if not self.trouble:
+            self.trouble = trouble
+            self._warn(f"{self.use.title} {trouble}; it gets nothing more of this run, the record has everything")
+
+
+class Loggers:
+    """All loggers of a run, with `Logger`'s own methods."""
+
+    def __init__(self, uses: Sequence[Use], build: Build, warn: Callable[[str], None]) -> None:
+        self._threads = [LoggerThread(use, build, warn) for use in uses]
+
+    def start(self, run: RunInfo) -> None:
+        for thread in self._threads:
+            thread.start(run)
+
+    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        self._call("log_parameters", parameters)
+
+    def log_metrics(self, values: Mapping[str, float | None], *, step: int, epoch: int) -> None:
+        """Values that do not apply are left out."""
+        there = {name: value for name, value in values.items() if value is not None}
+        self._call("log_metrics", there, step=step, epoch=epoch)
+
+    def log_predictions(self, file: Path, *, step: int, epoch: int) -> None:
+        self._call("log_predictions", file, step=step, epoch=epoch)
+
+    def log_table(self, name: str, table: Table, *, step: int, epoch: int) -> None:
+        self._call("log_table", name, table, step=step, epoch=epoch)
+
+    def log_curve(self, name: str, curve: Curve, *, step: int, epoch: int) -> None:
+        self._call("log_curve", name, curve, step=step, epoch=epoch)
+
+    def log_confusion_matrix(self, name: str, matrix: Matrix, *, step: int, epoch: int) -> None:
+        self._call("log_confusion_matrix", name, matrix, step=step, epoch=epoch)
+
+    def log_file(self, file: Path, *, name: str) -> None:
+        self._call("log_file", file, name=name)
+
+    def close(self, outcome: Outcome) -> dict[str, str]:
+        """Close all; returns logger key to its trouble, empty for those that received everything."""
+        # All at once: the slowest one's deadline is the longest wait, not the sum.
+        closers = [threading.Thread(target=thread.close, args=(outcome,)) for thread in self._threads]
+        for closer in closers:
+            closer.start()
+        for closer in closers:
+            closer.join()
+        return {thread.use.key: thread.trouble for thread in self._threads}
+
+    def _call(self, method: str, *args: Any, **kwargs: Any) -> None:
+        for thread in self._threads:
+            thread.call(method, *args, **kwargs)

@@ -1,0 +1,201 @@
+"""The only writer of a run's record. What it writes, the loggers get: the same values, in the same order."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from detkit.components import Curve, Matrix, MetricResult, Outcome, RunInfo, Table
+from detkit.data.coco_form import predictions_json
+from detkit.data.types import Prediction
+from detkit.engine.loggers import Loggers
+from detkit.engine.system import SystemSampler
+from detkit.record.files import write_json, write_json_gz
+from detkit.record.layout import RunLayout
+from detkit.record.streams import StreamWriter
+
+#: progress.json is written at most so often.
+PROGRESS_INTERVAL_S = 0.25
+
+
+class Recorder(Protocol):
+    """What the loop tells about its run."""
+
+    def start(self, run: RunInfo, facts: Mapping[str, Any]) -> None: ...
+    def step(
+        self, epoch: int, step: int, losses: Mapping[str, float], rate: float, measured: Mapping[str, float]
+    ) -> None: ...
+    def epoch(
+        self, epoch: int, step: int, values: Mapping[str, float | None], measured: Mapping[str, float]
+    ) -> None: ...
+    def predictions(self, epoch: int | str, step: int, predictions: Sequence[Prediction]) -> None: ...
+    def results(self, epoch: int | str, step: int, results: Mapping[str, MetricResult]) -> None: ...
+    def progress(self, **values: Any) -> None: ...
+    def sync(self) -> dict[str, int]: ...
+    def cut(self, lengths: Mapping[str, int]) -> None: ...
+    def summary(self, content: Mapping[str, Any]) -> None: ...
+    def close(self, outcome: Outcome) -> None: ...
+
+
+class SilentRecorder:
+    """Of the processes beside the first: they train along and write nothing."""
+
+    def start(self, run: RunInfo, facts: Mapping[str, Any]) -> None:
+        pass
+
+    def step(
+        self, epoch: int, step: int, losses: Mapping[str, float], rate: float, measured: Mapping[str, float]
+    ) -> None:
+        pass
+
+    def epoch(self, epoch: int, step: int, values: Mapping[str, float | None], measured: Mapping[str, float]) -> None:
+        pass
+
+    def predictions(self, epoch: int | str, step: int, predictions: Sequence[Prediction]) -> None:
+        pass
+
+    def results(self, epoch: int | str, step: int, results: Mapping[str, MetricResult]) -> None:
+        pass
+
+    def progress(self, **values: Any) -> None:
+        pass
+
+    def sync(self) -> dict[str, int]:
+        return {}
+
+    def cut(self, lengths: Mapping[str, int]) -> None:
+        pass
+
+    def summary(self, content: Mapping[str, Any]) -> None:
+        pass
+
+    def close(self, outcome: Outcome) -> None:
+        pass
+
+
+class RunRecorder:
+    """Of the first process."""
+
+    def __init__(self, layout: RunLayout, loggers: Loggers, *, log_every_steps: int, keep_predictions: str) -> None:
+        self._layout = layout
+        self._loggers = loggers
+        self._log_every_steps = log_every_steps
+        self._keep_predictions = keep_predictions
+        self._streams = {"steps": StreamWriter(layout.steps), "metrics": StreamWriter(layout.metrics)}
+        self._system = SystemSampler(StreamWriter(layout.system))
+        self._progress_written = 0.0
+
+    def start(self, run: RunInfo, facts: Mapping[str, Any]) -> None:
+        write_json(self._layout.run, facts)
+        self._system.start()
+        self._loggers.start(run)
+        self._loggers.log_parameters(run.parameters)
+
+    def step(
+        self, epoch: int, step: int, losses: Mapping[str, float], rate: float, measured: Mapping[str, float]
+    ) -> None:
+        row = {"epoch": epoch, "step": step, "loss": sum(losses.values()), "losses": dict(losses), "lr": rate}
+        self._streams["steps"].append({**row, "measured": dict(measured)})
+        if is_logged(step, self._log_every_steps):
+            self._loggers.log_metrics(step_values(row, measured), step=step, epoch=epoch)
+
+    def epoch(self, epoch: int, step: int, values: Mapping[str, float | None], measured: Mapping[str, float]) -> None:
+        self._streams["metrics"].append(
+            {"epoch": epoch, "step": step, "values": dict(values), "measured": dict(measured)}
+        )
+        self._loggers.log_metrics(epoch_values(values, measured), step=step, epoch=epoch)
+
+    def predictions(self, epoch: int | str, step: int, predictions: Sequence[Prediction]) -> None:
+        file = self._layout.predictions(epoch)
+        write_json_gz(file, predictions_json(predictions))
+        if isinstance(epoch, int):
+            self._loggers.log_predictions(file, step=step, epoch=epoch)
+
+    def results(self, epoch: int | str, step: int, results: Mapping[str, MetricResult]) -> None:
+        for metric, result in results.items():
+            for name, table in result.tables.items():
+                _write(self._layout.table(metric, name, epoch), metric, name, table)
+                if isinstance(epoch, int):
+                    self._loggers.log_table(f"{metric}/{name}", table, step=step, epoch=epoch)
+            for name, curve in result.curves.items():
+                _write(self._layout.curve(metric, name, epoch), metric, name, curve)
+                if isinstance(epoch, int):
+                    self._loggers.log_curve(f"{metric}/{name}", curve, step=step, epoch=epoch)
+            for name, matrix in result.matrices.items():
+                _write(self._layout.matrix(metric, name, epoch), metric, name, matrix)
+                if isinstance(epoch, int):
+                    self._loggers.log_confusion_matrix(f"{metric}/{name}", matrix, step=step, epoch=epoch)
+
+    def progress(self, **values: Any) -> None:
+        now = time.monotonic()
+        if now - self._progress_written >= PROGRESS_INTERVAL_S or values.get("done") == values.get("total"):
+            self._progress_written = now
+            write_json(self._layout.progress, values, durable=False)
+
+    def sync(self) -> dict[str, int]:
+        return {name: stream.sync() for name, stream in self._streams.items()}
+
+    def cut(self, lengths: Mapping[str, int]) -> None:
+        for name, length in lengths.items():
+            self._streams[name].cut(length)
+
+    def summary(self, content: Mapping[str, Any]) -> None:
+        self.sync()
+        self._prune_predictions(content["selected"]["epoch"])
+        write_json(self._layout.summary, content)
+
+    def close(self, outcome: Outcome) -> None:
+        self._system.stop()
+        if outcome.state == "finished":
+            log_files(self._layout, self._loggers)
+        troubles = self._loggers.close(outcome)
+        state = {key: {"complete": not trouble, "trouble": trouble} for key, trouble in troubles.items()}
+        write_json(self._layout.loggers, {"loggers": state, "outcome": asdict(outcome)})
+        for stream in self._streams.values():
+            stream.close()
+
+    def _prune_predictions(self, selected: int) -> None:
+        files = sorted((self._layout.folder / "predictions").glob("epoch-*.json.gz"))
+        kept = {
+            "all": set(files),
+            "best": {self._layout.predictions(selected)},
+            "last": set(files[-1:]),
+        }[self._keep_predictions]
+        for file in set(files) - kept:
+            file.unlink()
+
+
+def is_logged(step: int, every: int) -> bool:
+    """Whether loggers get this step: the first one, and then every so many."""
+    return step == 1 or step % every == 0
+
+
+def step_values(row: Mapping[str, Any], measured: Mapping[str, float]) -> dict[str, float]:
+    """A row of steps.jsonl under the names that loggers get."""
+    losses = {f"train/{name}": value for name, value in row["losses"].items()}
+    return {"train/loss": row["loss"], **losses, "train/lr": row["lr"], **_measured(measured)}
+
+
+def epoch_values(values: Mapping[str, float | None], measured: Mapping[str, float]) -> dict[str, float | None]:
+    """A row of metrics.jsonl under the names that loggers get."""
+    return {**values, **_measured(measured)}
+
+
+def _measured(measured: Mapping[str, float]) -> dict[str, float]:
+    return {f"measured/{name}": value for name, value in measured.items()}
+
+
+def log_files(layout: RunLayout, loggers: Loggers) -> None:
+    """Hand over the files of a finished run."""
+    loggers.log_file(layout.folder.parent / "spec.toml", name="spec.toml")
+    loggers.log_file(layout.best, name="best.pt")
+    loggers.log_file(layout.summary, name="summary.json")
+
+
+def _write(file: Path, metric: str, name: str, content: Table | Curve | Matrix) -> None:
+    # Through JSON, so that tuples come out as the lists that a reader will see.
+    write_json(file, {"metric": metric, "name": name, **json.loads(json.dumps(asdict(content)))}, durable=False)

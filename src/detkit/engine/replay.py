@@ -1,0 +1,104 @@
+"""Send a recorded run to loggers: those that came later, and those that lost some of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from detkit.components import Curve, Logger, Matrix, Messages, Outcome, RunInfo, Table
+from detkit.engine.attribution import attributed
+from detkit.engine.loggers import Loggers
+from detkit.engine.prepare import build_context
+from detkit.engine.recorder import epoch_values, is_logged, log_files, step_values
+from detkit.errors import RecordError
+from detkit.record.files import read_json, write_json
+from detkit.record.reader import RunRecord
+from detkit.spec.model import ExperimentSpec, Use
+
+
+def replay_missing(spec: ExperimentSpec, runs: Sequence[RunRecord], messages: Messages) -> None:
+    """Send each finished run to the enabled loggers that the run did not have."""
+    for run in runs:
+        known = logger_states(run)
+        missing = [use for use in spec.loggers.values() if use.enabled and use.key not in known]
+        if missing:
+            messages.info(f"{run.run_id}: sending the record to {', '.join(use.key for use in missing)}")
+            replay(spec, run, missing, messages)
+
+
+def logger_states(run: RunRecord) -> dict[str, dict[str, Any]]:
+    """Logger key to `complete` and `trouble`, as far as the run has said."""
+    return dict(read_json(run.files.loggers)["loggers"]) if run.files.loggers.exists() else {}
+
+
+def replay(spec: ExperimentSpec, run: RunRecord, uses: Sequence[Use], messages: Messages) -> None:
+    """Call the loggers as the run would have: the same values, in the same order.
+
+    Raises:
+        RecordError: the run has not ended. LoggerRefused: a logger's configuration cannot work.
+    """
+    if run.state != "finished":
+        raise RecordError(f"{run}: only a finished run can be sent; finish it with: detkit run {spec.path} --resume")
+
+    def build(use: Use) -> Logger:
+        with attributed(use, "being built"):
+            context = build_context(
+                spec, use, messages=messages, seed=run.seed, run_id=run.run_id, run_folder=run.files.folder
+            )
+            logger: Logger = use.offered.component.build(use.options, context)
+            return logger
+
+    info = run_info(run)
+    loggers = Loggers(uses, build, messages.warning)
+    loggers.start(info)
+    loggers.log_parameters(info.parameters)
+    every = int(spec.experiment.log_every_steps)
+    epochs = {row["step"]: row for row in run.epochs()}
+    for row in run.steps():
+        if is_logged(row["step"], every):
+            loggers.log_metrics(step_values(row, row["measured"]), step=row["step"], epoch=row["epoch"])
+        if row["step"] in epochs:
+            _replay_epoch(run, epochs[row["step"]], loggers)
+    log_files(run.files, loggers)
+    troubles = loggers.close(Outcome("finished", str((run.summary or {})["ended"])))
+    states = {key: {"complete": not trouble, "trouble": trouble} for key, trouble in troubles.items()}
+    write_json(run.files.loggers, {"loggers": {**logger_states(run), **states}})
+
+
+def _replay_epoch(run: RunRecord, row: dict[str, Any], loggers: Loggers) -> None:
+    epoch, step = row["epoch"], row["step"]
+    if run.files.predictions(epoch).exists():
+        loggers.log_predictions(run.files.predictions(epoch), step=step, epoch=epoch)
+    for file in sorted((run.files.folder / "tables" / f"epoch-{epoch:03d}").glob("*.json")):
+        content = read_json(file)
+        table = Table(tuple(content["columns"]), tuple(tuple(cells) for cells in content["rows"]))
+        loggers.log_table(f"{content['metric']}/{content['name']}", table, step=step, epoch=epoch)
+    for file in sorted((run.files.folder / "curves" / f"epoch-{epoch:03d}").glob("*.json")):
+        content = read_json(file)
+        curve = Curve(tuple(content["x"]), tuple(content["y"]), content["x_name"], content["y_name"])
+        loggers.log_curve(f"{content['metric']}/{content['name']}", curve, step=step, epoch=epoch)
+    for file in sorted((run.files.folder / "matrices" / f"epoch-{epoch:03d}").glob("*.json")):
+        content = read_json(file)
+        matrix = Matrix(tuple(content["labels"]), tuple(tuple(counts) for counts in content["counts"]))
+        loggers.log_confusion_matrix(f"{content['metric']}/{content['name']}", matrix, step=step, epoch=epoch)
+    loggers.log_metrics(epoch_values(row["values"], row["measured"]), step=step, epoch=epoch)
+
+
+def run_info(run: RunRecord) -> RunInfo:
+    """What the run's own process told its loggers, from its record."""
+    facts = run.facts
+    steps = list(run.steps())
+    given = {"run_id", "experiment", "model", "seed", "limits", "schedule_from_epoch", "extended", "format_version"}
+    return RunInfo(
+        run_id=run.run_id,
+        experiment=facts["experiment"],
+        model=run.model,
+        seed=run.seed,
+        folder=run.files.folder,
+        class_names=tuple(facts["class_names"]),
+        device=facts["device"],
+        precision=facts["compute"]["precision"],
+        epochs=facts["spec"]["model"]["train"]["epochs"],
+        steps_per_epoch=sum(row["epoch"] == 1 for row in steps),
+        parameters={key: value for key, value in facts.items() if key not in given - {"seed"}},
+    )

@@ -1,0 +1,122 @@
+"""Running a spec again: what is kept, added, resumed, extended, or refused because it would change a run's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from detkit.errors import RecordError
+from detkit.record.layout import ExperimentLayout, run_id
+from detkit.record.reader import ExperimentRecord, RunRecord
+from detkit.spec.model import ExperimentSpec
+
+Action = Literal["keep", "start", "resume", "extend"]
+
+#: Of `[compute]`, what can change a number; the rest changes how fast it comes.
+COMPUTE_KEYS = ("device", "devices", "precision")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """A run that the spec asks for, and what is to be done about it."""
+
+    record: RunRecord
+    action: Action
+
+
+def plan_runs(spec: ExperimentSpec, *, resume: bool, extend: bool) -> list[PlannedRun]:
+    """Every run of the spec with its action, in the spec's order: models outside, seeds inside.
+
+    Raises:
+        RecordError: a change in the spec would change the numbers of a run that is there; or a run was cut short and
+            nobody said what to do about it.
+    """
+    folder = spec.record_folder
+    planned = []
+    changes: list[str] = []
+    unfinished: list[RunRecord] = []
+    for model in spec.models.values():
+        if not model.enabled:
+            continue
+        for seed in spec.experiment.seeds:
+            record = RunRecord(folder, run_id(model.key, seed), model.key, seed)
+            if record.state == "pending":
+                planned.append(PlannedRun(record, "start"))
+                continue
+            changed = list(_changes(record.facts["spec"], run_spec(spec, model.key)))
+            epochs = record.facts["spec"]["model"]["train"]["epochs"]
+            longer = model.train.epochs > epochs
+            if extend and longer:
+                changed = [change for change in changed if not change.startswith("model.train.epochs:")]
+            changes += [_named(change, model.key) for change in changed]
+            if record.state != "finished" and not resume:
+                unfinished.append(record)
+            action: Action = "extend" if extend and longer else "keep" if record.state == "finished" else "resume"
+            planned.append(PlannedRun(record, action))
+    if changes:
+        raise RecordError(_refusal(folder, sorted(set(changes))))
+    if unfinished:
+        listed = ", ".join(map(str, unfinished))
+        raise RecordError(
+            f"{folder} holds runs that did not finish: {listed}; go on with --resume, or start afresh with --name NEW"
+        )
+    return planned
+
+
+def run_spec(spec: ExperimentSpec, model: str) -> dict[str, Any]:
+    """The part of the resolved spec that decides a run's numbers, apart from its seed."""
+    resolved = spec.resolved
+    return {
+        "dataset": resolved["dataset"],
+        "model": resolved["models"][model],
+        "training_step": resolved["training_step"],
+        "metrics": {key: resolved["metrics"][key] for key, use in spec.metrics.items() if use.enabled},
+        "callbacks": {key: resolved["callbacks"][key] for key, use in spec.callbacks.items() if use.enabled},
+        "compute": {key: resolved["compute"][key] for key in COMPUTE_KEYS},
+    }
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key in sorted(old.keys() | new.keys()):
+        name = f"{prefix}{key}"
+        before, now = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            yield from _changes(before, now, f"{name}.")
+        elif _plain(before) != _plain(now):
+            yield f"{name}: {before!r} before, {now!r} now"
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _named(change: str, model: str) -> str:
+    """The key as the spec has it."""
+    return change.replace("model.", f"models.{model}.", 1) if change.startswith("model.") else change
+
+
+def _refusal(folder: Path, changes: list[str]) -> str:
+    extend = any(".train.epochs:" in change for change in changes)
+    hint = "; --extend allows more epochs" if extend else ""
+    listed = "\n  ".join(changes)
+    return (
+        f"{folder} holds runs whose numbers these changes would alter:\n  {listed}\n"
+        f"put the values back, or start afresh with --name NEW or --fresh{hint}"
+    )
+
+
+def free_name(spec: ExperimentSpec) -> str:
+    """The experiment's name if nothing is recorded under it, else the first free one of NAME-2, NAME-3, ..."""
+    name, number = spec.experiment.name, 1
+    while ExperimentLayout(spec.experiment.output / name).folder.exists():
+        number += 1
+        name = f"{spec.experiment.name}-{number}"
+    return name
+
+
+def merged_runs(planned: Sequence[PlannedRun], existing: ExperimentRecord | None) -> list[RunRecord]:
+    """The runs of the record: those there were, in their order, and the new ones."""
+    runs = {run.run_id: run for run in (existing.runs if existing else [])}
+    return [*runs.values(), *(plan.record for plan in planned if plan.record.run_id not in runs)]

@@ -1,0 +1,92 @@
+"""One run, assembled: model, data, optimizer, metrics, callbacks, recorder, on their devices."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule  # what `Fabric.setup` returns; it has no public name
+from torch import nn
+
+from detkit.components import Dataset, Metric, RunInfo, TrainingStep
+from detkit.data.sampling import StepPlan, plan_epoch
+from detkit.data.seeds import derive_seed
+from detkit.data.splits import Splits
+from detkit.data.types import ImageInfo
+from detkit.engine.events import Events
+from detkit.engine.limits import Limits
+from detkit.engine.recorder import Recorder
+from detkit.engine.signals import StopRequest
+from detkit.record.layout import RunLayout
+from detkit.spec.model import ModelUse, TrainTable, Use
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything the loop needs.
+
+    Attributes:
+        fabric: the device, the precision, the other processes.
+        model: as fabric set it up; `bare_model` is the module itself.
+        truths: ground truth by index, of the images that are evaluated.
+        schedule: the optimizer steps (first, end) over which the learning rate is planned.
+    """
+
+    info: RunInfo
+    use: ModelUse
+    seed: int
+    layout: RunLayout
+    fabric: Fabric
+    dataset: Dataset
+    splits: Splits
+    truths: Mapping[int, ImageInfo]
+    model: _FabricModule
+    bare_model: nn.Module
+    optimizer: torch.optim.Optimizer
+    step_use: Use
+    training_step: TrainingStep
+    metrics: Mapping[str, tuple[Use, Metric]]
+    events: Events
+    recorder: Recorder
+    stop: StopRequest
+    workers: int
+    schedule: tuple[int, int]
+    limits: Limits
+
+    @property
+    def train(self) -> TrainTable:
+        return self.use.train
+
+    def plan(self, epoch: int) -> list[StepPlan]:
+        """The optimizer steps of an epoch."""
+        steps = plan_epoch(
+            self.splits.train,
+            batch_size=self.train.batch_size,
+            accumulate=self.train.accumulate,
+            processes=self.fabric.world_size,
+            seed=self.seed,
+            epoch=epoch,
+        )
+        return steps[: self.limits.train_steps]
+
+    def evaluated(self, indices: Sequence[int]) -> Sequence[int]:
+        return indices[: self.limits.evaluation_images]
+
+
+def seed_everything(seed: int, *names: int | str) -> None:
+    """Seed the global generators of this process."""
+    derived = derive_seed(seed, *names)
+    torch.manual_seed(derived)
+    np.random.seed(derived)
+    random.seed(derived)
+
+
+def weights_origin(model: nn.Module) -> dict[str, Any]:
+    """Where a model says that its weights came from; empty where it says nothing."""
+    origin = getattr(model, "weights_origin", None)
+    return dict(origin) if isinstance(origin, Mapping) else {}

@@ -1,0 +1,58 @@
+"""Where a training is: everything that a resume needs to know beside weights and generators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+
+@dataclass(slots=True)
+class TrainState:
+    """Attributes:
+    epoch: the one being trained, from 1. position: its optimizer steps that are done. step: those done in all.
+    loss_sums: of the epoch so far, each term's sum over images. images: the epoch's so far.
+    best_epoch, best_value: the selected epoch, and its value of the quantity that selects.
+    ended: why the training is over; empty while it goes on.
+    measured: seconds of training and evaluation so far, over all sittings.
+    """
+
+    epoch: int = 1
+    position: int = 0
+    step: int = 0
+    loss_sums: dict[str, float] = field(default_factory=dict)
+    images: int = 0
+    best_epoch: int | None = None
+    best_value: float | None = None
+    ended: str = ""
+    measured: dict[str, float] = field(
+        default_factory=lambda: {"train_s": 0.0, "evaluation_s": 0.0, "epoch_train_s": 0.0}
+    )
+
+    def add_step(self, losses: Mapping[str, float], images: int, seconds: float) -> None:
+        """Count an optimizer step. `losses` are means over its images."""
+        self.position += 1
+        self.step += 1
+        self.images += images
+        for name, value in losses.items():
+            self.loss_sums[name] = self.loss_sums.get(name, 0.0) + value * images
+        self.measured["train_s"] += seconds
+        self.measured["epoch_train_s"] += seconds
+
+    def mean_losses(self) -> dict[str, float]:
+        """Of the epoch so far, over images."""
+        return {name: value / self.images for name, value in self.loss_sums.items()} if self.images else {}
+
+    def next_epoch(self) -> None:
+        self.epoch += 1
+        self.position = 0
+        self.images = 0
+        self.loss_sums = {}
+        self.measured["epoch_train_s"] = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        return cls(**values)

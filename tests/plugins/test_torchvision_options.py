@@ -1,0 +1,139 @@
+"""The options of TorchVision's detectors: defaults, what does not fit together, recipes. No torch is needed here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from detkit import BOXES, BOXES_AND_MASKS, ModelComponent
+from detkit.components import PathBase
+from detkit.plugins import collect
+from detkit.spec.model import TrainTable
+from detkit_torchvision import (
+    FCOS,
+    LEVELS,
+    MASK_RCNN,
+    WEIGHTS,
+    FasterRCNNOptions,
+    FCOSOptions,
+    RetinaNetOptions,
+    detkit_models,
+)
+
+MODELS: list[ModelComponent[Any]] = list(detkit_models())
+
+
+def refusal(options: type[Any], **table: object) -> str:
+    with pytest.raises(ValidationError) as caught:
+        options.model_validate(table)
+    errors = caught.value.errors()
+    assert len(errors) == 1, "one mistake, one message"
+    return str(errors[0]["msg"])
+
+
+def test_the_plugin_offers_four_models() -> None:
+    registry = collect()
+    for name in ("faster_rcnn", "mask_rcnn", "retinanet", "fcos"):
+        assert registry.find("model", name).plugin.name == "torchvision"
+
+
+def test_importing_the_plugin_imports_no_torch() -> None:
+    code = "import sys, detkit_torchvision; sys.exit(any(m in sys.modules for m in ('torch', 'torchvision', 'numpy')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: str(model.name))
+def test_every_option_is_described(model: ModelComponent[Any]) -> None:
+    assert model.summary
+    for name, field in model.options.model_fields.items():
+        assert field.description, name
+
+
+@pytest.mark.parametrize("backbone", WEIGHTS)
+def test_weights_default_to_the_best_that_the_backbone_has(backbone: str) -> None:
+    assert FasterRCNNOptions.model_validate({"backbone": backbone}).weights == WEIGHTS[backbone][0]
+    assert FasterRCNNOptions.model_validate({"backbone": backbone, "weights": "none"}).weights == "none"
+    assert FasterRCNNOptions().weights == "coco"
+
+
+def test_a_pair_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    message = refusal(FasterRCNNOptions, backbone="mobilenet_v2", weights="coco")
+    assert "there are no coco weights for mobilenet_v2; it has: imagenet, none, or a path" in message
+    assert "coco weights exist for: resnet50_fpn" in message
+    assert "imagenet weights exist for: resnet50_fpn, resnet18_fpn, mobilenet_v2, mobilenet_v2_fpn" in refusal(
+        FCOSOptions, backbone="tiny_fpn", weights="imagenet"
+    )
+
+
+@pytest.mark.parametrize("weights", ["imagnet", 3, True, ""])
+def test_a_misspelt_name_is_not_taken_for_a_path(weights: object) -> None:
+    message = refusal(FasterRCNNOptions, weights=weights)
+    assert f"no weights named {weights!r}; there are: coco, imagenet, none, or the path of a state dict" in message
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_path_belongs_to_the_file_that_states_it(as_json: bool) -> None:
+    base = PathBase(Path("/specs"), {("weights", "best.pth"): Path("/elsewhere")})
+
+    def weights(text: str) -> object:
+        if as_json:
+            return FasterRCNNOptions.model_validate_json(f'{{"weights": "{text}"}}', strict=True, context=base).weights
+        return FasterRCNNOptions.model_validate({"weights": text}, context=base).weights
+
+    assert weights("old/best.pth") == Path("/specs/old/best.pth")
+    assert weights("best.pth") == Path("/elsewhere/best.pth")
+    assert weights("/data/best.pt") == Path("/data/best.pt")
+
+
+def test_frozen_layers_must_exist_and_have_learnt() -> None:
+    assert FasterRCNNOptions(trainable_layers=5).trainable_layers == 5
+    assert "trainable_layers is 6, but resnet50_fpn has 5" in refusal(FasterRCNNOptions, trainable_layers=6)
+    assert "would freeze layers that have learnt nothing" in refusal(
+        FCOSOptions, backbone="mobilenet_v2", weights="none", trainable_layers=2
+    )
+    assert FCOSOptions(backbone="mobilenet_v2", weights="none", trainable_layers=6).trainable_layers == 6
+
+
+def test_anchor_sizes_are_one_a_feature_map() -> None:
+    table: dict[str, object] = {"backbone": "resnet18_fpn", "anchor_sizes": [8, 16, 32, 64, 128.5]}
+    assert FasterRCNNOptions.model_validate(table).anchor_sizes == (8, 16, 32, 64, 128.5)
+    assert "has 2 sizes; resnet18_fpn has 5 feature maps" in refusal(
+        RetinaNetOptions, backbone="resnet18_fpn", anchor_sizes=[8, 16]
+    )
+    assert LEVELS["tiny_fpn"] == (4, 3)
+    assert FasterRCNNOptions.model_validate({"backbone": "tiny_fpn", "anchor_sizes": [8, 16, 32, 64]})
+    assert RetinaNetOptions.model_validate({"backbone": "tiny_fpn", "anchor_sizes": [16, 32, 64]})
+    assert FasterRCNNOptions.model_validate({"backbone": "mobilenet_v2", "anchor_sizes": [16, 32]})
+    assert "which were trained with their own" in refusal(FasterRCNNOptions, anchor_sizes=[8, 16, 32, 64, 128])
+
+
+def test_anchor_sizes_are_positive() -> None:
+    assert "greater than 0" in refusal(RetinaNetOptions, backbone="mobilenet_v2", anchor_sizes=[0])
+    assert "anchor_sizes is empty" in refusal(RetinaNetOptions, backbone="mobilenet_v2", anchor_sizes=[])
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: str(model.name))
+@pytest.mark.parametrize("weights", ["none", "imagenet"])
+def test_recipes_are_tables_of_train(model: ModelComponent[Any], weights: str) -> None:
+    recipe = model.recipe(model.options(backbone="mobilenet_v2_fpn", weights=weights))
+    table = TrainTable.model_validate(recipe)
+    assert table.optimizer == ("adamw" if weights == "none" else "sgd")
+
+
+def test_one_stage_detectors_learn_at_a_lower_rate() -> None:
+    rates = {model.name: float(model.recipe(model.options())["lr"]) for model in MODELS}
+    assert max(rates["fcos"], rates["retinanet"]) < min(rates["faster_rcnn"], rates["mask_rcnn"])
+
+
+def test_only_mask_rcnn_needs_and_gives_masks() -> None:
+    for model in MODELS:
+        options = model.options()
+        expected = BOXES_AND_MASKS if model is MASK_RCNN else BOXES
+        assert model.needs(options) == expected
+        assert model.gives(options) == expected
+    assert "anchor_sizes" not in FCOS.options.model_fields
