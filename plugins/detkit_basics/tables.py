@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from detkit import Logger, LoggerRefused, Outcome, RunInfo
+from detkit_basics.console import STEP_LOSS
 
-#: Only values of single steps have this name.
-STEP_LOSS = "train/loss"
 KEYS = ("epoch", "step")
 
 
@@ -68,6 +67,8 @@ class CsvTable:
         #: The last row and where in the file it begins.
         self._last: tuple[int, dict[str, str]] | None = None
         rows = [row for row in self._read() if int(row["step"]) <= keep_to_step] if file.exists() else []
+        if not rows:
+            self._columns = list(KEYS)
         self._rewrite(rows)
 
     def append(self, epoch: int, step: int, values: Mapping[str, float]) -> None:

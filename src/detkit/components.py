@@ -6,6 +6,7 @@ that builds it. Components are module constants; everything heavy is imported in
 
 from __future__ import annotations
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -66,7 +67,7 @@ def _resolve_path(path: Path, info: ValidationInfo) -> Path:
     if path.is_absolute() or not isinstance(info.context, PathBase):
         return path
     folder = info.context.elsewhere.get((info.field_name or "", str(path)), info.context.folder)
-    return (folder / path).absolute()
+    return Path(os.path.normpath(folder / path))
 
 
 #: A path in options. Relative ones resolve against the folder of the spec file that states them, or against the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -138,14 +139,17 @@ def test_one_line_an_epoch(run: RunInfo, capsys: pytest.CaptureFixture[str]) -> 
     )
 
 
-def test_lines_appear_at_once(tmp_path: Path) -> None:
+def test_lines_appear_at_once() -> None:
     code = (
-        "import os, pathlib; from detkit import RunInfo, BuildContext; from detkit_basics import CONSOLE, ConsoleOptions\n"
+        "import os, pathlib\n"
+        "from detkit import RunInfo, BuildContext\n"
+        "from detkit_basics import CONSOLE, ConsoleOptions\n"
         "run = RunInfo('a', '', '', 1, pathlib.Path(), (), 'cpu', 'fp32', 2, 3)\n"
         "logger = CONSOLE.build(ConsoleOptions(), BuildContext()); logger.start(run)\n"
         "logger.log_metrics({'train/epoch_loss': 1.0}, step=1, epoch=1); os._exit(0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert done.stdout == "a  epoch 1/2  loss 1.000\n", done.stderr
 
 
@@ -351,7 +355,7 @@ def stops_after(run: RunInfo, name: str, values: Sequence[float | None], **optio
         ("coco_ap", [0.10, 0.14, 0.18, 0.22], {"patience": 2, "min_delta": 0.1}, 3),
         ("coco_ap", [0.9, 0.8, 0.1, 0.2, 0.2], {"patience": 1, "skip_epochs": 2}, 5),
         ("coco_ap", [None, None, 0.1, None, 0.1], {"patience": 1}, 5),
-        ("coco_ap", [float("nan"), 0.1, 0.1], {"patience": 2}, 3),
+        ("coco_ap", [float("nan"), 0.1, 0.1, float("nan")], {"patience": 2}, 4),
     ],
 )
 def test_when_it_stops(

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from detkit import BOXES_AND_MASKS, BuildContext, Dataset
-from detkit.data.targets import decode_masks, info_from_target
+from detkit.data.targets import info_from_target
 from detkit_basics import SYNTHETIC, SyntheticOptions
-from detkit_basics.scenes import Dice, draw_scene
+from detkit_basics.scenes import Dice, Street, draw_scene
 
 
 def dataset(**options: Any) -> Dataset:
@@ -110,17 +110,32 @@ def test_the_number_of_pedestrians() -> None:
     assert all(not dataset(objects=(0, 0)).info(index).annotations for index in range(5))
 
 
-def test_nobody_is_hidden_by_more_than_half() -> None:
-    """Alone in the same place they would have at most so many pixels more."""
-    data = dataset(images=40, objects=(4, 8), distractors=10)
-    for index in range(40):
-        info = data.info(index)
-        masks = decode_masks([a.mask for a in info.annotations if a.mask], info.height, info.width)
-        # A sixth of a standing person's box is the least that a fully visible figure fills; half of that is left.
-        for annotation, mask in zip(info.annotations, masks, strict=True):
-            x0, y0, x1, y1 = annotation.box
-            assert mask.sum() * 12 > (x1 - x0) * (y1 - y0)
-            assert mask.sum() >= 20
+@pytest.mark.parametrize(("width", "drawn"), [(5, True), (6, False)])
+@pytest.mark.parametrize("is_pedestrian", [True, False])
+def test_nobody_hides_too_much_of_another(width: int, drawn: bool, is_pedestrian: bool) -> None:
+    """Of the first one's ten columns, 45 % must stay visible: five may be covered, six not."""
+    street = Street.empty(Dice(0, 0), 200, 200)
+    palette = np.array([[0, 0, 0, 0], [1, 2, 3, 0], [4, 5, 6, 0]], dtype=np.uint8)
+    assert street.paste(np.full((20, 10), 1, np.uint8), palette, 50, 100, is_pedestrian=True)
+    before = street.canvas.copy(), street.owners.copy()
+    second = street.paste(np.full((20, width), 2, np.uint8), palette, 50, 100, is_pedestrian=is_pedestrian)
+    assert second is drawn
+    if drawn:
+        assert street.canvas[110, 50].tolist() == [4, 5, 6, 0]
+        assert street.owners[110, 50] == (2 if is_pedestrian else 0)
+        assert street.owners[110, 55] == 1
+    else:
+        assert np.array_equal(street.canvas, before[0])
+        assert np.array_equal(street.owners, before[1])
+
+
+def test_what_is_outside_the_image_is_cut_off() -> None:
+    street = Street.empty(Dice(0, 0), 200, 200)
+    palette = np.array([[0, 0, 0, 0], [1, 2, 3, 0]], dtype=np.uint8)
+    assert street.paste(np.full((20, 10), 1, np.uint8), palette, -4, 190, is_pedestrian=True)
+    assert street.whole == [60]
+    assert street.owners.sum() == street.owners[190:, :6].sum() == 60
+    assert not street.paste(np.full((20, 10), 1, np.uint8), palette, 200, 0, is_pedestrian=True)
 
 
 def test_sizes_differ_as_in_a_street() -> None:

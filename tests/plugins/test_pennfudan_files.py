@@ -193,9 +193,11 @@ def test_a_connection_that_breaks_is_taken_up_again(tmp_path: Path, serve: Calla
 
 
 def test_a_server_without_ranges_starts_over(tmp_path: Path, serve: Callable[..., Server]) -> None:
-    server = serve(zipped(released()), breaks=[1000], ranges=False)
-    files.prepare(options(tmp_path, server.url), context(tmp_path))
-    assert server.requests == ["", "bytes=1000-"]
+    server, told = serve(zipped(released()), ranges=False), Told()
+    (tmp_path / "PennFudanPed.zip.part").write_bytes(b"x" * 1000)
+    files.prepare(options(tmp_path, server.url), context(tmp_path, messages=told))
+    assert server.requests == ["bytes=1000-"]
+    assert told.bars["Fetching PennFudanPed.zip"] == [len(server.body), len(server.body)]
 
 
 def test_one_that_keeps_breaking_can_be_gone_on_with(tmp_path: Path, serve: Callable[..., Server]) -> None:
@@ -304,6 +306,10 @@ def test_a_link_is_not_made(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"PNGImages/a.png": b"\0" * 50_000_000}, "PennFudanPed/PNGImages/a.png has other contents"),
+        (
+            {"PNGImages/b.png": CONTENTS["PNGImages/b.png"] + b"!"},
+            "PennFudanPed/PNGImages/b.png has other contents",
+        ),
         (
             {"PNGImages/b.png": CONTENTS["PNGImages/b.png"][:-1] + b"!"},
             "PennFudanPed/PNGImages/b.png has other contents",

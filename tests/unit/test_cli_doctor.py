@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,8 +19,18 @@ Capture = pytest.CaptureFixture[str]
 def no_torch(monkeypatch: pytest.MonkeyPatch, alone: None) -> None:
     """Devices made up: importing torch takes seconds, and what a machine has differs."""
     monkeypatch.setattr("detkit.engine.compute.import_torch", lambda: None)
-    devices = {"devices": [{"device": "cuda:0", "name": "A GPU, 80 GB", "precision": ["fp32", "bf16"]}]}
-    monkeypatch.setattr(doctor, "_torch_devices", lambda: devices)
+    monkeypatch.setattr("detkit.engine.compute.has_bf16", lambda accelerator: accelerator == "cuda")
+    cuda = SimpleNamespace(
+        device_count=lambda: 1,
+        get_device_properties=lambda _index: SimpleNamespace(name="A GPU", total_memory=80e9),
+    )
+    torch = SimpleNamespace(
+        cuda=cuda,
+        backends=SimpleNamespace(mps=SimpleNamespace(is_available=lambda: False)),
+        version=SimpleNamespace(cuda="13.0"),
+        get_num_threads=lambda: 2,
+    )
+    monkeypatch.setattr(doctor, "import_module", lambda _name: torch)
 
 
 def test_for_people(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +44,8 @@ def test_for_people(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
         "versions",
         f"  detkit: {__version__}",
         "  works: yes",
-        "  cuda:0 (A GPU, 80 GB): fp32, bf16",
+        "  cpu: fp32",
+        "  cuda:0 (A GPU, 80 GB): fp32, fp16, bf16",
         "  COMET_API_KEY: set",
         "  HTTPS_PROXY: set",
         "  OMP_NUM_THREADS: 3",
@@ -61,7 +73,17 @@ def test_a_broken_pair_is_told_in_words(capsys: Capture, monkeypatch: pytest.Mon
     out = capsys.readouterr().out
     assert "  works: no" in out
     assert "  error: torch and torchvision do not work together here (operator torchvision::nms does not exist)" in out
+    assert "  cuda:0 (A GPU, 80 GB): fp32, fp16" in out.splitlines()
     assert "Traceback" not in out
+
+
+def test_no_torch_at_all(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_name: str = "") -> None:
+        raise ModuleNotFoundError("No module named 'torch'")
+
+    monkeypatch.setattr(doctor, "import_module", missing)
+    assert run(["doctor"]) == 0
+    assert "  error: ModuleNotFoundError: No module named 'torch'" in capsys.readouterr().out
 
 
 def test_a_section_that_raises_does_not_stop_the_others(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from detkit import __version__
 from detkit.cli import main as program
 from detkit.cli.main import run
 from detkit.components import Command
-from detkit.errors import DetkitError, PluginError, Problem, RunFailed, SpecError, UserError
+from detkit.errors import DetkitError, Interrupted, PluginError, Problem, RunFailed, SpecError, UserError
 from detkit.plugins import Plugin, Registry
 
 WriteFile = Callable[[str, str], Path]
@@ -62,8 +62,8 @@ def test_help_lists_the_commands(capsys: Capture, alone: None) -> None:
 
 
 def test_no_command_shows_the_help(capsys: Capture, alone: None) -> None:
-    assert run([]) == 2
-    assert "Usage: detkit" in capsys.readouterr().err
+    assert run([]) == 0
+    assert "Usage: detkit" in capsys.readouterr().out
 
 
 def test_version(capsys: Capture) -> None:
@@ -115,6 +115,8 @@ def test_detkit_s_own_commands_come_first(monkeypatch: pytest.MonkeyPatch, capsy
     offer(monkeypatch, Command("check", "Not this one", hello))
     assert run(["check", "--help"]) == 0
     assert "Check SPEC without training" in capsys.readouterr().out
+    assert run(["--help"]) == 0
+    assert "Not this one" not in capsys.readouterr().out
 
 
 def test_plugins_that_clash_do_not_break_the_help(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
@@ -137,6 +139,11 @@ def test_plugins_that_clash_do_not_break_the_help(monkeypatch: pytest.MonkeyPatc
         (UserError("no such thing"), 2, "error: no such thing\n"),
         (RunFailed("it stopped"), 1, "error: it stopped\n"),
         (DetkitError("other"), 1, "error: other\n"),
+        (
+            Interrupted("stopped after epoch 3; go on with --resume"),
+            130,
+            "stopped after epoch 3; go on with --resume\n",
+        ),
         (KeyboardInterrupt(), 130, "interrupted\n"),
         (click.Abort(), 130, "interrupted\n"),
         (

@@ -99,6 +99,7 @@ def versions() -> Facts:
 
 
 def platform_facts() -> Facts:
+    """The operating system and the Python that runs."""
     return {"system": platform.platform(), "machine": platform.machine(), "python": sys.executable}
 
 
@@ -139,27 +140,28 @@ def torch_facts() -> Facts:
     """Whether torch and torchvision work together, and the devices with the precisions that they are fast in."""
     from detkit.engine.compute import import_torch
 
-    facts: Facts = {"works": True, "error": None}
+    error = None
     try:
         import_torch()
-    except ComputeError as error:
-        facts = {"works": False, "error": str(error)}
-    return {**facts, **_safely(_torch_devices)}
+    except ComputeError as found:
+        error = str(found)
+    devices = _safely(lambda: _torch_devices(works=error is None))
+    return {**devices, "works": error is None, "error": error or devices.get("error")}
 
 
-def _torch_devices() -> Facts:
+def _torch_devices(*, works: bool) -> Facts:
+    """What torch sees by itself; a torchvision that is broken must not hide it, though the precision stays unknown."""
     from detkit.engine.compute import has_bf16
 
-    # Imported by name: a broken torchvision must not hide what torch by itself sees.
     torch = import_module("torch")
-    devices = [{"device": "cpu", "name": "", "precision": ["fp32", *(["bf16"] if has_bf16("cpu") else [])]}]
+    devices = [{"device": "cpu", "name": "", "precision": ["fp32", *(["bf16"] if works and has_bf16("cpu") else [])]}]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         devices.append(
             {
                 "device": f"cuda:{index}",
                 "name": f"{properties.name}, {properties.total_memory / 1e9:.0f} GB",
-                "precision": ["fp32", "fp16", *(["bf16"] if has_bf16("cuda") else [])],
+                "precision": ["fp32", "fp16", *(["bf16"] if works and has_bf16("cuda") else [])],
             }
         )
     if torch.backends.mps.is_available():
@@ -168,6 +170,7 @@ def _torch_devices() -> Facts:
 
 
 def plugin_facts() -> list[Facts]:
+    """The installed plugins and what became of them."""
     from detkit.plugins import collect
 
     try:

@@ -80,7 +80,7 @@ class ConsoleDisplay(RichMessages):
 
 def _phase(progress: Mapping[str, Any]) -> str:
     epoch = f"epoch {progress['epoch']}/{progress['epochs']}"
-    return epoch if progress["phase"] == "training" else f"{epoch}, {progress['phase']} images"
+    return {"training": epoch, "scoring": f"scoring {epoch}"}.get(progress["phase"], f"{epoch}, {progress['phase']}")
 
 
 def _detail(progress: Mapping[str, Any]) -> str:

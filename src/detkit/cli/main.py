@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from detkit import __version__
-from detkit.errors import DetkitError, PluginError, SpecError, did_you_mean
+from detkit.errors import DetkitError, Interrupted, PluginError, SpecError, did_you_mean
 
 if TYPE_CHECKING:
     from detkit.components import Command
@@ -31,7 +31,6 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "schema": ("detkit.cli.schema", "Write a JSON Schema of specs, for completion in editors"),
     "doctor": ("detkit.cli.doctor", "Print versions, hardware and plugins: what belongs in a bug report"),
 }
-INTERRUPTED = 130
 
 
 @dataclass(slots=True)
@@ -95,13 +94,15 @@ def _plugin_commands() -> Mapping[str, tuple[Command, Plugin]]:
     return collect().commands
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of errors.")
 @click.version_option(__version__, prog_name="detkit")
-@click.pass_obj
-def detkit(settings: Settings, debug: bool) -> None:
+@click.pass_context
+def detkit(context: click.Context, debug: bool) -> None:
     """Find the best object detector for your own images."""
-    settings.debug = debug
+    context.obj.debug = debug
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -109,15 +110,12 @@ def run(arguments: Sequence[str]) -> int:
     settings = Settings()
     try:
         result = detkit.main(list(arguments), prog_name="detkit", obj=settings, standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return 2
     except click.ClickException as error:
         _tell(error, settings)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         _tell(error, settings)
-        return INTERRUPTED
+        return Interrupted.exit_code
     except DetkitError as error:
         _tell(error, settings)
         return error.exit_code
@@ -136,6 +134,8 @@ def _tell(error: BaseException, settings: Settings) -> None:
 def _words(error: BaseException) -> str:
     if isinstance(error, SpecError):
         return "\n".join(f"error: {problem}" for problem in error.problems)
+    if isinstance(error, Interrupted):
+        return str(error)
     if isinstance(error, DetkitError):
         return f"error: {error}"
     if isinstance(error, click.UsageError):

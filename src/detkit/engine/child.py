@@ -88,7 +88,7 @@ def score(run: Run, state: TrainState) -> None:
     selected = checkpoint.get("selected") or {"epoch": state.epoch, "step": state.step, "by": "", "value": None}
     load_weights(run.bare_model, checkpoint["model"], file)
     evaluation = evaluate(
-        run, run.splits.scored, name=run.splits.scored_name, epoch=selected["epoch"], losses=run.train.validation_loss
+        run, run.splits.scored, name="scoring", epoch=selected["epoch"], losses=run.train.validation_loss
     )
     values = {name.replace("validation/", "loss/"): value for name, value in evaluation.values.items()}
     run.recorder.predictions(run.splits.scored_name, state.step, evaluation.predictions)

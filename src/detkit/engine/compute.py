@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,11 +10,6 @@ from detkit.spec.model import ComputeTable
 
 Accelerator = Literal["cpu", "cuda", "mps"]
 Precision = Literal["fp32", "bf16", "fp16"]
-FABRIC_PRECISION: Mapping[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
-    "fp32": "32-true",
-    "bf16": "bf16-mixed",
-    "fp16": "16-mixed",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +103,27 @@ def make_fabric(compute: Compute) -> Any:
     torch = import_torch()
     if compute.threads is not None:
         torch.set_num_threads(compute.threads)
-    strategy = "ddp" if compute.processes > 1 else "auto"
     return Fabric(
         accelerator=compute.accelerator,
         devices=compute.processes,
-        strategy=strategy,
-        precision=FABRIC_PRECISION[compute.precision],
+        strategy="ddp" if compute.processes > 1 else "auto",
+        plugins=[_precision_plugin(compute)],
     )
+
+
+def _precision_plugin(compute: Compute) -> Any:
+    from lightning_fabric.plugins import MixedPrecision, Precision
+
+    if compute.precision == "fp32":
+        return Precision()
+
+    class AutocastOnly(MixedPrecision):
+        """Autocast for the operations, and inputs left alone.
+
+        Fabric's own casts them, and in bfloat16 the box of a target would be rounded to whole or even pixels.
+        """
+
+        def convert_input(self, data: Any) -> Any:
+            return data
+
+    return AutocastOnly("bf16-mixed" if compute.precision == "bf16" else "16-mixed", compute.accelerator)

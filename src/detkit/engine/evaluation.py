@@ -55,7 +55,7 @@ def evaluate(run: Run, indices: Sequence[int], *, name: str, epoch: int, losses:
     Batches are formed before they are dealt out, so that predictions do not depend on the number of processes.
 
     Args:
-        indices: into the dataset. name: of the split, for messages and progress. losses: measure those too.
+        indices: into the dataset. name: what it is for, for progress and seeds. losses: measure those too.
 
     Raises:
         Interrupted: a stop was requested (in a run of one process; several finish the evaluation).

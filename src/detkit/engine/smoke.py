@@ -1,4 +1,4 @@
-"""A rehearsal: every run through a few batches, an evaluation, a checkpoint and all loggers; what the whole will cost."""
+"""A rehearsal: every run through a few batches, an evaluation, a checkpoint, all loggers; what the whole will cost."""
 
 from __future__ import annotations
 

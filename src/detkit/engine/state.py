@@ -40,8 +40,9 @@ class TrainState:
         self.measured["epoch_train_s"] += seconds
 
     def mean_losses(self) -> dict[str, float]:
-        """Of the epoch so far, over images."""
-        return {name: value / self.images for name, value in self.loss_sums.items()} if self.images else {}
+        """Of the epoch so far, over images; their sum under `loss`."""
+        means = {name: value / self.images for name, value in self.loss_sums.items()}
+        return {"loss": sum(means.values()), **means}
 
     def next_epoch(self) -> None:
         self.epoch += 1

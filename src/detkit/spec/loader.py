@@ -538,7 +538,7 @@ def _foreign_texts(
         elif isinstance(value, str):
             source = sources.get(str(path[0]), (*table, path[0]))
             place = document.place((*source, *path[1:]))
-            if source in document.places and place.rank:
+            if place.rank:
                 yield path, value, place.folder
 
     return walk((), values)

@@ -64,7 +64,9 @@ class InputTable(Options):
 class ComputeTable(Options):
     """`[compute]`"""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: cuda where it is, else mps, else cpu")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="auto: cuda where it is, else mps, else cpu"
+    )
     devices: int = Field(1, ge=1, description="processes that train one model together, one device each")
     parallel: Literal["auto", "ddp"] = Field("auto", description="how they do; auto is ddp where devices > 1")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(

@@ -1,0 +1,127 @@
+"""Every hook, offered by one file: named in a spec, and installed as a distribution."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import detkit
+from detkit.engine.display import SilentDisplay
+from detkit.record.reader import ExperimentRecord
+from integration.experiments import EVERY_HOOK, squares_spec, write_spec
+
+OFFERED = {
+    "dataset": ["squares"],
+    "model": ["centre_point"],
+    "training_step": ["weighted"],
+    "metric": ["count_error"],
+    "logger": ["journal"],
+    "callback": ["stop_after"],
+    "command": ["squares"],
+}
+
+
+def assert_every_hook_worked(record: ExperimentRecord, stopped_after: int) -> None:
+    run = record.run("centre_point")
+    assert run.state == "finished"
+    facts, summary = run.facts, run.summary
+    assert summary is not None
+    assert facts["class_names"] == ["square"]  # the dataset
+    assert facts["parameters"] == 5_941  # the model: 16 channels
+    assert summary["ended"] == f"told to stop after {stopped_after} epochs"  # the callback
+    assert summary["primary"] == "count_error/mean"  # the metric
+    journal = [json.loads(line) for line in (run.files.folder / "journal.jsonl").read_text().splitlines()]
+    assert [entry["event"] for entry in journal][:2] == ["start", "metrics"]  # the logger
+    assert journal[-1] == {"event": "close", "state": "finished"}
+    first = next(iter(run.steps()))
+    assert first["losses"]["loss_sides"] == 0.0  # the step: this term has the weight 0
+
+
+def experiment(folder: Path, **changes: object) -> Path:
+    spec = squares_spec(
+        folder / "runs",
+        training_step={"use": "weighted", "weights": {"loss_sides": 0.0}},
+        loggers={"journal": {}},
+        callbacks={"stop_after": {"epochs": 1}},
+        **changes,
+    )
+    return write_spec(folder / "experiment.toml", spec)
+
+
+def test_one_file_named_in_the_spec_offers_every_hook(tmp_path: Path) -> None:
+    record = detkit.run(experiment(tmp_path), display=SilentDisplay())
+    assert_every_hook_worked(record, stopped_after=1)
+    named = [plugin for plugin in record.run("centre_point").facts["plugins"] if plugin["name"] == "every_hook"]
+    assert named == [{"name": "every_hook", "version": "", "distribution": "", "source": str(EVERY_HOOK)}]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same file as a distribution with an entry point, built and installed by pip into a folder of its own."""
+    pytest.importorskip("hatchling", reason="the build backend of the distribution is not installed")
+    source, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+    shutil.copy(EVERY_HOOK, source / "squares_plugin.py")
+    (source / "pyproject.toml").write_text(
+        """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "squares-for-detkit"
+version = "1.2.3"
+[project.entry-points."detkit.plugins"]
+squares = "squares_plugin"
+[tool.hatch.build.targets.wheel]
+only-include = ["squares_plugin.py"]
+"""
+    )
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", str(site), str(source)], check=True)
+    return site
+
+
+def detkit_command(*arguments: str, site: Path) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.run(
+        [sys.executable, "-m", "detkit", *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_same_file_installed_as_a_distribution_offers_every_hook(tmp_path: Path, installed: Path) -> None:
+    listed = detkit_command("plugins", "--json", site=installed)
+    assert listed.returncode == 0, listed.stderr
+    plugins = json.loads(listed.stdout)
+    rows = plugins["plugins"] if isinstance(plugins, dict) else plugins
+    (squares,) = [row for row in rows if row["name"] == "squares"]
+    assert (squares["distribution"], squares["version"], squares["state"]) == ("squares-for-detkit", "1.2.3", "loaded")
+    assert {kind: list(names) for kind, names in squares["offers"].items()} == OFFERED
+
+    done = detkit_command("run", str(experiment(tmp_path, plugins=[])), site=installed)
+    assert done.returncode == 0, done.stderr
+    record = detkit.open_record(tmp_path / "runs" / "small")
+    assert_every_hook_worked(record, stopped_after=1)
+
+    said = detkit_command("squares", "--images", "2", site=installed)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("image 0: [[")
+    assert "Say where the squares are" in detkit_command("--help", site=installed).stdout
+
+
+def test_installing_a_plugin_changes_no_run(tmp_path: Path, installed: Path) -> None:
+    """A spec that names none of its components is the same with and without it."""
+    spec = '[dataset]\nuse = "synthetic"\n[models.fcos]\nbackbone = "tiny_fpn"\n'
+    (tmp_path / "spec.toml").write_text(spec)
+    explained = detkit_command("check", str(tmp_path / "spec.toml"), "--explain", site=installed)
+    without = detkit_command("check", str(tmp_path / "spec.toml"), "--explain", site=tmp_path)
+    assert explained.returncode == 0
+    assert explained.stdout == without.stdout
