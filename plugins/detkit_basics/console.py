@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from detkit import Logger, Messages, Outcome, RunInfo
-from detkit_basics import ConsoleOptions
+from detkit_basics import SHOWN_METRICS, ConsoleOptions
 
 #: Only values of single steps have this name; those of epochs have EPOCH_LOSS.
 STEP_LOSS = "train/loss"
@@ -28,8 +28,10 @@ class ConsoleLogger(Logger):
     def __init__(self, options: ConsoleOptions, messages: Messages) -> None:
         self._options = options
         self._messages = messages
-        # The defaults fit some metrics and not others; what the user wrote must fit.
-        self._unmatched = set(options.metrics) if "metrics" in options.model_fields_set else set()
+        # The defaults fit some metrics and not others; what the user wrote must fit. The values are compared, since
+        # a run reads the resolved spec, in which defaults are written out.
+        self._chosen = options.metrics != SHOWN_METRICS
+        self._unmatched = set(options.metrics) if self._chosen else set()
         self._run: RunInfo | None = None
 
     def start(self, run: RunInfo) -> None:
@@ -61,7 +63,7 @@ class ConsoleLogger(Logger):
         if measured:
             self._warn_of_unmatched(matches, values)
         shown = list(dict.fromkeys(name for names in matches.values() for name in names))
-        if not shown and "metrics" not in self._options.model_fields_set:
+        if not shown and not self._chosen:
             return measured[:SHOWN_OTHERWISE]
         return shown
 

@@ -133,7 +133,7 @@ def test_killed_and_resumed_equals_never_killed(
         detkit.run(file, display=SilentDisplay())
 
     detkit.run(file, resume=True, display=SilentDisplay())
-    assert run.state == "finished"
+    assert only_run(tmp_path).state == "finished"
     resumed = deterministic_part(run)
     for part, value in never_killed.items():
         assert resumed[part] == value, part

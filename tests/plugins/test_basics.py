@@ -176,8 +176,11 @@ def test_a_metric_that_does_not_exist_is_said_once(run: RunInfo, capsys: pytest.
 def test_metrics_that_the_defaults_do_not_know(run: RunInfo, capsys: pytest.CaptureFixture[str]) -> None:
     told = Told()
     values = {"train/epoch_loss": 0.5, "own/f1": 0.25, "own/far": 0.00012, "own/third": 1.0, "measured/x": 1.0}
-    console(run, told).log_metrics(values, step=3, epoch=1)
-    assert capsys.readouterr().out == "fcos-seed1  epoch 1/10  loss 0.500  own/f1 0.250  own/far 0.00012\n"
+    # As a resolved spec states them: written out, and yet not the user's choice.
+    written_out = ConsoleOptions().model_dump()
+    for options in ({}, written_out):
+        console(run, told, **options).log_metrics(values, step=3, epoch=1)
+        assert capsys.readouterr().out == "fcos-seed1  epoch 1/10  loss 0.500  own/f1 0.250  own/far 0.00012\n"
     assert told.warnings == []
 
 

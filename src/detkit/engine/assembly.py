@@ -150,7 +150,9 @@ def restore(run: Run, checkpoint: Mapping[str, Any]) -> None:
     if "training_step" in checkpoint["components"]:
         run.training_step.load_state_dict(checkpoint["components"]["training_step"])  # type: ignore[attr-defined]  # it saved one
     run.recorder.cut(checkpoint["streams"])
-    restore_generators(checkpoint["generators"][run.fabric.global_rank])
+    generators = checkpoint["generators"]
+    if run.fabric.global_rank < len(generators):  # fewer where it was saved by fewer processes, to be evaluated here
+        restore_generators(generators[run.fabric.global_rank])
 
 
 def parameters(
