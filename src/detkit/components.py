@@ -363,7 +363,9 @@ def _no_recipe(_options: Any) -> Mapping[str, Any]:
     return {}
 
 
-@dataclass(frozen=True, slots=True)
+# No slots on components: `DatasetComponent[MyOptions](...)` sets an attribute on what it made, and a frozen class with
+# slots answers that with a TypeError that nobody would understand.
+@dataclass(frozen=True)
 class Component(Generic[O, T_co]):
     """A named thing that a plugin offers.
 
@@ -395,14 +397,14 @@ class Component(Generic[O, T_co]):
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DatasetComponent(Component[O, Dataset]):
     """Attributes: may_provide: what targets hold, as far as the options tell; the built dataset has the last word."""
 
     may_provide: Callable[[O], Capabilities] = _boxes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelComponent(Component[O, "nn.Module"]):
     """A detector that speaks TorchVision's convention.
 
@@ -419,33 +421,33 @@ class ModelComponent(Component[O, "nn.Module"]):
     recipe: Callable[[O], Mapping[str, Any]] = _no_recipe
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrainingStepComponent(Component[O, TrainingStep]):
     """Attributes: needs: what targets must hold."""
 
     needs: Callable[[O], Capabilities] = _boxes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MetricComponent(Component[O, Metric]):
     """Attributes: needs: what the dataset must provide. It is given masks too wherever dataset and model have them."""
 
     needs: Callable[[O], Capabilities] = _boxes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoggerComponent(Component[O, Logger]):
     """Attributes: close_timeout_s: how long the end of a run waits for this logger, from its options."""
 
     close_timeout_s: Callable[[O], float] = lambda _options: 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CallbackComponent(Component[O, object]):
     """Builds an object whose methods implement some of `detkit.hookspecs.RunEvents`, each marked `@hookimpl`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Command:
     """A command that a plugin adds to `detkit`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import shlex
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -34,6 +35,7 @@ class LoggerThread:
         self.use = use
         self.trouble = ""
         self._warn = warn
+        self._later = ""
         self._calls: queue.Queue[Call | None] = queue.Queue(QUEUE_SIZE)
         self._started: Future[None] = Future()
         self._closed = threading.Event()
@@ -46,6 +48,7 @@ class LoggerThread:
         Raises:
             LoggerRefused: it says that its configuration cannot work.
         """
+        self._later = f"detkit upload {shlex.quote(str(run.folder.parent))} --logger {self.use.key}"
         self.call("start", run)
         self._thread.start()
         try:
@@ -97,7 +100,10 @@ class LoggerThread:
     def _drop(self, trouble: str) -> None:
         if not self.trouble:
             self.trouble = trouble
-            self._warn(f"{self.use.title} {trouble}; it gets nothing more of this run, the record has everything")
+            self._warn(
+                f"{self.use.title} {trouble}; it gets nothing more of this run. The record has everything;"
+                f" once the run has finished, send it with: {self._later}"
+            )
 
 
 class Loggers:
