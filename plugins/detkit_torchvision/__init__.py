@@ -209,32 +209,19 @@ def _masks(_options: MaskRCNNOptions) -> frozenset[Literal["boxes", "masks"]]:
     return BOXES_AND_MASKS
 
 
-def _recipe(lr: float, warmup_steps: int) -> Callable[[DetectorOptions], Mapping[str, Any]]:
+def _recipe(lr: float, warmup_steps: int, *, tiny_lr: float) -> Callable[[DetectorOptions], Mapping[str, Any]]:
     """SGD for pretrained weights at a batch of 2; what starts from nothing learns faster with AdamW."""
 
     def recipe(options: DetectorOptions) -> Mapping[str, Any]:
-        if options.weights == "none" or options.backbone == "tiny_fpn":
-            return FROM_SCRATCH
-        return {
-            "optimizer": "sgd",
-            "lr": lr,
-            "momentum": 0.9,
-            "weight_decay": 0.0005,
-            "schedule": "cosine",
-            "warmup_steps": warmup_steps,
-        }
+        values: dict[str, Any] = {"momentum": 0.9, "schedule": "cosine", "warmup_steps": warmup_steps}
+        if options.backbone == "tiny_fpn":
+            return values | {"optimizer": "adamw", "lr": tiny_lr, "weight_decay": 0.01}
+        if options.weights == "none":
+            return values | {"optimizer": "adamw", "lr": 0.0005, "weight_decay": 0.01}
+        return values | {"optimizer": "sgd", "lr": lr, "weight_decay": 0.0005}
 
     return recipe
 
-
-FROM_SCRATCH: Mapping[str, Any] = {
-    "optimizer": "adamw",
-    "lr": 0.001,
-    "momentum": 0.9,
-    "weight_decay": 0.01,
-    "schedule": "cosine",
-    "warmup_steps": 100,
-}
 
 FASTER_RCNN = ModelComponent(
     name="faster_rcnn",
@@ -242,7 +229,7 @@ FASTER_RCNN = ModelComponent(
     build=partial(build_detector, "faster_rcnn"),
     summary="Faster R-CNN (Ren et al. 2015): proposals, then classes and boxes",
     check=partial(check_weights, "faster_rcnn"),
-    recipe=_recipe(0.005, 100),
+    recipe=_recipe(0.005, 100, tiny_lr=0.001),
 )
 MASK_RCNN = ModelComponent(
     name="mask_rcnn",
@@ -252,7 +239,7 @@ MASK_RCNN = ModelComponent(
     check=partial(check_weights, "mask_rcnn"),
     needs=_masks,
     gives=_masks,
-    recipe=_recipe(0.005, 100),
+    recipe=_recipe(0.005, 100, tiny_lr=0.001),
 )
 RETINANET = ModelComponent(
     name="retinanet",
@@ -261,7 +248,7 @@ RETINANET = ModelComponent(
     summary="RetinaNet (Lin et al. 2017): one stage, anchors, focal loss",
     check=partial(check_weights, "retinanet"),
     # TorchVision trains RetinaNet and FCOS at half the R-CNNs' rate (references/detection, README).
-    recipe=_recipe(0.0025, 200),
+    recipe=_recipe(0.0025, 200, tiny_lr=0.003),
 )
 FCOS = ModelComponent(
     name="fcos",
@@ -269,7 +256,7 @@ FCOS = ModelComponent(
     build=partial(build_detector, "fcos"),
     summary="FCOS (Tian et al. 2019): one stage, no anchors",
     check=partial(check_weights, "fcos"),
-    recipe=_recipe(0.0025, 200),
+    recipe=_recipe(0.0025, 200, tiny_lr=0.003),
 )
 
 

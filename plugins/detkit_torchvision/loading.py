@@ -70,7 +70,8 @@ def _load(
     except RuntimeError as error:
         shapes = [line.strip() for line in str(error).splitlines() if "size mismatch" in line]
         raise WeightsError(
-            f"weights: {file} is of another model: {len(shapes)} tensors have another shape{some(shapes)}"
+            f"weights: {file} is of another model: {len(shapes)} tensors have another shape{some(shapes, 1)};"
+            " choose the model and backbone that it was saved from"
         ) from error
     total = len(module.state_dict())
     absent = (
@@ -86,7 +87,7 @@ def _load(
 
 
 def some(names: Iterable[str], shown: int = 3) -> str:
-    """Up to three of the names in brackets, and how many more; empty for none."""
+    """The first of the names in brackets, and how many more; empty for none."""
     names = list(names)
     if not names:
         return ""

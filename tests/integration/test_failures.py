@@ -67,7 +67,7 @@ def test_a_logger_that_refuses_its_configuration_stops_before_training(tmp_path:
 )
 def test_a_run_that_fails_takes_no_other_along(way: str, says: str, tmp_path: Path) -> None:
     record = run(tmp_path, models={"broken": {"way": way}, "centre_point": {}}, train={"epochs": 1})
-    broken, other = record.runs
+    broken, other = record.run("broken"), record.run("centre_point")
     assert (broken.state, other.state) == ("failed", "finished")
     assert says.format(plugin=PLUGIN) in (broken.failure or {})["message"]
     board = make_leaderboard(record)

@@ -81,7 +81,10 @@ def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         for number, child in enumerate(value):
             yield from flat(child, f"{prefix}/{number}")
     elif isinstance(value, torch.Tensor):
-        yield prefix, (str(value.dtype), tuple(value.shape), value.contiguous().view(torch.uint8).numpy().tobytes())
+        yield (
+            prefix,
+            (str(value.dtype), tuple(value.shape), value.reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()),
+        )
     else:
         yield prefix, value
 

@@ -35,7 +35,7 @@ def test_the_record_holds_what_its_layout_promises(small: ExperimentRecord) -> N
     assert truth["categories"] == [{"id": 1, "name": "square"}]
     assert {"versions", "hardware", "plugins", "seed", "compute", "weights_origin"} <= set(run.facts)
     measured = run.epochs()[0]["measured"]
-    assert set(measured) == {"images_per_s", "train_s", "evaluation_s", "peak_memory_bytes"}
+    assert set(measured) == {"images_per_s", "train_s", "evaluation_s", "memory_bytes", "peak_memory_bytes"}
     assert min(measured.values()) > 0
     system = [json.loads(line) for line in files.system.read_text().splitlines()]
     assert system[0]["memory_bytes"] > 0

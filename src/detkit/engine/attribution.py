@@ -30,6 +30,16 @@ def attributed(use: Use, doing: str) -> Iterator[None]:
         raise ComponentError(f"{use.title} failed while {doing}: {type(error).__name__}: {text}") from error
 
 
+def passed_through(error: BaseException, owner: object) -> bool:
+    """Whether the error came up through a method of `owner`: tells a model's fault from that of who called it."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_locals.get("self") is owner:
+            return True
+        trace = trace.tb_next
+    return False
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """torch has a class for GPUs; on the CPU it says so in a RuntimeError's text."""
     import torch

@@ -20,6 +20,7 @@ from detkit.data.seeds import derive_seed
 from detkit.data.targets import prediction_from_output
 from detkit.data.types import Batch, ModelOutput, Prediction
 from detkit.engine.attribution import attributed
+from detkit.engine.losses import compute_losses
 from detkit.engine.run import Run
 from detkit.errors import ComponentError, Interrupted
 from detkit.spec.model import Use
@@ -149,8 +150,7 @@ def _losses(run: Run, batch: Batch, seed: int) -> dict[str, float]:
     device = run.fabric.device
     with _loss_mode(run.bare_model), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        with attributed(run.step_use, "computing the validation loss"):
-            losses = run.training_step(run.bare_model, batch)
+        losses = compute_losses(run, run.bare_model, batch, "a validation batch")
     return {"loss": float(sum(value.item() for value in losses.values())), **{k: v.item() for k, v in losses.items()}}
 
 

@@ -47,10 +47,10 @@ def run_experiment(
             pending = [plan for plan in planned if plan.action != "keep"]
             if pending:
                 prepare(spec, layout, display)
-            record = _write_experiment(spec, layout, planned)
+            record = write_experiment(spec, layout, planned)
             replay_missing(spec, [plan.record for plan in planned if plan.action == "keep"], display)
             for number, plan in enumerate(pending, 1):
-                _write_run(spec, plan, limits)
+                write_run(spec, plan, limits)
                 display.run_started(plan.record, number, len(pending), resumed=plan.action != "start")
                 run_in_child(plan.record, display)
                 display.run_ended(plan.record)
@@ -85,9 +85,8 @@ def _refuse_changed_data(layout: ExperimentLayout, data: PreparedData) -> None:
         )
 
 
-def _write_experiment(
-    spec: ExperimentSpec, layout: ExperimentLayout, planned: Sequence[PlannedRun]
-) -> ExperimentRecord:
+def write_experiment(spec: ExperimentSpec, layout: ExperimentLayout, planned: Sequence[PlannedRun]) -> ExperimentRecord:
+    """experiment.json and the resolved spec; runs that the record has already stay in it."""
     existing = ExperimentRecord(layout.folder) if layout.experiment.exists() else None
     runs = merged_runs(planned, existing)
     write_atomically(layout.spec, lambda stream: tomli_w.dump(spec.resolved, stream))
@@ -105,7 +104,7 @@ def _write_experiment(
     return ExperimentRecord(layout.folder)
 
 
-def _write_run(spec: ExperimentSpec, plan: PlannedRun, limits: Limits | None) -> None:
+def write_run(spec: ExperimentSpec, plan: PlannedRun, limits: Limits | None) -> None:
     """run.json as far as the parent knows it; the child adds what it finds."""
     run, files = plan.record, plan.record.files
     given: dict[str, Any] = {

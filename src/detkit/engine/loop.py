@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from detkit.data.loading import RawBatch, to_device, training_loader
-from detkit.data.sampling import Item, StepPlan, share_of
-from detkit.data.types import Batch
-from detkit.engine.attribution import attributed, out_of_memory_named
+from detkit.data.sampling import StepPlan, share_of
+from detkit.engine.attribution import out_of_memory_named
 from detkit.engine.checkpoint import capture_generators, save_checkpoint
 from detkit.engine.evaluation import Evaluation, evaluate
+from detkit.engine.losses import compute_losses
 from detkit.engine.optim import learning_rate, set_learning_rate
 from detkit.engine.run import Run
 from detkit.engine.state import TrainState
-from detkit.engine.system import peak_memory_bytes
-from detkit.errors import ComponentError, Interrupted, NonFiniteLoss
+from detkit.engine.system import memory_bytes, peak_memory_bytes
+from detkit.errors import Interrupted, NonFiniteLoss
 
 
 def train(run: Run, state: TrainState) -> None:
@@ -34,16 +34,7 @@ def train(run: Run, state: TrainState) -> None:
         plan = run.plan(state.epoch)[state.position :]
         batches = load_batches(run, plan)
         for step_plan in plan:
-            began = time.perf_counter()
-            rate = learning_rate(state.step - run.schedule[0], run.schedule[1] - run.schedule[0], run.train)
-            losses, stop = optimizer_step(run, state, step_plan, batches, rate)
-            images = sum(len(batch) for batch in step_plan)
-            seconds = time.perf_counter() - began
-            state.add_step(losses, images, seconds)
-            measured = {"step_s": seconds, "images_per_s": images / seconds}
-            run.recorder.step(state.epoch, state.step, losses, rate, measured)
-            run.events.step_ended(run.info, state.step, losses)
-            show_progress(run, state, losses, rate)
+            stop = train_step(run, state, step_plan, batches)
             if stop:
                 save_last(run, state)
                 raise Interrupted(f"stopped after step {state.step}, in epoch {state.epoch}")
@@ -75,6 +66,24 @@ def load_batches(run: Run, plan: Sequence[StepPlan]) -> Iterator[RawBatch]:
     return training_loader(run.dataset, shares, seed=run.seed, workers=run.workers, pin_memory=pin)
 
 
+def train_step(run: Run, state: TrainState, plan: StepPlan, batches: Iterator[RawBatch]) -> bool:
+    """One optimizer step, told to the record, the callbacks and whoever watches.
+
+    Returns:
+        Whether any process was asked to stop.
+    """
+    began = time.perf_counter()
+    rate = learning_rate(state.step - run.schedule[0], run.schedule[1] - run.schedule[0], run.train)
+    losses, stop = optimizer_step(run, state, plan, batches, rate)
+    images = sum(len(batch) for batch in plan)
+    seconds = time.perf_counter() - began
+    state.add_step(losses, images, seconds)
+    run.recorder.step(state.epoch, state.step, losses, rate, {"step_s": seconds, "images_per_s": images / seconds})
+    run.events.step_ended(run.info, state.step, losses)
+    show_progress(run, state, losses, rate)
+    return stop
+
+
 def optimizer_step(
     run: Run, state: TrainState, plan: StepPlan, batches: Iterator[RawBatch], rate: float
 ) -> tuple[dict[str, float], bool]:
@@ -94,7 +103,8 @@ def optimizer_step(
         batch = to_device(images, targets, fabric.device)
         share = len(batch.images) * fabric.world_size / images_in_step
         with fabric.no_backward_sync(run.model, enabled=number + 1 < len(plan)):
-            losses = compute_losses(run, state, batch, items)
+            samples = ", ".join(str(item.sample) for item in items)
+            losses = compute_losses(run, run.model, batch, f"step {state.step + 1} (images {samples})")
             with out_of_memory_named(f"going backward in step {state.step + 1}"):
                 fabric.backward(torch.stack(list(losses.values())).sum() * share)
         for term, value in losses.items():
@@ -110,19 +120,6 @@ def optimizer_step(
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     return values, stop
-
-
-def compute_losses(run: Run, state: TrainState, batch: Batch, items: Sequence[Item]) -> dict[str, Tensor]:
-    """Run the training step and hold it to its contract."""
-    doing = f"computing the losses of step {state.step + 1} (images {', '.join(str(item.sample) for item in items)})"
-    with attributed(run.step_use, doing), attributed(run.use, doing):
-        losses = run.training_step(run.model, batch)
-    if not isinstance(losses, dict) or not losses:
-        raise ComponentError(f"{run.step_use.title} returned {losses!r}; it must be a dict of named losses")
-    for term, value in losses.items():
-        if not isinstance(value, Tensor) or value.ndim != 0:
-            raise ComponentError(f"{run.step_use.title}: the loss {term!r} must be a scalar tensor, it is {value!r}")
-    return losses
 
 
 def average(run: Run, terms: Mapping[str, Tensor]) -> tuple[dict[str, float], bool]:
@@ -191,6 +188,7 @@ def measure_epoch(run: Run, state: TrainState, evaluation: Evaluation) -> dict[s
         "images_per_s": state.images / state.measured["epoch_train_s"],
         "train_s": state.measured["epoch_train_s"],
         "evaluation_s": evaluation.seconds,
+        "memory_bytes": memory_bytes(),
         "peak_memory_bytes": peak_memory_bytes(run.info.device),
     }
 

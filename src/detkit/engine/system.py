@@ -69,6 +69,13 @@ def _gpu_sample() -> dict[str, float]:
     return sample
 
 
+def memory_bytes() -> int:
+    """What this process holds now, resident."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
 def peak_memory_bytes(device: str) -> int:
     """The most memory that this process has held since it began: of the GPU where it uses one, else resident."""
     if device.startswith("cuda"):

@@ -1,0 +1,393 @@
+"""Weight files: found, fetched, read, taken whole or refused. No network: downloads come from a local file."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models import detection
+from torchvision.ops import FrozenBatchNorm2d
+
+from detkit import BuildContext, ModelComponent, Progress, WeightsError
+from detkit_torchvision import DetectorOptions, Family, FasterRCNNOptions, FCOSOptions, detkit_models, files
+
+MODELS: dict[str, ModelComponent[Any]] = {model.name: model for model in detkit_models()}
+REAL_MOBILENET = Path(__file__).parents[3] / "shared" / "weights" / "mobilenet_v2-b0353104.pth"
+
+
+class Heard:
+    """Messages that are kept."""
+
+    def __init__(self) -> None:
+        self.infos: list[str] = []
+        self.warnings: list[str] = []
+        self.advanced = 0
+
+    def info(self, text: str) -> None:
+        self.infos.append(text)
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def progress(self, description: str, total: int | None, unit: str = "") -> AbstractContextManager[Progress]:
+        heard = self
+
+        class Bar:
+            def advance(self, amount: int = 1) -> None:
+                heard.advanced += amount
+
+        @contextmanager
+        def bar() -> Iterator[Progress]:
+            yield Bar()
+
+        return bar()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for weights, where torch too would look."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def context(messages: Heard | None = None, *, classes: int = 2, offline: bool = True) -> BuildContext:
+    return BuildContext(
+        tuple("abcd"[:classes]), offline=offline, min_size=96, max_size=128, messages=messages or Heard()
+    )
+
+
+def build(family: str, messages: Heard | None = None, *, classes: int = 2, **options: object) -> nn.Module:
+    model = MODELS[family]
+    built: nn.Module = model.build(model.options(**options), context(messages, classes=classes))
+    return built
+
+
+def refusal(family: str, **options: object) -> str:
+    """The message of `build`; `check` must say the same."""
+    model = MODELS[family]
+    with pytest.raises(WeightsError) as built:
+        build(family, **options)
+    assert model.check is not None
+    with pytest.raises(WeightsError) as checked:
+        model.check(model.options(**options), context())
+    assert str(checked.value) == str(built.value)
+    return str(built.value)
+
+
+def origin(model: nn.Module) -> dict[str, object]:
+    return cast(dict[str, object], cast(Any, model).weights_origin)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A state dict of a Faster R-CNN with two classes over tiny_fpn."""
+    file = tmp_path / "tiny.pth"
+    torch.save(build("faster_rcnn", backbone="tiny_fpn").state_dict(), file)
+    return file
+
+
+# --- names and folders -----------------------------------------------------------------------------------------------
+
+
+def test_names_and_folder_are_torchvisions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for family in files.COCO_FILES:
+        options = MODELS[family].options(weights="coco")
+        assert files.address(family, options).rsplit("/", 1)[1] == files.COCO_FILES[family]
+    for backbone in files.IMAGENET_FILES:
+        named = FCOSOptions(backbone=backbone, weights="imagenet")
+        assert files.address("fcos", named).rsplit("/", 1)[1] == files.IMAGENET_FILES[backbone]
+    for name, value in (("TORCH_HOME", "a"), ("XDG_CACHE_HOME", "b"), ("HOME", "c")):
+        for other in ("TORCH_HOME", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(other, raising=False)
+        monkeypatch.setenv(name, str(tmp_path / value))
+        assert files.folder() == Path(torch.hub.get_dir()) / "checkpoints"
+
+
+# --- COCO ------------------------------------------------------------------------------------------------------------
+
+BUILDERS = {
+    "faster_rcnn": detection.fasterrcnn_resnet50_fpn,
+    "mask_rcnn": detection.maskrcnn_resnet50_fpn,
+    "retinanet": detection.retinanet_resnet50_fpn,
+    "fcos": detection.fcos_resnet50_fpn,
+}
+NEW = {
+    "faster_rcnn": ("roi_heads.box_predictor.",),
+    "mask_rcnn": ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_logits."),
+    "retinanet": ("head.classification_head.cls_logits.",),
+    "fcos": ("head.classification_head.cls_logits.",),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", BUILDERS)
+def test_coco_weights_are_taken_but_for_the_class_layers(folder: Path, family: Family) -> None:
+    published = BUILDERS[family](weights=None, weights_backbone=None, num_classes=91)
+    state = {name: value for name, value in published.state_dict().items() if "num_batches_tracked" not in name}
+    if family == "faster_rcnn":
+        # As TorchVision's published file has it, from before its layers were renamed.
+        for kind in ("weight", "bias"):
+            state[f"rpn.head.conv.{kind}"] = state.pop(f"rpn.head.conv.0.0.{kind}")
+            state[f"backbone.fpn.inner_blocks.0.{kind}"] = state.pop(f"backbone.fpn.inner_blocks.0.0.{kind}")
+    torch.save(OrderedDict(state), folder / files.COCO_FILES[family])
+    messages = Heard()
+    model = build(family, messages, weights="coco")
+
+    expected = published.state_dict()
+    new = {name for name in model.state_dict() if name.startswith(NEW[family])}
+    for name, value in model.state_dict().items():
+        if name in new:
+            assert value.shape[0] in (3, 12, 27), "3 classes with the background; 4 box values; 9 anchors"
+        else:
+            assert torch.equal(value, expected[name]), name
+    taken = len(model.state_dict()) - len(new)
+    assert origin(model)["source"] == "coco"
+    assert (origin(model)["taken"], origin(model)["dropped"], origin(model)["new"]) == (taken, len(new), len(new))
+    (line,) = messages.infos
+    assert line.startswith(f"{family}: {files.COCO_FILES[family]}: {taken} tensors taken, {len(new)} dropped (")
+    assert "not the published file" in messages.warnings[0]
+
+    theirs, ours = _anchor_generator(published), _anchor_generator(model)
+    assert all(torch.equal(a, b) for a, b in zip(theirs.cell_anchors, ours.cell_anchors, strict=True))
+    frozen = [module for module in model.modules() if isinstance(module, FrozenBatchNorm2d)]
+    assert len(frozen) == 53
+    assert {module.eps for module in frozen} == ({1e-5} if family == "fcos" else {0.0})
+
+
+def _anchor_generator(model: Any) -> Any:
+    return model.rpn.anchor_generator if hasattr(model, "rpn") else model.anchor_generator
+
+
+# --- ImageNet --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not REAL_MOBILENET.is_file(), reason=f"{REAL_MOBILENET.name} is not beside the checkout")
+def test_torchvisions_mobilenet_is_taken_from_torch_home(folder: Path) -> None:
+    shutil.copy(REAL_MOBILENET, folder)
+    messages = Heard()
+    model = build("fcos", messages, backbone="mobilenet_v2_fpn")
+    assert messages.warnings == []
+    assert origin(model)["source"] == "imagenet"
+    assert origin(model)["taken"] == 260
+    assert str(origin(model)["sha256"]).startswith("b0353104")
+    published = torch.load(REAL_MOBILENET, weights_only=True)
+    body = cast(Any, model).backbone.body
+    assert torch.equal(body["0"][0].weight, published["features.0.0.weight"])
+    assert torch.equal(body["18"][0].weight, published["features.18.0.weight"])
+    norms = {
+        type(module) for module in body.modules() if "Norm" in type(module).__name__ and not list(module.children())
+    }
+    assert norms == {FrozenBatchNorm2d}
+
+
+@pytest.fixture
+def resnet18(folder: Path) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = models.resnet18(weights=None).state_dict()
+    torch.save(state, folder / files.IMAGENET_FILES["resnet18_fpn"])
+    return state
+
+
+def test_imagenet_weights_and_frozen_layers(resnet18: dict[str, Tensor]) -> None:
+    messages = Heard()
+    model = build("retinanet", messages, backbone="resnet18_fpn", trainable_layers=2)
+    body = cast(Any, model).backbone.body
+    assert torch.equal(body.layer4[1].conv2.weight, resnet18["layer4.1.conv2.weight"])
+    trained = {name.split(".")[0] for name, value in body.named_parameters() if value.requires_grad}
+    assert trained == {"layer3", "layer4"}
+    assert all(value.requires_grad for name, value in model.named_parameters() if not name.startswith("backbone.body"))
+    assert "2 dropped (fc.weight, fc.bias)" in messages.infos[0]
+
+
+# --- missing files and downloads -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weights", ["coco", "imagenet"])
+def test_missing_weights_offline_are_named_with_their_folder(folder: Path, weights: str) -> None:
+    message = refusal("faster_rcnn", weights=weights)
+    name = {"coco": "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", "imagenet": "resnet50-0676ba61.pth"}[weights]
+    assert f"the {weights} weights {name} are not in {folder}, and nothing may be fetched (offline)" in message
+    assert f"put it into {folder}" in message
+
+
+def test_check_downloads_nothing(folder: Path) -> None:
+    model = MODELS["faster_rcnn"]
+    assert model.check is not None
+    model.check(model.options(), context(offline=False))
+    assert list(folder.iterdir()) == []
+
+
+def published(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
+    def address(_family: Family, _options: DetectorOptions) -> str:
+        return source.as_uri()
+
+    monkeypatch.setattr(files, "address", address)
+
+
+def test_what_is_missing_is_downloaded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "source"
+    torch.save(models.resnet18(weights=None).state_dict(), source)
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    monkeypatch.setattr(files, "IMAGENET_FILES", {"resnet18_fpn": f"resnet18-{digest[:8]}.pth"})
+    published(monkeypatch, source)
+    messages = Heard()
+    options = FCOSOptions(backbone="resnet18_fpn")
+    file = files.fetch("fcos", options, offline=False, messages=messages)
+    assert file == folder / f"resnet18-{digest[:8]}.pth"
+    assert file.read_bytes() == source.read_bytes()
+    assert messages.advanced == source.stat().st_size
+    assert list(folder.iterdir()) == [file], "nothing else is left behind"
+    monkeypatch.setattr(files, "address", None)
+    assert files.fetch("fcos", options, offline=True, messages=messages) == file
+
+
+def test_a_download_with_another_digest_is_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"something else")
+    published(monkeypatch, source)
+    with pytest.raises(WeightsError, match="which is not the one in the file's name"):
+        files.fetch("fcos", FCOSOptions(backbone="resnet18_fpn"), offline=False, messages=Heard())
+    assert list(folder.iterdir()) == []
+
+
+def test_a_failed_download_names_file_and_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published(monkeypatch, tmp_path / "absent")
+    with pytest.raises(WeightsError) as caught:
+        files.fetch("fcos", FCOSOptions(), offline=False, messages=Heard())
+    assert f"fcos_resnet50_fpn_coco-99b0c9b7.pth are not in {folder}, and downloading it failed: " in str(caught.value)
+    assert list(folder.iterdir()) == []
+
+
+# --- paths -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_state_dict_of_ones_own_is_taken_whole(tiny: Path) -> None:
+    messages = Heard()
+    model = build("faster_rcnn", messages, backbone="tiny_fpn", weights=tiny)
+    saved = torch.load(tiny, weights_only=True)
+    assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
+    assert origin(model) == {
+        "source": "file",
+        "file": "tiny.pth",
+        "sha256": hashlib.sha256(tiny.read_bytes()).hexdigest(),
+        "taken": len(saved),
+        "dropped": 0,
+        "new": 0,
+    }
+    assert messages.infos == [f"faster_rcnn: tiny.pth: {len(saved)} tensors taken, 0 dropped, 0 new"]
+
+
+def test_other_classes_get_new_class_layers(tiny: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "best.pt"
+    torch.save({"model": torch.load(tiny, weights_only=True), "epoch": 3}, checkpoint)
+    model = build("faster_rcnn", classes=4, backbone="tiny_fpn", weights=checkpoint)
+    saved = torch.load(tiny, weights_only=True)
+    new = [name for name, value in model.state_dict().items() if name not in saved or value.shape != saved[name].shape]
+    assert all(name.startswith("roi_heads.box_predictor.") for name in new)
+    assert (origin(model)["dropped"], origin(model)["new"]) == (4, 4)
+    assert torch.equal(model.state_dict()["rpn.head.cls_logits.weight"], saved["rpn.head.cls_logits.weight"])
+
+
+def test_a_backbones_own_state_dict_is_taken_for_the_backbone(tmp_path: Path) -> None:
+    state = models.resnet18(weights=None, num_classes=7).state_dict()
+    torch.save(state, tmp_path / "mine.pth")
+    model = build("fcos", backbone="resnet18_fpn", weights=tmp_path / "mine.pth")
+    assert torch.equal(cast(Any, model).backbone.body.conv1.weight, state["conv1.weight"])
+    assert origin(model)["source"] == "file"
+
+
+def test_no_weights_are_said_to_be_none() -> None:
+    assert origin(build("fcos", backbone="tiny_fpn")) == {"source": "none"}
+
+
+def test_a_path_that_is_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "no.pth"
+    assert refusal("fcos", backbone="tiny_fpn", weights=file) == f"weights: there is no file {file}"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_cut_file(tiny: Path, share: float) -> None:
+    content = tiny.read_bytes()
+    tiny.write_bytes(content[: int(len(content) * share)])
+    message = refusal("faster_rcnn", backbone="tiny_fpn", weights=tiny)
+    assert f"weights: {tiny} cannot be read ({int(len(content) * share)} bytes; " in message
+    assert "it is cut or not a file of tensors alone" in message
+
+
+def test_a_cut_imagenet_file(folder: Path, resnet18: dict[str, Tensor]) -> None:
+    file = folder / files.IMAGENET_FILES["resnet18_fpn"]
+    file.write_bytes(file.read_bytes()[:100_000])
+    assert f"weights: {file} cannot be read" in refusal("fcos", backbone="resnet18_fpn")
+
+
+class Harmful:
+    """What an unpickler would call."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return (Path.touch, ("never",))
+
+
+def test_a_file_that_holds_code_is_not_run(tmp_path: Path) -> None:
+    file = tmp_path / "code.pth"
+    torch.save({"weight": Harmful()}, file)
+    assert "not a file of tensors alone" in refusal("faster_rcnn", backbone="tiny_fpn", weights=file)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {}, {"epoch": 3}])
+def test_a_file_without_a_state_dict(tmp_path: Path, content: object) -> None:
+    file = tmp_path / "other.pth"
+    torch.save(content, file)
+    message = refusal("faster_rcnn", backbone="tiny_fpn", weights=file)
+    assert message == f"weights: {file} holds no state dict (names to tensors)"
+
+
+def test_missing_tensors_are_counted_and_named(tiny: Path) -> None:
+    state = torch.load(tiny, weights_only=True)
+    gone = [name for name in state if name.startswith("rpn.head.")]
+    torch.save({name: value for name, value in state.items() if name not in gone}, tiny)
+    message = refusal("faster_rcnn", backbone="tiny_fpn", weights=tiny)
+    assert f"of the model's {len(state)} tensors it lacks {len(gone)} ({', '.join(gone[:3])} and 3 more)" in message
+    assert "the model does not know 0" in message
+
+
+def test_class_layers_may_not_be_missing_where_the_classes_are_the_same(tiny: Path) -> None:
+    state = torch.load(tiny, weights_only=True)
+    del state["roi_heads.box_predictor.cls_score.weight"]
+    torch.save(state, tiny)
+    assert "it lacks 1 (roi_heads.box_predictor.cls_score.weight)" in refusal(
+        "faster_rcnn", backbone="tiny_fpn", weights=tiny
+    )
+
+
+def test_another_model_is_refused(tiny: Path) -> None:
+    assert f"weights: {tiny} is of another model: " in refusal("fcos", backbone="tiny_fpn", weights=tiny)
+    message = refusal("mask_rcnn", backbone="tiny_fpn", weights=tiny)
+    assert f"weights: {tiny} does not fit: of the model's " in message
+    assert "tensors it lacks 8 (roi_heads.mask_head.0.0.weight" in message
+    assert "choose the model and backbone that it was saved from" in message
+
+
+def test_another_shape_is_refused(tiny: Path) -> None:
+    state = torch.load(tiny, weights_only=True)
+    state["roi_heads.box_head.fc6.weight"] = torch.zeros(3, 3)
+    torch.save(state, tiny)
+    message = refusal("faster_rcnn", backbone="tiny_fpn", weights=tiny)
+    assert (
+        "is of another model: 1 tensors have another shape (size mismatch for roi_heads.box_head.fc6.weight" in message
+    )
+
+
+def test_find_needs_no_file_where_no_weights_are_asked_for() -> None:
+    assert files.find("faster_rcnn", FasterRCNNOptions(weights="none"), offline=True) is None
