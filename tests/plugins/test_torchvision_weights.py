@@ -67,13 +67,13 @@ def context(messages: Heard | None = None, *, classes: int = 2, offline: bool = 
     )
 
 
-def build(family: str, messages: Heard | None = None, *, classes: int = 2, **options: object) -> nn.Module:
+def build(family: str, messages: Heard | None = None, *, classes: int = 2, **options: Any) -> nn.Module:
     model = MODELS[family]
     built: nn.Module = model.build(model.options(**options), context(messages, classes=classes))
     return built
 
 
-def refusal(family: str, **options: object) -> str:
+def refusal(family: str, **options: Any) -> str:
     """The message of `build`; `check` must say the same."""
     model = MODELS[family]
     with pytest.raises(WeightsError) as built:

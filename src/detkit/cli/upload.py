@@ -19,7 +19,7 @@ def command(folder: Path, loggers: tuple[str, ...], again: bool) -> None:
     Without --logger: to every logger that is enabled there. Runs that a logger has received completely are left out.
     """
     from detkit.cli.live import ConsoleDisplay
-    from detkit.engine.replay import logger_states, replay
+    from detkit.engine.replay import recorded_states, replay
     from detkit.record.files import read_json
     from detkit.record.lock import exclusive
     from detkit.record.reader import open_record
@@ -38,7 +38,7 @@ def command(folder: Path, loggers: tuple[str, ...], again: bool) -> None:
             if run.state != "finished":
                 display.warning(f"{run} is left out: only finished runs can be sent")
                 continue
-            states = logger_states(run)
+            states = recorded_states(run)
             uses = [use for use in wanted if again or not states.get(use.key, {}).get("complete")]
             if uses:
                 display.info(f"{run.run_id}: sending to {', '.join(use.key for use in uses)}")

@@ -32,6 +32,9 @@ def checked_infos(dataset: Dataset, degenerate: Degenerate) -> list[ImageInfo]:
         raise DataError("the dataset has no images")
     if not dataset.class_names:
         raise DataError("the dataset has no classes")
+    names = dataset.class_names
+    if len(set(names)) < len(names) or not all(name.strip() for name in names):
+        raise DataError(f"class names must differ and not be empty; they are: {', '.join(map(repr, names))}")
     infos = [_info(dataset, index) for index in range(len(dataset))]
     findings = [*_repeated_ids(infos)]
     for info in infos:

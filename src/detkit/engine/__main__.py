@@ -4,7 +4,10 @@ import os
 import sys
 from pathlib import Path
 
+from detkit.environment import set_defaults
+
 if __name__ == "__main__":
+    set_defaults()
     from detkit.engine.child import main
 
     code = main(Path(sys.argv[1]))

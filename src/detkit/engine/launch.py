@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from detkit.engine.display import Display
+from detkit.environment import set_defaults
 from detkit.errors import Interrupted, RecordError
 from detkit.record.files import write_json
 from detkit.record.reader import RunRecord
@@ -31,6 +32,7 @@ def run_in_child(run: RunRecord, display: Display) -> None:
     Raises:
         Interrupted: Ctrl-C or SIGTERM, here or there. The run has saved a checkpoint, unless asked twice.
     """
+    set_defaults()
     files = run.files
     files.failure.unlink(missing_ok=True)
     with files.console.open("ab") as console:

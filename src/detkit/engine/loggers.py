@@ -112,6 +112,10 @@ class Loggers:
     def __init__(self, uses: Sequence[Use], build: Build, warn: Callable[[str], None]) -> None:
         self._threads = [LoggerThread(use, build, warn) for use in uses]
 
+    @property
+    def keys(self) -> list[str]:
+        return [thread.use.key for thread in self._threads]
+
     def start(self, run: RunInfo) -> None:
         for thread in self._threads:
             thread.start(run)

@@ -14,7 +14,7 @@ from detkit.data.coco_form import predictions_json
 from detkit.data.types import Prediction
 from detkit.engine.loggers import Loggers
 from detkit.engine.system import SystemSampler
-from detkit.record.files import write_json, write_json_gz
+from detkit.record.files import read_json, write_json, write_json_gz
 from detkit.record.layout import RunLayout
 from detkit.record.streams import StreamWriter
 
@@ -88,8 +88,12 @@ class RunRecorder:
         self._streams = {"steps": StreamWriter(layout.steps), "metrics": StreamWriter(layout.metrics)}
         self._system = SystemSampler(StreamWriter(layout.system))
         self._progress_written = 0.0
+        self._lost_before: dict[str, str] = {}
 
     def start(self, run: RunInfo, facts: Mapping[str, Any]) -> None:
+        if run.start_step:
+            self._lost_before = lost_before(self._layout, self._loggers.keys)
+        self._layout.loggers.unlink(missing_ok=True)
         write_json(self._layout.run, facts)
         self._system.start()
         self._loggers.start(run)
@@ -152,9 +156,8 @@ class RunRecorder:
         self._system.stop()
         if outcome.state == "finished":
             log_files(self._layout, self._loggers)
-        troubles = self._loggers.close(outcome)
-        state = {key: {"complete": not trouble, "trouble": trouble} for key, trouble in troubles.items()}
-        write_json(self._layout.loggers, {"loggers": state, "outcome": asdict(outcome)})
+        troubles = {key: self._lost_before.get(key) or now for key, now in self._loggers.close(outcome).items()}
+        write_json(self._layout.loggers, {"loggers": logger_states(troubles)})
         for stream in self._streams.values():
             stream.close()
 
@@ -187,6 +190,19 @@ def epoch_values(values: Mapping[str, float | None], measured: Mapping[str, floa
 
 def _measured(measured: Mapping[str, float]) -> dict[str, float]:
     return {f"measured/{name}": value for name, value in measured.items()}
+
+
+def logger_states(troubles: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Of loggers.json: whether each logger has the whole run, and why not."""
+    return {key: {"complete": not trouble, "trouble": trouble} for key, trouble in troubles.items()}
+
+
+def lost_before(layout: RunLayout, keys: Sequence[str]) -> dict[str, str]:
+    """What loggers may have lost before a resume: a run that was killed has not closed them."""
+    if not layout.loggers.exists():
+        return dict.fromkeys(keys, "the run was killed before, and what had not reached its destination is lost there")
+    states = read_json(layout.loggers)["loggers"]
+    return {key: state["trouble"] for key, state in states.items() if not state["complete"]}
 
 
 def log_files(layout: RunLayout, loggers: Loggers) -> None:

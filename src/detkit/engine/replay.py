@@ -9,7 +9,7 @@ from detkit.components import Curve, Logger, Matrix, Messages, Outcome, RunInfo,
 from detkit.engine.attribution import attributed
 from detkit.engine.loggers import Loggers
 from detkit.engine.prepare import build_context
-from detkit.engine.recorder import epoch_values, is_logged, log_files, step_values
+from detkit.engine.recorder import epoch_values, is_logged, log_files, logger_states, step_values
 from detkit.errors import RecordError
 from detkit.record.files import read_json, write_json
 from detkit.record.reader import RunRecord
@@ -19,14 +19,14 @@ from detkit.spec.model import ExperimentSpec, Use
 def replay_missing(spec: ExperimentSpec, runs: Sequence[RunRecord], messages: Messages) -> None:
     """Send each finished run to the enabled loggers that the run did not have."""
     for run in runs:
-        known = logger_states(run)
+        known = recorded_states(run)
         missing = [use for use in spec.loggers.values() if use.enabled and use.key not in known]
         if missing:
             messages.info(f"{run.run_id}: sending the record to {', '.join(use.key for use in missing)}")
             replay(spec, run, missing, messages)
 
 
-def logger_states(run: RunRecord) -> dict[str, dict[str, Any]]:
+def recorded_states(run: RunRecord) -> dict[str, dict[str, Any]]:
     """Logger key to `complete` and `trouble`, as far as the run has said."""
     return dict(read_json(run.files.loggers)["loggers"]) if run.files.loggers.exists() else {}
 
@@ -61,8 +61,7 @@ def replay(spec: ExperimentSpec, run: RunRecord, uses: Sequence[Use], messages: 
             _replay_epoch(run, epochs[row["step"]], loggers)
     log_files(run.files, loggers)
     troubles = loggers.close(Outcome("finished", str((run.summary or {})["ended"])))
-    states = {key: {"complete": not trouble, "trouble": trouble} for key, trouble in troubles.items()}
-    write_json(run.files.loggers, {"loggers": {**logger_states(run), **states}})
+    write_json(run.files.loggers, {"loggers": {**recorded_states(run), **logger_states(troubles)}})
 
 
 def _replay_epoch(run: RunRecord, row: dict[str, Any], loggers: Loggers) -> None:
