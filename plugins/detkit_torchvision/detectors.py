@@ -279,8 +279,8 @@ def _fcos(features: Features, options: FCOSOptions, heads: Heads, classes: int, 
         norm = backbones.group_norm
         head.classification_head = FCOSClassificationHead(features.width, 1, classes, heads.convs, norm_layer=norm)
         head.regression_head = FCOSRegressionHead(features.width, 1, heads.convs, norm_layer=norm)
-    # TorchVision begins with distances around 0 under a ReLU: half are cut, and where all of an object's are, its box has
-    # no gradient and never comes to be (one seed in three with tiny_fpn). One stride from the point they are alive.
+    # TorchVision begins with distances around 0 under a ReLU: half are cut, and where all of an object's are, its box
+    # has no gradient and never comes to be (one seed in three with tiny_fpn). At one stride they are alive.
     nn.init.constant_(head.regression_head.bbox_reg.bias, 1.0)
     # FCOS's points are anchors as large as their stride: its ranges of sizes and its box code count in strides.
     strides = None if options.weights == "coco" else features.strides

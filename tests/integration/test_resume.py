@@ -38,7 +38,8 @@ def spec_file(folder: Path, point: str, *, workers: int = 0) -> Path:
             "input": {"min_size": 64, "max_size": 64},
             "compute": {"device": "cpu", "precision": "auto", "workers": workers, "threads": 1},
             "train": {"epochs": 3, "batch_size": 2, "checkpoint_every_steps": 3, "warmup_steps": 2},
-            "models": {"faster_rcnn": {"backbone": "tiny_fpn", "weights": "none"}},
+            # No threshold: an untrained detector must predict something, or the comparison of predictions says nothing.
+            "models": {"faster_rcnn": {"backbone": "tiny_fpn", "weights": "none", "score_threshold": 0.0}},
             "metrics": {"coco": {}},
             "loggers": {"csv": {}},
             "callbacks": {

@@ -157,13 +157,12 @@ def test_the_predicted_label_is_the_trained_one(family: str, classes: int) -> No
         assert_contract(output, image, classes=classes, masks=family == "mask_rcnn")
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_boxes_of_fcos_are_alive_from_the_start(seed: int) -> None:
-    """A distance that a ReLU cuts has no gradient; TorchVision's start cuts half, for seed 0 here every one."""
-    model = build("fcos", classes=1, seed=seed)
-    terms = losses(model, scene(96, 96, labels=(1,)))
-    (gradient,) = torch.autograd.grad(terms["bbox_regression"], [cast(Any, model).head.regression_head.bbox_reg.bias])
-    assert bool((gradient != 0).all())
+def test_distances_of_fcos_are_alive_at_the_start() -> None:
+    """One that the ReLU cuts has no gradient: TorchVision's start cuts half, and boxes may never come to be."""
+    model = build("fcos")
+    with torch.no_grad():
+        (distances, _) = cast(Any, model).head.regression_head([torch.randn(1, 64, 16, 16)])
+    assert float((distances > 0).float().mean()) > 0.95
 
 
 @pytest.mark.parametrize("family", ["retinanet", "fcos"])

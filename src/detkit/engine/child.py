@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import Any
 
-from detkit.components import Outcome, Progress
+from detkit.components import Outcome, Progress, Silent
 from detkit.engine.assembly import assemble
 from detkit.engine.attribution import is_out_of_memory, out_of_memory
 from detkit.engine.checkpoint import load_checkpoint, load_weights
@@ -44,7 +44,7 @@ def main(folder: Path) -> int:
     except Exception as error:  # noqa: BLE001 - the process ends here; its parent reads why
         failure = _failure(error)
         with suppress(DetkitError):  # a full disk: the parent then tells from the exit code
-            if first or not layout.failure.exists():
+            if not layout.failure.exists():  # else another process failed first, and this one for want of it
                 write_json(layout.failure, failure)
         sys.stderr.write(failure["traceback"])
         return int(failure["exit_code"])
@@ -58,7 +58,7 @@ def run_run(layout: RunLayout, stop: StopRequest) -> None:
     compute = resolve_compute(spec.compute)
     fabric = make_fabric(compute)
     fabric.launch()
-    messages = StreamMessages(layout.messages)
+    messages = StreamMessages(layout.messages) if fabric.is_global_zero else Silent()
     run, state = assemble(spec, layout.folder, compute, fabric, messages, stop)
     outcome = Outcome("failed", "the process ended")
     try:
