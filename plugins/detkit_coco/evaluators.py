@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from detkit_coco.images import EvaluatedImage, Floats
+from detkit.data.evaluated import EvaluatedImage, Floats
 
 Region = Literal["bbox", "segm"]
 

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from detkit import Curve, MetricResult, Scalar, Table
+from detkit.data.evaluated import EvaluatedImages, Floats
 from detkit.data.types import ImageInfo, Prediction
 from detkit_coco.evaluators import AREAS, Accumulated, evaluate
-from detkit_coco.images import EvaluatedImages, Floats
 
 #: Of how many classes precision-recall curves are kept: those with the most objects.
 CURVE_LIMIT = 20

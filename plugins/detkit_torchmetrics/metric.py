@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from detkit import MetricResult, Scalar, Table
+from detkit.data.evaluated import EvaluatedImage, EvaluatedImages
 from detkit.data.types import RLE, ImageInfo, Prediction
-from detkit_coco.images import EvaluatedImage, EvaluatedImages
 
 if TYPE_CHECKING:
     from torchmetrics.detection import MeanAveragePrecision

@@ -39,8 +39,7 @@ PAPER_LARGEST_ANCHOR = 512
 RATIOS = (0.5, 1.0, 2.0)
 OCTAVE = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
 SINGLE_MAP_SIZES = 5
-#: Sides to which RoIs are pooled.
-BOX_CELLS = 7
+#: The side to which RoIs are pooled for their masks.
 MASK_CELLS = 14
 
 
@@ -49,7 +48,8 @@ class Heads:
     """Sizes of the heads.
 
     Attributes:
-        box: width of the two layers after pooling. mask: widths of the mask head.
+        box: width of the two layers after pooling. cells: side to which RoIs are pooled for them.
+        mask: widths of the mask head.
         convs: layers of the one-stage heads.
         candidates: boxes of each map that enter the RPN's suppression, in training and in evaluation.
         proposals: RoIs that the RPN hands on, in training and in evaluation.
@@ -57,6 +57,7 @@ class Heads:
     """
 
     box: int
+    cells: int
     mask: tuple[int, ...]
     convs: int
     candidates: tuple[int, int]
@@ -66,10 +67,10 @@ class Heads:
 
 #: TorchVision's own sizes.
 STANDARD = Heads(
-    box=1024, mask=(256, 256, 256, 256), convs=4, candidates=(2000, 1000), proposals=(2000, 1000), samples=512
+    box=1024, cells=7, mask=(256, 256, 256, 256), convs=4, candidates=(2000, 1000), proposals=(2000, 1000), samples=512
 )
 #: Of tiny_fpn: on a CPU, suppression and pooling would otherwise take most of a step.
-SMALL = Heads(box=256, mask=(64, 64), convs=2, candidates=(300, 150), proposals=(150, 100), samples=64)
+SMALL = Heads(box=256, cells=5, mask=(64, 64), convs=2, candidates=(300, 150), proposals=(150, 100), samples=64)
 
 
 def build(family: Family, options: DetectorOptions, context: BuildContext) -> nn.Module:
@@ -218,8 +219,8 @@ def _rcnn(
         "rpn_pre_nms_top_n_test": heads.candidates[1],
         "rpn_post_nms_top_n_train": heads.proposals[0],
         "rpn_post_nms_top_n_test": heads.proposals[1],
-        "box_roi_pool": _pooling(features, BOX_CELLS),
-        "box_head": TwoMLPHead(features.width * BOX_CELLS**2, heads.box),
+        "box_roi_pool": _pooling(features, heads.cells),
+        "box_head": TwoMLPHead(features.width * heads.cells**2, heads.box),
         "box_predictor": FastRCNNPredictor(heads.box, classes),
         "box_batch_size_per_image": heads.samples,
         "box_score_thresh": options.score_threshold,

@@ -122,12 +122,14 @@ def test_anchor_sizes_are_positive() -> None:
 def test_recipes_are_tables_of_train(model: ModelComponent[Any], weights: str) -> None:
     recipe = model.recipe(model.options(backbone="mobilenet_v2_fpn", weights=weights))
     table = TrainTable.model_validate(recipe)
-    assert table.optimizer == ("adamw" if weights == "none" else "sgd")
+    assert table.lr == recipe["lr"]
+    if weights == "none":
+        assert table.optimizer == "adamw"
 
 
 def test_one_stage_detectors_learn_at_a_lower_rate() -> None:
     rates = {model.name: float(model.recipe(model.options())["lr"]) for model in MODELS}
-    assert max(rates["fcos"], rates["retinanet"]) < min(rates["faster_rcnn"], rates["mask_rcnn"])
+    assert max(rates["fcos"], rates["retinanet"]) <= 0.5 * min(rates["faster_rcnn"], rates["mask_rcnn"])
 
 
 def test_only_mask_rcnn_needs_and_gives_masks() -> None:

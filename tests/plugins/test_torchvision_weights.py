@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from torchvision.models import detection
 from torchvision.ops import FrozenBatchNorm2d
 
 from detkit import BuildContext, ModelComponent, Progress, WeightsError
-from detkit_torchvision import DetectorOptions, Family, FasterRCNNOptions, FCOSOptions, detkit_models, files
+from detkit_torchvision import DetectorOptions, Family, FasterRCNNOptions, FCOSOptions, detkit_models, files, loading
 
 MODELS: dict[str, ModelComponent[Any]] = {model.name: model for model in detkit_models()}
 REAL_MOBILENET = Path(__file__).parents[3] / "shared" / "weights" / "mobilenet_v2-b0353104.pth"
@@ -130,7 +131,6 @@ NEW = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", BUILDERS)
 def test_coco_weights_are_taken_but_for_the_class_layers(folder: Path, family: Family) -> None:
     published = BUILDERS[family](weights=None, weights_backbone=None, num_classes=91)
@@ -163,6 +163,14 @@ def test_coco_weights_are_taken_but_for_the_class_layers(folder: Path, family: F
     frozen = [module for module in model.modules() if isinstance(module, FrozenBatchNorm2d)]
     assert len(frozen) == 53
     assert {module.eps for module in frozen} == ({1e-5} if family == "fcos" else {0.0})
+
+
+def test_as_many_classes_are_not_the_same_classes(tiny: Path) -> None:
+    model = build("faster_rcnn", backbone="tiny_fpn")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    taken = loading.load_detector(model, torch.load(tiny, weights_only=True), tiny, own_classes=True)
+    assert len(taken.dropped) == 4
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in taken.dropped)
 
 
 def _anchor_generator(model: Any) -> Any:
@@ -336,13 +344,15 @@ class Harmful:
     """What an unpickler would call."""
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return (Path.touch, ("never",))
+        return (os.mkdir, ("never",))
 
 
-def test_a_file_that_holds_code_is_not_run(tmp_path: Path) -> None:
+def test_a_file_that_holds_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "code.pth"
     torch.save({"weight": Harmful()}, file)
     assert "not a file of tensors alone" in refusal("faster_rcnn", backbone="tiny_fpn", weights=file)
+    assert not (tmp_path / "never").exists()
 
 
 @pytest.mark.parametrize("content", [[1, 2], {}, {"epoch": 3}])

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 #: From the ground up. A module imports from its own floor's group and from the floors below; groups of one floor do
 #: not see each other. "contracts" are components.py and data/: targets are made of both.
 FLOORS = (
-    ("errors",),
+    ("errors", "environment"),
     ("contracts",),
     ("hookspecs",),
     ("plugins", "record"),
@@ -30,8 +30,8 @@ FLOORS = (
 GROUPS = {"components": "contracts", "data": "contracts", "api": "top", "cli": "top"}
 RANKS = {group: rank for rank, floor in enumerate(FLOORS) for group in floor}
 
-#: What a bundled plugin may import of detkit, as anybody's: the package's own names, and two modules of its data.
-PUBLIC_MODULES = ("detkit.data.types", "detkit.data.targets")
+#: What a bundled plugin may import of detkit, as anybody's: the package's own names, and three modules of its data.
+PUBLIC_MODULES = ("detkit.data.types", "detkit.data.targets", "detkit.data.evaluated")
 #: What the `__init__` of a bundled plugin may import when it is imported.
 LIGHT = frozenset({"pydantic", "detkit", *sys.stdlib_module_names})
 

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
-    from torchvision.tv_tensors import BoundingBoxes, Image, Mask
-
-__all__ = ["RLE", "Annotation", "Batch", "Image", "ImageInfo", "ModelOutput", "Prediction", "Target"]
+    from torchvision.tv_tensors import BoundingBoxes, Mask
 
 
 class Target(TypedDict):
