@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -19,11 +19,7 @@ from pydantic import ValidationError
 from detkit import Table
 from detkit_comet import COMET, CometOptions
 from detkit_comet.logger import flatten, to_csv
-
-if TYPE_CHECKING:
-    from tests.plugins.comet_stub import Stub
-else:
-    from comet_stub import Stub
+from plugins.comet_stub import Stub
 
 KEY = "K3yK3yK3yK3yK3yK3yK3yK3yK"
 HERE = Path(__file__).parent

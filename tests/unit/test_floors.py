@@ -69,10 +69,10 @@ def _imports(node: ast.AST, package: str, *, late: bool) -> Iterator[Import]:
         if node.args and isinstance(node.args[0], ast.Constant):
             yield Import(str(node.args[0].value), "", node.lineno, late)
     elif isinstance(node, ast.If) and ast.unparse(node.test).rsplit(".", 1)[-1] == "TYPE_CHECKING":
-        for child in node.body:
-            yield from _imports(child, package, late=True)
-        for child in node.orelse:
-            yield from _imports(child, package, late=late)
+        for statement in node.body:
+            yield from _imports(statement, package, late=True)
+        for statement in node.orelse:
+            yield from _imports(statement, package, late=late)
         return
     inside = late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
     for child in ast.iter_child_nodes(node):
