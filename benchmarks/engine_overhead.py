@@ -24,7 +24,7 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "4096")
 
 import torch
 
-from detkit.data.loading import RawBatch, collate, fetch
+from detkit.data.loading import RawBatch, fetch, stacked
 from detkit.engine.assembly import assemble
 from detkit.engine.child import StreamMessages
 from detkit.engine.compute import make_fabric, resolve_compute
@@ -112,7 +112,7 @@ def measure(run: Run, state: TrainState, pairs: int) -> list[float]:
     while len(ratios) < pairs + warm_up:
         plan = run.plan(state.epoch)
         ours = load_batches(run, plan)
-        theirs = iter([collate([fetch(run.dataset, item.sample) for item in step[0]]) for step in plan])
+        theirs = iter([stacked([fetch(run.dataset, item.sample) for item in step[0]]) for step in plan])
         for step_plan in plan:
             number = state.step
             took: dict[str, float] = {}

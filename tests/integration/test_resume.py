@@ -164,7 +164,8 @@ def test_asked_to_stop_it_saves_and_goes_on_exactly(
     process.send_signal(ask)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"go on with: detkit run {file} --resume" in said
+    spec = tmp_path / "runs" / "killed" / "spec.toml"
+    assert f"go on with: detkit run {spec} --resume" in said
     assert "Traceback" not in said
     run = only_run(tmp_path)
     assert run.state == "interrupted"

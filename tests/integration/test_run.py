@@ -103,7 +103,9 @@ class TestRunningAgain:
         assert "--name NEW" in str(caught.value)
 
     def test_more_epochs_are_refused_without_extend(self, folder: Path) -> None:
-        with pytest.raises(RecordError, match=r"train\.epochs: 2 before, 3 now(.|\n)*--extend allows more epochs"):
+        with pytest.raises(
+            RecordError, match=r"train\.epochs: 2 before, 3 now(.|\n)*--extend gives finished runs more epochs"
+        ):
             detkit.run(folder / "spec.toml", set={"train.epochs": 3}, display=SilentDisplay())
 
     def test_another_detkit_on_the_same_folder_is_refused(self, folder: Path) -> None:

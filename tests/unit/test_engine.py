@@ -13,7 +13,7 @@ from torch import nn
 from detkit.components import BuildContext, CallbackComponent, Options, Outcome, RunInfo
 from detkit.engine.attribution import attributed
 from detkit.engine.compute import Compute, make_fabric, resolve_compute
-from detkit.engine.evaluation import EVALUATED_LAYERS, Evaluation, _loss_mode
+from detkit.engine.evaluation import Evaluation, set_loss_mode
 from detkit.engine.events import Events
 from detkit.engine.loop import is_best
 from detkit.engine.optim import build_optimizer, learning_rate
@@ -218,15 +218,17 @@ class TestBest:
     def test_a_value_wins_over_an_epoch_without_one(self) -> None:
         assert is_best(TrainState(), self.evaluation(None))
         assert is_best(TrainState(best_epoch=1, best_value=None), self.evaluation(0.0))
-        assert not is_best(TrainState(), Evaluation())
+
+    def test_where_nothing_selects_the_last_epoch_is_the_best(self) -> None:
+        assert is_best(TrainState(best_epoch=3), Evaluation(values={"x": 1.0}))
 
 
 def test_the_validation_loss_leaves_norms_and_dropout_in_evaluation() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout())
-    with _loss_mode(model):
-        assert model.training
-        assert [module.training for module in model] == [True, False, False]
-    assert len(EVALUATED_LAYERS) == 3
+    model.eval()
+    set_loss_mode(model)
+    assert model.training
+    assert [module.training for module in model] == [True, False, False]
 
 
 def test_the_state_of_a_training_goes_through_plain_values() -> None:

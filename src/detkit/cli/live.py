@@ -23,8 +23,10 @@ PLAIN_INTERVAL_S = 30.0
 class ConsoleDisplay(RichMessages):
     """A `detkit.engine.display.Display` on stderr."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lines_on_stdout: bool = True) -> None:
+        """Args: lines_on_stdout: where lines of the runs go off a terminal; not there when JSON is to stand there."""
         super().__init__()
+        self._lines_on_stdout = lines_on_stdout
         self._live: Bars | None = None
         self._said = ""
         self._said_at = 0.0
@@ -59,7 +61,7 @@ class ConsoleDisplay(RichMessages):
         if self._live is not None:
             self._live.console.print(line, markup=False)
         else:
-            click.echo(line)
+            click.echo(line, err=not self._lines_on_stdout)
 
     def run_ended(self, run: RunRecord) -> None:
         """Take the bar away, and say how the run ended."""

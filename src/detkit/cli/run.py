@@ -12,8 +12,9 @@ import click
 from detkit.cli.options import SpecOptions, json_option, load, spec_options
 
 if TYPE_CHECKING:
+    from detkit.cli.main import Settings
     from detkit.engine.smoke import SmokeReport
-    from detkit.record.reader import ExperimentRecord
+    from detkit.record.reader import ExperimentRecord, RunRecord
     from detkit.spec.model import ExperimentSpec
 
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 @click.option("--fresh", is_flag=True, help="Start afresh in a numbered folder where the name is taken.")
 @click.option("--smoke", is_flag=True, help="Rehearse: two batches of every model; estimate time and disk space.")
 @json_option
+@click.pass_obj
 def command(
+    program: Settings,
+    /,
     spec: Path,
     resume: bool,
     extend: bool,
@@ -43,34 +47,49 @@ def command(
     if resume and fresh:
         raise click.UsageError("--resume goes on where a run was, --fresh begins a new one: choose one of them")
     if name:
-        options["settings"] = (*options["settings"], f'experiment.name="{name}"')
+        options["settings"] = (*options["settings"], f"experiment.name={json.dumps(name)}")
     loaded: ExperimentSpec = load(spec, options)
-    return _smoke(loaded, as_json) if smoke else _run(loaded, resume, extend, fresh, as_json)
+    return _smoke(loaded, as_json) if smoke else _run(loaded, resume, extend, fresh, as_json, program.debug)
 
 
-def _run(spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, as_json: bool) -> int:
+def _run(spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, as_json: bool, debug: bool) -> int:
     from detkit.api import run_spec
     from detkit.cli.leaderboard import print_leaderboard
+    from detkit.cli.live import ConsoleDisplay
     from detkit.compare.leaderboard import make_leaderboard
+    from detkit.record.layout import run_id
 
-    record: ExperimentRecord = run_spec(spec, resume=resume, extend=extend, fresh=fresh)
+    record: ExperimentRecord = run_spec(
+        spec, resume=resume, extend=extend, fresh=fresh, display=ConsoleDisplay(lines_on_stdout=not as_json)
+    )
     board = make_leaderboard(record)
-    failed = [run for run in record.runs if run.state == "failed"]
+    wanted = {run_id(key, seed) for key, use in spec.models.items() if use.enabled for seed in spec.experiment.seeds}
+    failed = [run for run in record.runs if run.run_id in wanted and run.state == "failed"]
     if as_json:
-        runs = [{"run_id": run.run_id, "state": run.state, "failure": run.failure} for run in record.runs]
+        runs = [{"run_id": run.run_id, "state": run.state, "failure": _told(run)} for run in record.runs]
         report: dict[str, Any] = {"folder": str(record.folder), "runs": runs, "leaderboard": board.to_dict()}
         click.echo(json.dumps(report, indent=2))
     else:
         print_leaderboard(board)
         click.echo(f"record: {record.folder}")
+    for run in failed:
+        click.echo(f"details of {run.run_id}: {run.files.console}", err=True)
+        if debug:
+            click.echo(str((run.failure or {}).get("traceback", "")), err=True)
     return 1 if failed else 0
+
+
+def _told(run: RunRecord) -> dict[str, Any] | None:
+    """A failure without its traceback, which is in the record."""
+    failure = run.failure
+    return {key: value for key, value in failure.items() if key != "traceback"} if failure else None
 
 
 def _smoke(spec: ExperimentSpec, as_json: bool) -> int:
     from detkit.cli.live import ConsoleDisplay
     from detkit.engine.smoke import smoke
 
-    report = smoke(spec, ConsoleDisplay())
+    report = smoke(spec, ConsoleDisplay(lines_on_stdout=not as_json))
     if as_json:
         click.echo(json.dumps({"ok": report.ok, "seconds": report.seconds, **asdict(report)}, indent=2))
     else:

@@ -19,6 +19,8 @@ def fingerprint(infos: Sequence[ImageInfo], class_names: Sequence[str], splits: 
         size = info.path.stat().st_size if info.path is not None else None
         objects = [[item.label, *item.box, item.area, item.iscrowd, item.mask] for item in info.annotations]
         digest.update(json.dumps([info.image_id, info.label, size, info.width, info.height, objects]).encode())
+    ids = [[infos[index].image_id for index in part] for part in (splits.train, splits.validation, splits.test)]
+    digest.update(json.dumps(ids).encode())
     objects_by_class = Counter(class_names[item.label - 1] for info in infos for item in info.annotations)
     return {
         "sha256": digest.hexdigest(),

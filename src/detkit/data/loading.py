@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from detkit.components import Dataset
 from detkit.data.sampling import Item
 from detkit.data.seeds import derive_seed, seeded
 from detkit.data.types import Batch, Target
-from detkit.errors import DataError, DetkitError
+from detkit.errors import DataError, DetkitError, OutOfMemory
 
 if TYPE_CHECKING:
     from torchvision.tv_tensors import Image
@@ -23,16 +23,20 @@ Sample = tuple["Image", Target]
 RawBatch = tuple[list["Image"], list[Target]]
 
 
-class SeededItems(TorchDataset[Sample]):
+class SeededItems(TorchDataset["Sample | DetkitError"]):
     """Fetches items with the global generators seeded by (seed, epoch, position), and restored afterwards."""
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
         self._dataset = dataset
         self._seed = seed
 
-    def __getitem__(self, item: Item) -> Sample:
+    def __getitem__(self, item: Item) -> Sample | DetkitError:
         with seeded(derive_seed(self._seed, "item", item.epoch, item.position)):
-            return fetch(self._dataset, item.sample)
+            try:
+                return fetch(self._dataset, item.sample)
+            except DetkitError as error:
+                # Returned, for the loader would wrap it in a worker's traceback; raised again in `_raising`.
+                return error
 
 
 def fetch(dataset: Dataset, index: int) -> Sample:
@@ -42,11 +46,29 @@ def fetch(dataset: Dataset, index: int) -> Sample:
         DataError: it cannot be read; names the image.
     """
     try:
-        return dataset[index]
+        sample = dataset[index]
+        _refuse_foreign(sample)
+        return sample
     except DetkitError:
         raise
     except Exception as error:  # the dataset is foreign code: say which image it stumbled over
         raise DataError(f"image {_label(dataset, index)} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _refuse_foreign(sample: Sample) -> None:
+    """Hold a dataset to its contract, whose breach would show as a model that learns nothing."""
+    image, target = sample
+    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+        raise TypeError(f"its image is {image.dtype} {list(image.shape)}; it must be uint8 [3, H, W]")
+    missing = {"boxes", "labels", "image_id", "area", "iscrowd"} - target.keys()
+    if missing:
+        raise TypeError(f"its target lacks {', '.join(sorted(missing))}")
+    count = len(target["labels"])
+    if target["boxes"].shape != (count, 4) or target["labels"].dtype != torch.int64:
+        raise TypeError(
+            f"its target has boxes {list(target['boxes'].shape)} and labels {target['labels'].dtype} [{count}];"
+            " they must be [N, 4] and int64 [N]"
+        )
 
 
 def _label(dataset: Dataset, index: int) -> str:
@@ -56,16 +78,26 @@ def _label(dataset: Dataset, index: int) -> str:
         return str(index)
 
 
-def collate(samples: Sequence[Sample]) -> RawBatch:
+def stacked(samples: Sequence[Sample]) -> RawBatch:
     """Keep images and targets as lists: sizes and numbers of objects differ."""
     return [image for image, _ in samples], [target for _, target in samples]
+
+
+def collate(samples: Sequence[Sample | DetkitError]) -> RawBatch | DetkitError:
+    """A batch, or the first error among its samples."""
+    good: list[Sample] = []
+    for sample in samples:
+        if isinstance(sample, DetkitError):
+            return sample
+        good.append(sample)
+    return stacked(good)
 
 
 def training_loader(
     dataset: Dataset, batches: Iterable[Sequence[Item]], *, seed: int, workers: int, pin_memory: bool
 ) -> Iterator[RawBatch]:
     """The given batches in order; their content does not depend on `workers`."""
-    loader: DataLoader[Sample] = DataLoader(
+    loader: DataLoader[Sample | DetkitError] = DataLoader(
         SeededItems(dataset, seed),
         batch_sampler=_Batches(batches),
         collate_fn=collate,
@@ -75,7 +107,22 @@ def training_loader(
         # A generator of its own: the loader draws a base seed, which must not move the training's generator.
         generator=torch.Generator().manual_seed(0),
     )
-    return iter(loader)
+    return _raising(loader, workers)
+
+
+def _raising(loader: Iterable[RawBatch | DetkitError], workers: int) -> Iterator[RawBatch]:
+    try:
+        for batch in loader:
+            if isinstance(batch, DetkitError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise OutOfMemory(
+            f"a process that loads images ended unexpectedly ({str(error).splitlines()[0]}), most often because memory"
+            f" ran out; lower [compute] workers (now {workers}) or [train] batch_size"
+        ) from error
 
 
 class _Batches(torch.utils.data.Sampler[list[Item]]):
@@ -91,7 +138,8 @@ class _Batches(torch.utils.data.Sampler[list[Item]]):
 
 def _worker_context(workers: int) -> str | None:
     # Plugin files are modules that a freshly started interpreter cannot import; a forked worker has them already.
-    return "fork" if workers and "fork" in multiprocessing.get_all_start_methods() else None
+    # Elsewhere than on Linux forking is not safe, or not there.
+    return "fork" if workers and sys.platform == "linux" else None
 
 
 def to_device(images: Sequence[Image], targets: Sequence[Target], device: torch.device) -> Batch:

@@ -32,10 +32,11 @@ from detkit.spec.model import ExperimentSpec, Use
 
 def assemble(
     spec: ExperimentSpec, folder: Path, compute: Compute, fabric: Fabric, messages: Messages, stop: StopRequest
-) -> tuple[Run, TrainState]:
+) -> tuple[Run, TrainState, dict[str, Any]]:
     """The run of that folder, ready to train: from the beginning, or from its last checkpoint.
 
-    The logger threads are started, the facts are written, and the callbacks know of the start when this returns.
+    Returns:
+        The run, where it is, and the facts for its run.json.
     """
     layout = RunLayout(folder)
     given = read_json(layout.run)
@@ -119,14 +120,12 @@ def assemble(
     seed_everything(seed, "training", use.key, fabric.global_rank)
     if checkpoint is not None:
         restore(run, checkpoint)
-        if state.ended and state.epoch < use.train.epochs and given.get("extended"):
+        if state.ended and state.epoch == schedule_start < use.train.epochs:  # the run has been extended since
             state.ended = ""
             state.next_epoch()
     else:
         run.recorder.cut({"steps": 0, "metrics": 0})  # of an earlier try that did not reach its first checkpoint
-    run.recorder.start(info, {**given, **info.parameters})
-    run.events.run_started(info)
-    return run, state
+    return run, state, {**given, **info.parameters}
 
 
 def _recorder(spec: ExperimentSpec, layout: RunLayout, fabric: Fabric, build: Any, messages: Messages) -> Recorder:
@@ -148,7 +147,8 @@ def restore(run: Run, checkpoint: Mapping[str, Any]) -> None:
     run.fabric.strategy.precision.load_state_dict(checkpoint["scaler"])
     run.events.load_state_dict(checkpoint["components"]["callbacks"])
     if "training_step" in checkpoint["components"]:
-        run.training_step.load_state_dict(checkpoint["components"]["training_step"])  # type: ignore[attr-defined]  # it saved one
+        with attributed(run.step_use, "taking back its state"):
+            run.training_step.load_state_dict(checkpoint["components"]["training_step"])  # type: ignore[attr-defined]  # it saved one
     run.recorder.cut(checkpoint["streams"])
     generators = checkpoint["generators"]
     if run.fabric.global_rank < len(generators):  # fewer where it was saved by fewer processes, to be evaluated here

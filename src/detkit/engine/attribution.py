@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from detkit.errors import ComponentError, DetkitError, OutOfMemory
 from detkit.spec.model import Use
 
+#: How torch says it where it has no class for it: on a CPU (Linux, Windows), on MPS, in cuBLAS.
+OUT_OF_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+
 
 @contextmanager
 def attributed(use: Use, doing: str) -> Iterator[None]:
@@ -46,7 +49,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY_WORDS)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from detkit.errors import WeightsError
+from detkit.errors import ComponentError, WeightsError
 from detkit.record.files import write_atomically
 from detkit.record.layout import FORMAT_VERSION
 
@@ -21,9 +21,25 @@ def save_checkpoint(file: Path, content: Mapping[str, Any]) -> None:
 
     Raises:
         RecordError: the disk is full or the folder cannot be written.
+        ComponentError: a value could be written but never read again, since reading executes nothing; names its place.
     """
     content = {"format_version": FORMAT_VERSION, **content}
+    foreign = _foreign(content, "")
+    if foreign:
+        raise ComponentError(f"the checkpoint's {foreign}: a state holds tensors and plain values only")
     write_atomically(file, lambda stream: torch.save(content, stream))
+
+
+def _foreign(value: Any, place: str) -> str:
+    """The first value that `weights_only` would refuse to read, with its place; empty where there is none."""
+    if isinstance(value, Mapping):
+        return next(filter(None, (_foreign(child, f"{place}/{key}") for key, child in value.items())), "")
+    if isinstance(value, (list, tuple)):
+        return next(filter(None, (_foreign(child, f"{place}/{number}") for number, child in enumerate(value))), "")
+    # By the very type: numpy's float64 is a float to isinstance, and refused by the reader.
+    if isinstance(value, torch.Tensor) or type(value) in (str, bytes, int, float, bool, type(None)):
+        return ""
+    return f"{place} is a {type(value).__module__}.{type(value).__name__}"
 
 
 def load_checkpoint(file: Path, *, run_id: str | None = None) -> dict[str, Any]:
@@ -39,6 +55,8 @@ def load_checkpoint(file: Path, *, run_id: str | None = None) -> dict[str, Any]:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"there is no checkpoint {file}") from None
+    except PermissionError as error:
+        raise WeightsError(f"cannot read {file}: {error.strerror}") from error
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).split("\n", 1)[0]
         raise WeightsError(f"{file} is cut or no checkpoint of detkit ({type(error).__name__}: {reason})") from error

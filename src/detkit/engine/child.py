@@ -8,12 +8,12 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from detkit.components import Outcome, Progress, Silent
 from detkit.engine.assembly import assemble
 from detkit.engine.attribution import is_out_of_memory, out_of_memory
-from detkit.engine.checkpoint import load_checkpoint, load_weights
+from detkit.engine.checkpoint import capture_generators, load_checkpoint, load_weights, restore_generators
 from detkit.engine.compute import make_fabric, resolve_compute
 from detkit.engine.evaluation import evaluate
 from detkit.engine.loop import train
@@ -21,7 +21,7 @@ from detkit.engine.run import Run, weights_origin
 from detkit.engine.signals import StopRequest
 from detkit.engine.state import TrainState
 from detkit.engine.system import peak_memory_bytes
-from detkit.errors import DetkitError, Interrupted
+from detkit.errors import DetkitError, Interrupted, NonFiniteLoss
 from detkit.record.files import read_json, write_json
 from detkit.record.layout import ExperimentLayout, RunLayout
 from detkit.record.lock import exclusive
@@ -37,18 +37,28 @@ def main(folder: Path) -> int:
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     try:
         # Fabric starts this program again for every further process; those share the first one's lock.
-        with exclusive(folder / "lock", f"the run {folder.name}") if first else nullcontext():
+        with exclusive(layout.lock, f"the run {folder.name}") if first else nullcontext():
             run_run(layout, stop)
-    except Interrupted:
+    except (Interrupted, NonFiniteLoss) as error:
+        if not first:
+            # All processes stop together here. Fabric kills the first one as soon as another ends with an error, and
+            # it may still be writing its checkpoint.
+            return 0
+        if isinstance(error, NonFiniteLoss):
+            return _leave_failure(layout, error)
         return Interrupted.exit_code
     except Exception as error:  # noqa: BLE001 - the process ends here; its parent reads why
-        failure = _failure(error)
-        with suppress(DetkitError):  # a full disk: the parent then tells from the exit code
-            if not layout.failure.exists():  # else another process failed first, and this one for want of it
-                write_json(layout.failure, failure)
-        sys.stderr.write(failure["traceback"])
-        return int(failure["exit_code"])
+        return _leave_failure(layout, error)
     return 0
+
+
+def _leave_failure(layout: RunLayout, error: Exception) -> int:
+    failure = _failure(error)
+    with suppress(DetkitError):  # a full disk: the parent then tells from the exit code
+        if not layout.failure.exists():  # else another process failed first, and this one for want of it
+            write_json(layout.failure, failure)
+    sys.stderr.write(failure["traceback"])
+    return int(failure["exit_code"])
 
 
 def run_run(layout: RunLayout, stop: StopRequest) -> None:
@@ -59,33 +69,44 @@ def run_run(layout: RunLayout, stop: StopRequest) -> None:
     fabric = make_fabric(compute)
     fabric.launch()
     messages = StreamMessages(layout.messages) if fabric.is_global_zero else Silent()
-    run, state = assemble(spec, layout.folder, compute, fabric, messages, stop)
+    run, state, run_facts = assemble(spec, layout.folder, compute, fabric, messages, stop)
     outcome = Outcome("failed", "the process ended")
     try:
+        run.recorder.start(run.info, run_facts)
+        run.events.run_started(run.info)
+        sanity_check(run, state)
         train(run, state)
-        score(run, state)
+        summary = score(run, state)
+        run.events.run_ended(run.info, Outcome("finished", state.ended))
+        run.recorder.summary(summary)  # the last word: with it the run is finished
         outcome = Outcome("finished", state.ended)
-    except Interrupted as error:
-        outcome = Outcome("interrupted", str(error))
-        raise
     except Exception as error:
-        outcome = Outcome("failed", str(_as_detkit(error)))
+        state_name: Literal["interrupted", "failed"] = "interrupted" if isinstance(error, Interrupted) else "failed"
+        outcome = Outcome(state_name, str(_as_detkit(error)))
+        with suppress(DetkitError):  # what stopped the run is the news, not that a callback stumbles over its end
+            run.events.run_ended(run.info, outcome)
         raise
     finally:
-        try:
-            run.events.run_ended(run.info, outcome)
-        finally:
-            run.recorder.close(outcome)
+        run.recorder.close(outcome)
 
 
-def score(run: Run, state: TrainState) -> None:
-    """Evaluate the selected checkpoint on the images that give the final figures, and write the summary.
+def sanity_check(run: Run, state: TrainState) -> None:
+    """Evaluate two images before the first step: a model or a metric that does not fit is found now, not in hours."""
+    if state.step == 0:
+        generators = capture_generators()
+        evaluate(run, run.splits.validation[:2], name="checking", epoch=0, losses=run.train.validation_loss)
+        restore_generators(generators)
 
-    Where there is no test split these are the validation images, whose figures the selected epoch has already.
+
+def score(run: Run, state: TrainState) -> dict[str, Any]:
+    """Evaluate the selected checkpoint on the images that give the final figures; returns the run's summary.
+
+    Where there is no test split these are the validation images, and the figures are those of the selected epoch again.
     """
-    file = run.layout.best if run.layout.best.exists() else run.layout.last
+    run.fabric.barrier()  # the first process may still be writing it
+    file = run.layout.best
     checkpoint = load_checkpoint(file, run_id=run.info.run_id)
-    selected = checkpoint.get("selected") or {"epoch": state.epoch, "step": state.step, "by": "", "value": None}
+    selected = checkpoint["selected"]
     load_weights(run.bare_model, checkpoint["model"], file)
     evaluation = evaluate(
         run, run.splits.scored, name="scoring", epoch=selected["epoch"], losses=run.train.validation_loss
@@ -93,38 +114,36 @@ def score(run: Run, state: TrainState) -> None:
     values = {name.replace("validation/", "loss/"): value for name, value in evaluation.values.items()}
     run.recorder.predictions(run.splits.scored_name, state.step, evaluation.predictions)
     run.recorder.results(run.splits.scored_name, state.step, evaluation.results)
-    run.recorder.summary(
-        {
-            "run_id": run.info.run_id,
-            "model": run.info.model,
-            "seed": run.info.seed,
-            "epochs": state.epoch,
-            "ended": state.ended,
-            "selected": {**selected, "split": "validation"},
-            "scored": {
-                "split": run.splits.scored_name,
-                "images": len(run.evaluated(run.splits.scored)),
-                "same_images": not run.splits.test,
-                "values": values,
-            },
-            "primary": evaluation.primary.replace("validation/", "loss/"),
-            "higher_is_better": {
-                name.replace("validation/", "loss/"): better for name, better in evaluation.better.items()
-            },
-            "parameters": run.info.parameters["parameters"],
-            "weights_origin": weights_origin(run.bare_model),
-            "precision": run.info.precision,
-            "device": run.info.device,
-            "measured": {
-                **state.measured,
-                "images_per_s": state.epoch * len(run.splits.train) / max(state.measured["train_s"], 1e-9),
-                "scoring_s": evaluation.seconds,
-                "scoring_images_per_s": len(evaluation.predictions) / max(evaluation.seconds, 1e-9),
-                "peak_memory_bytes": peak_memory_bytes(run.info.device),
-                "checkpoint_bytes": file.stat().st_size,
-            },
-        }
-    )
+    return {
+        "run_id": run.info.run_id,
+        "model": run.info.model,
+        "seed": run.info.seed,
+        "epochs": state.epoch,
+        "ended": state.ended,
+        "selected": {**selected, "split": "validation"},
+        "scored": {
+            "split": run.splits.scored_name,
+            "images": len(run.evaluated(run.splits.scored)),
+            "same_images": not run.splits.test,
+            "values": values,
+        },
+        "primary": evaluation.primary.replace("validation/", "loss/"),
+        "higher_is_better": {
+            name.replace("validation/", "loss/"): better for name, better in evaluation.better.items()
+        },
+        "parameters": run.info.parameters["parameters"],
+        "weights_origin": weights_origin(run.bare_model),
+        "precision": run.info.precision,
+        "device": run.info.device,
+        "measured": {
+            **state.measured,
+            "images_per_s": state.epoch * len(run.splits.train) / max(state.measured["train_s"], 1e-9),
+            "scoring_s": evaluation.seconds,
+            "scoring_images_per_s": len(evaluation.predictions) / max(evaluation.seconds, 1e-9),
+            "peak_memory_bytes": peak_memory_bytes(run.info.device),
+            "checkpoint_bytes": file.stat().st_size,
+        },
+    }
 
 
 class StreamMessages:

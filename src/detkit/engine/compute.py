@@ -18,13 +18,14 @@ class Compute:
 
     Attributes:
         accelerator: cpu, cuda or mps. processes: that train one model together.
-        precision: of the forward pass; weights and optimizer stay fp32.
+        precision: of the forward pass; weights and optimizer stay fp32. strategy: fabric's.
     """
 
     accelerator: Accelerator
     processes: int
     precision: Precision
     threads: int | None
+    strategy: Literal["auto", "ddp"] = "auto"
 
 
 def resolve_compute(table: ComputeTable) -> Compute:
@@ -34,7 +35,8 @@ def resolve_compute(table: ComputeTable) -> Compute:
         ComputeError: the device or precision is not to be had here; says what is.
     """
     accelerator = _accelerator(table)
-    return Compute(accelerator, table.devices, _precision(table, accelerator), table.threads)
+    strategy: Literal["auto", "ddp"] = "ddp" if table.devices > 1 else table.parallel
+    return Compute(accelerator, table.devices, _precision(table, accelerator), table.threads, strategy)
 
 
 def _accelerator(table: ComputeTable) -> Accelerator:
@@ -106,7 +108,7 @@ def make_fabric(compute: Compute) -> Any:
     return Fabric(
         accelerator=compute.accelerator,
         devices=compute.processes,
-        strategy="ddp" if compute.processes > 1 else "auto",
+        strategy=compute.strategy,
         plugins=[_precision_plugin(compute)],
     )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,12 +15,13 @@ from torch.nn.modules.dropout import _DropoutNd
 from torchvision.ops import StochasticDepth
 
 from detkit.components import MetricResult
-from detkit.data.loading import collate, fetch, to_device
-from detkit.data.seeds import derive_seed
+from detkit.data.loading import fetch, stacked, to_device
+from detkit.data.seeds import derive_seed, seeded
 from detkit.data.targets import prediction_from_output
 from detkit.data.types import Batch, ModelOutput, Prediction
 from detkit.engine.attribution import attributed
 from detkit.engine.losses import compute_losses
+from detkit.engine.results import plain_result
 from detkit.engine.run import Run
 from detkit.errors import ComponentError, Interrupted
 from detkit.spec.model import Use
@@ -76,7 +77,7 @@ def evaluate(run: Run, indices: Sequence[int], *, name: str, epoch: int, losses:
             _stop_if_requested(run)
             batch = _load(run, batch_indices)
             predictions = _predict(run, batch_indices, batch)
-            terms = _losses(run, batch, derive_seed(run.seed, name, epoch, number)) if losses else {}
+            terms = _losses(run, batch, number) if losses else {}
             done.append(_Evaluated(number, predictions, terms))
     run.bare_model.train(was_training)
     done = _gather(run, done)
@@ -97,7 +98,12 @@ class _Evaluated(NamedTuple):
 
 
 def _load(run: Run, indices: Sequence[int]) -> Batch:
-    images, targets = collate([fetch(run.dataset, index) for index in indices])
+    samples = []
+    for index in indices:
+        # A dataset with random numbers gives the same ones at every evaluation, and does not move those of training.
+        with seeded(derive_seed(run.seed, "evaluated item", index)):
+            samples.append(fetch(run.dataset, index))
+    images, targets = stacked(samples)
     return to_device(images, targets, run.fabric.device)
 
 
@@ -145,22 +151,22 @@ def _kind(value: object) -> str:
     return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, Sequence) else "")
 
 
-def _losses(run: Run, batch: Batch, seed: int) -> dict[str, float]:
+def _losses(run: Run, batch: Batch, number: int) -> dict[str, float]:
     """The training step's terms with norm and dropout in evaluation mode; training's generators do not move."""
     device = run.fabric.device
-    with _loss_mode(run.bare_model), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    set_loss_mode(run.bare_model)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(derive_seed(run.seed, "validation loss", number))
         losses = compute_losses(run, run.bare_model, batch, "a validation batch")
     return {"loss": float(sum(value.item() for value in losses.values())), **{k: v.item() for k, v in losses.items()}}
 
 
-@contextmanager
-def _loss_mode(model: nn.Module) -> Iterator[None]:
+def set_loss_mode(model: nn.Module) -> None:
+    """Training mode, so that the model gives losses, but for the layers that would move statistics or draw numbers."""
     model.train()
     for module in model.modules():
         if isinstance(module, EVALUATED_LAYERS):
             module.eval()
-    yield
 
 
 def _measure(run: Run, use: Use, metric: Any, predictions: Sequence[Prediction]) -> MetricResult:
@@ -171,10 +177,8 @@ def _measure(run: Run, use: Use, metric: Any, predictions: Sequence[Prediction])
         result = metric.compute()
     if not isinstance(result, MetricResult):
         raise ComponentError(f"{use.title} computed {_kind(result)}; it must be a detkit.MetricResult")
-    for name, scalar in result.scalars.items():
-        if scalar.value is not None and not torch.isfinite(torch.tensor(float(scalar.value))):
-            raise ComponentError(f"{use.title}: {name} is {scalar.value}; a value that does not apply is None")
-    return result
+    with attributed(use, "giving its result"):
+        return plain_result(result)
 
 
 def _evaluation(
@@ -215,7 +219,9 @@ def _mean_losses(batches: Sequence[_Evaluated]) -> dict[str, float | None]:
     for batch in batches:
         for term, value in batch.losses.items():
             sums[term] = sums.get(term, 0.0) + value * len(batch.predictions)
-    return {f"validation/{term}": value / images for term, value in sums.items()}
+    means = {f"validation/{term}": value / images for term, value in sums.items()}
+    # One image whose loss overflows must not cost the epoch its record: the mean does not apply, then.
+    return {name: value if math.isfinite(value) else None for name, value in means.items()}
 
 
 def _broadcast(run: Run, evaluation: Evaluation) -> Evaluation:

@@ -50,16 +50,18 @@ class Events:
         self._call("run_ended", run=run, outcome=outcome)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            key: callback.state_dict()
-            for key, (_, callback) in self._callbacks.items()
-            if isinstance(callback, Stateful)
-        }
+        states = {}
+        for key, (use, callback) in self._callbacks.items():
+            if isinstance(callback, Stateful):
+                with attributed(use, "giving its state"):
+                    states[key] = callback.state_dict()
+        return states
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for key, (_, callback) in self._callbacks.items():
+        for key, (use, callback) in self._callbacks.items():
             if key in state and isinstance(callback, Stateful):
-                callback.load_state_dict(state[key])
+                with attributed(use, "taking back its state"):
+                    callback.load_state_dict(state[key])
 
     def _call(self, event: str, **arguments: Any) -> list[Any]:
         # pluggy's own call would stop at the first exception without naming its plugin, and begins with the last one.

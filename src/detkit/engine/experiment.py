@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 import time
@@ -14,18 +15,26 @@ from typing import Any
 import tomli_w
 
 from detkit.data.fingerprint import fingerprint
+from detkit.engine.compute import resolve_compute
 from detkit.engine.display import Display
 from detkit.engine.facts import versions
 from detkit.engine.launch import failure_of, run_in_child
 from detkit.engine.limits import Limits
-from detkit.engine.prepare import PreparedData, check_component, check_compute, prepare_data, write_prepared
+from detkit.engine.prepare import (
+    PreparedData,
+    check_component,
+    check_compute,
+    checked_uses,
+    prepare_data,
+    write_prepared,
+)
 from detkit.engine.replay import replay_missing
 from detkit.engine.rerun import PlannedRun, merged_runs, plan_runs, run_spec
 from detkit.errors import Interrupted, LoggerRefused, RecordError
 from detkit.record.files import read_json, write_atomically, write_json
 from detkit.record.layout import ExperimentLayout
 from detkit.record.lock import exclusive
-from detkit.record.reader import ExperimentRecord
+from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.spec.model import ExperimentSpec
 
 
@@ -46,27 +55,32 @@ def run_experiment(
             planned = plan_runs(spec, resume=resume, extend=extend)
             pending = [plan for plan in planned if plan.action != "keep"]
             if pending:
+                _refuse_changed_hardware(spec, [plan for plan in pending if plan.action in ("resume", "extend")])
                 prepare(spec, layout, display)
             record = write_experiment(spec, layout, planned)
             replay_missing(spec, [plan.record for plan in planned if plan.action == "keep"], display)
             for number, plan in enumerate(pending, 1):
                 write_run(spec, plan, limits)
-                display.run_started(plan.record, number, len(pending), resumed=plan.action != "start")
-                run_in_child(plan.record, display)
-                display.run_ended(plan.record)
+                display.run_started(plan.record, number, len(pending), resumed=plan.action in ("resume", "extend"))
+                try:
+                    run_in_child(plan.record, display)
+                finally:
+                    display.run_ended(plan.record)
                 _refuse_logger(plan)
             return record
     except (Interrupted, KeyboardInterrupt) as error:
-        raise Interrupted(f"stopped; go on with: detkit run {spec.path} --resume") from error
+        if limits is not None:
+            raise Interrupted("the rehearsal was stopped; it leaves nothing") from error
+        # The record's own copy of the spec: it has what --set, --name and --fresh changed.
+        raise Interrupted(f"stopped; go on with: detkit run {shlex.quote(str(layout.spec))} --resume") from error
 
 
 def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display) -> None:
     """Look at everything that could stop a run before it is begun, and write what the runs share."""
     check_compute(spec)
     data = prepare_data(spec, display)
-    for use in (*spec.models.values(), *spec.metrics.values(), *spec.loggers.values(), *spec.callbacks.values()):
-        if use.enabled:
-            check_component(spec, use, data.dataset.class_names, display)
+    for use in checked_uses(spec):
+        check_component(spec, use, data.dataset.class_names, display)
     _refuse_changed_data(layout, data)
     write_prepared(layout, data)
 
@@ -114,17 +128,39 @@ def write_run(spec: ExperimentSpec, plan: PlannedRun, limits: Limits | None) -> 
         "seed": run.seed,
         "spec": run_spec(spec, run.model),
     }
-    if files.run.exists():
-        before = read_json(files.run)
-        given |= {key: before[key] for key in ("schedule_from_epoch", "extended") if key in before}
+    if plan.action == "restart":
+        _put_aside(run)
+    elif files.run.exists():
+        given = read_json(files.run) | given
     if plan.action == "extend":
-        epochs = run.facts["spec"]["model"]["train"]["epochs"]
+        epochs = read_json(files.summary)["epochs"]  # fewer than were asked for, where it was stopped early
         given |= {"extended": [*given.get("extended", []), epochs], "schedule_from_epoch": epochs + 1}
-        if files.summary.exists():
-            files.summary.replace(files.folder / f"summary-{epochs}-epochs.json")
+        files.summary.replace(files.folder / f"summary-{epochs}-epochs.json")
     if limits is not None:
         given["limits"] = asdict(limits)
     write_json(files.run, given)
+
+
+def _put_aside(run: RunRecord) -> None:
+    """Keep a failed run's folder under another name, so that the run can start over under a changed spec."""
+    number = 1
+    while (aside := run.files.folder.with_name(f"{run.run_id}.failed-{number}")).exists():
+        number += 1
+    run.files.folder.rename(aside)
+
+
+def _refuse_changed_hardware(spec: ExperimentSpec, plans: Sequence[PlannedRun]) -> None:
+    """A run goes on in the precision in which it began: "auto" may mean another one on this machine."""
+    compute = resolve_compute(spec.compute)
+    for plan in plans:
+        before = plan.record.facts.get("compute")  # absent where the run did not come so far
+        now = {"accelerator": compute.accelerator, "precision": compute.precision}
+        changed = [f"{key} {before[key]} before, {now[key]} now" for key in now if before and before[key] != now[key]]
+        if changed:
+            raise RecordError(
+                f"{plan.record.run_id} cannot go on here: {', '.join(changed)}; set [compute] device and precision to"
+                " what they were, or start afresh with --name NEW or --fresh"
+            )
 
 
 def _refuse_logger(plan: PlannedRun) -> None:

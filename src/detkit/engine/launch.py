@@ -17,7 +17,7 @@ from typing import IO, Any
 from detkit.engine.display import Display
 from detkit.environment import set_defaults
 from detkit.errors import Interrupted, RecordError
-from detkit.record.files import write_json
+from detkit.record.files import cannot_write, write_json
 from detkit.record.reader import RunRecord
 from detkit.record.streams import read_stream
 
@@ -34,8 +34,12 @@ def run_in_child(run: RunRecord, display: Display) -> None:
     """
     set_defaults()
     files = run.files
-    files.failure.unlink(missing_ok=True)
-    with files.console.open("ab") as console:
+    try:
+        files.failure.unlink(missing_ok=True)
+        console = files.console.open("ab")
+    except OSError as error:
+        raise cannot_write(files.console, error) from error
+    with console:
         process = subprocess.Popen(
             [sys.executable, "-m", "detkit.engine", str(files.folder)],
             stdin=subprocess.DEVNULL,
@@ -43,6 +47,8 @@ def run_in_child(run: RunRecord, display: Display) -> None:
             stderr=console,
             # A session of its own: the terminal's Ctrl-C reaches this process alone, which passes it on once.
             start_new_session=True,
+            # The working directory is not on the import path: a user's queue.py there would stand for Python's.
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
         )
         try:
             interrupted = _watch(process, run, display, console)
@@ -64,8 +70,9 @@ def _watch(process: subprocess.Popen[bytes], run: RunRecord, display: Display, c
         try:
             ended = process.poll() is not None
             for line in _drain(lines, POLL_S, ended):
-                console.write(line)
-                console.flush()
+                with suppress(OSError):  # a full disk: what is shown need not be kept too
+                    console.write(line)
+                    console.flush()
                 display.run_line(run, line.decode(errors="replace").rstrip("\n"))
             shown.refresh()
             if ended:
@@ -133,7 +140,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 def _crash(code: int, console: Path) -> str:
     """What to tell of a process that ended without saying why."""
-    if code == -signal.SIGKILL:
+    if code == -9:  # SIGKILL, by its number: Windows has no such name
         return (
             "the process was killed by the operating system (SIGKILL), most often because memory ran out;"
             " lower [train] batch_size, [input] min_size and max_size, or [compute] workers"

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from detkit.spec.model import Use
 QUEUE_SIZE = 10_000
 #: How long the beginning of a run waits for a logger to say whether it can work.
 START_TIMEOUT_S = 60.0
+#: How long a replay waits for one place in a full queue before it takes the logger for hanging.
+STALL_S = 120.0
 
 Build = Callable[[Use], Logger]
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
@@ -31,8 +34,10 @@ class LoggerThread:
         trouble: why it was dropped; empty while all is well.
     """
 
-    def __init__(self, use: Use, build: Build, warn: Callable[[str], None]) -> None:
+    def __init__(self, use: Use, build: Build, warn: Callable[[str], None], *, patient: bool = False) -> None:
+        """Args: patient: wait for a slow logger as long as it goes on; for a replay, where nothing else waits."""
         self.use = use
+        self._patient = patient
         self.trouble = ""
         self._warn = warn
         self._later = ""
@@ -57,11 +62,11 @@ class LoggerThread:
             self._drop(f"did not start within {timeout_s:g} s")
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> None:
-        """Queue a call and return at once."""
+        """Queue a call; returns at once, unless this is a patient thread whose queue is full."""
         if self.trouble:
             return
         try:
-            self._calls.put_nowait((method, args, kwargs))
+            self._calls.put((method, args, kwargs), block=self._patient, timeout=STALL_S)
         except queue.Full:
             self._drop(f"does not keep up: {QUEUE_SIZE} calls wait for it")
 
@@ -70,10 +75,16 @@ class LoggerThread:
         component = self.use.offered.component
         assert isinstance(component, LoggerComponent)
         timeout_s = component.close_timeout_s(self.use.options)
+        if self._thread.ident is None:  # never started: another logger refused the run before it
+            return
         self.call("close", outcome)
         if self.trouble:
             return
-        self._calls.put(None)
+        with suppress(queue.Full):  # it hangs, then, and the wait below ends in vain
+            self._calls.put(None, timeout=timeout_s)
+        waiting = self._calls.qsize()
+        while self._patient and not self._closed.wait(timeout_s) and self._calls.qsize() < waiting:
+            waiting = self._calls.qsize()  # it is getting on
         if not self._closed.wait(timeout_s):
             self._drop(f"did not finish within {timeout_s:g} s of the run's end")
 
@@ -109,8 +120,10 @@ class LoggerThread:
 class Loggers:
     """All loggers of a run, with `Logger`'s own methods."""
 
-    def __init__(self, uses: Sequence[Use], build: Build, warn: Callable[[str], None]) -> None:
-        self._threads = [LoggerThread(use, build, warn) for use in uses]
+    def __init__(
+        self, uses: Sequence[Use], build: Build, warn: Callable[[str], None], *, patient: bool = False
+    ) -> None:
+        self._threads = [LoggerThread(use, build, warn, patient=patient) for use in uses]
 
     @property
     def keys(self) -> list[str]:

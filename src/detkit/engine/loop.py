@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from detkit.components import Stateful
 from detkit.data.loading import RawBatch, to_device, training_loader
 from detkit.data.sampling import StepPlan, share_of
-from detkit.engine.attribution import out_of_memory_named
+from detkit.engine.attribution import attributed, out_of_memory_named
 from detkit.engine.checkpoint import capture_generators, save_checkpoint
 from detkit.engine.evaluation import Evaluation, evaluate
 from detkit.engine.losses import compute_losses
@@ -43,12 +44,12 @@ def train(run: Run, state: TrainState) -> None:
 
         evaluation = evaluate_epoch(run, state)
         values: dict[str, float | None] = {f"train/epoch_{term}": value for term, value in state.mean_losses().items()}
-        values |= evaluation.values
+        values |= evaluation.values if evaluation else {}
         run.recorder.epoch(state.epoch, state.step, values, measure_epoch(run, state, evaluation))
         run.events.epoch_ended(run.info, state.epoch, values)
-        reason = run.events.should_stop(run.info, state.epoch, values) if evaluation.values else None
+        reason = run.events.should_stop(run.info, state.epoch, values) if evaluation else None
         reason = run.fabric.broadcast(reason)
-        if is_best(state, evaluation):
+        if evaluation and is_best(state, evaluation):
             state.best_epoch, state.best_value = state.epoch, evaluation.values.get(evaluation.primary)
             save_best(run, state, evaluation)
         if reason or state.epoch == run.train.epochs:
@@ -164,11 +165,11 @@ def show_progress(run: Run, state: TrainState, losses: Mapping[str, float], rate
     )
 
 
-def evaluate_epoch(run: Run, state: TrainState) -> Evaluation:
-    """Evaluate on the validation split where this epoch is due, and record it."""
+def evaluate_epoch(run: Run, state: TrainState) -> Evaluation | None:
+    """Evaluate on the validation split, and record it; None where no evaluation is due in this epoch."""
     last = state.epoch == run.train.epochs
     if not last and state.epoch % run.train.eval_every_epochs:
-        return Evaluation()
+        return None
     try:
         evaluation = evaluate(
             run, run.splits.validation, name="validation", epoch=state.epoch, losses=run.train.validation_loss
@@ -182,22 +183,27 @@ def evaluate_epoch(run: Run, state: TrainState) -> Evaluation:
     return evaluation
 
 
-def measure_epoch(run: Run, state: TrainState, evaluation: Evaluation) -> dict[str, float]:
+def measure_epoch(run: Run, state: TrainState, evaluation: Evaluation | None) -> dict[str, float]:
     """What depends on the machine and the moment."""
     return {
         "images_per_s": state.images / state.measured["epoch_train_s"],
         "train_s": state.measured["epoch_train_s"],
-        "evaluation_s": evaluation.seconds,
+        "evaluation_s": evaluation.seconds if evaluation else 0.0,
         "memory_bytes": memory_bytes(),
         "peak_memory_bytes": peak_memory_bytes(run.info.device),
     }
 
 
 def is_best(state: TrainState, evaluation: Evaluation) -> bool:
-    """Whether this epoch is selected over those before it; an earlier one wins a tie."""
+    """Whether this epoch is selected over those before it: an earlier one wins a tie.
+
+    Where nothing selects (no metric with a primary quantity, no validation loss) the last epoch is.
+    """
     value = evaluation.values.get(evaluation.primary)
-    if state.best_epoch is None or state.best_value is None:
-        return value is not None or (state.best_epoch is None and bool(evaluation.values))
+    if not evaluation.primary or state.best_epoch is None:
+        return True
+    if state.best_value is None:
+        return value is not None
     if value is None:
         return False
     higher = evaluation.better.get(evaluation.primary, True)
@@ -247,6 +253,7 @@ def component_states(run: Run) -> dict[str, object]:
     """Of the callbacks, and of a training step that has one (a teacher, a queue)."""
     states: dict[str, object] = {"callbacks": run.events.state_dict()}
     step = run.training_step
-    if hasattr(step, "state_dict") and hasattr(step, "load_state_dict"):
-        states["training_step"] = step.state_dict()
+    if isinstance(step, Stateful):
+        with attributed(run.step_use, "giving its state"):
+            states["training_step"] = step.state_dict()
     return states

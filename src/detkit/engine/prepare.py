@@ -76,6 +76,7 @@ def prepare_data(spec: ExperimentSpec, messages: Messages) -> PreparedData:
     Raises:
         DataError: a fault in the data, or data that a model, a step or a metric cannot work with.
     """
+    check_component(spec, spec.dataset, (), messages)
     dataset = build_dataset(spec, messages)
     infos = tuple(checked_infos(dataset, spec.degenerate))
     splits = make_splits(
@@ -142,10 +143,9 @@ def deep_check(spec: ExperimentSpec, messages: Messages) -> list[Problem]:
     tried("compute", lambda: check_compute(spec))
     dataset = tried("dataset", lambda: prepare_data(spec, messages))
     class_names = dataset.dataset.class_names if isinstance(dataset, PreparedData) else ("object",)
-    for use in (*spec.models.values(), *spec.metrics.values(), *spec.loggers.values(), *spec.callbacks.values()):
-        if use.enabled:
-            table = f"{use.kind}s.{use.key}"
-            tried(table, lambda use=use: check_component(spec, use, class_names, messages))  # type: ignore[misc]  # bound per pass
+    for use in checked_uses(spec):
+        table = "training_step" if use.kind == "training_step" else f"{use.kind}s.{use.key}"
+        tried(table, lambda use=use: check_component(spec, use, class_names, messages))  # type: ignore[misc]  # bound per pass
     return problems
 
 
@@ -153,11 +153,17 @@ def check_compute(spec: ExperimentSpec) -> None:
     """Devices and precision, and batches that every device gets a share of."""
     compute = resolve_compute(spec.compute)
     for model in spec.models.values():
-        if model.train.batch_size < compute.processes:
+        if model.enabled and model.train.batch_size < compute.processes:
             raise ComputeError(
                 f"[models.{model.key}] batch_size = {model.train.batch_size} is over all devices together and cannot be"
                 f" shared by {compute.processes}; raise it, or lower [compute] devices"
             )
+
+
+def checked_uses(spec: ExperimentSpec) -> list[Use]:
+    """Every enabled component beside the dataset, whose check comes before it is built."""
+    groups = (spec.models, spec.metrics, spec.loggers, spec.callbacks)
+    return [spec.training_step, *(use for group in groups for use in group.values() if use.enabled)]
 
 
 def check_component(spec: ExperimentSpec, use: Use, class_names: tuple[str, ...], messages: Messages) -> None:

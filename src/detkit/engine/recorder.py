@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from detkit.data.coco_form import predictions_json
 from detkit.data.types import Prediction
 from detkit.engine.loggers import Loggers
 from detkit.engine.system import SystemSampler
+from detkit.errors import RecordError
 from detkit.record.files import read_json, write_json, write_json_gz
 from detkit.record.layout import RunLayout
 from detkit.record.streams import StreamWriter
@@ -89,6 +91,7 @@ class RunRecorder:
         self._system = SystemSampler(StreamWriter(layout.system))
         self._progress_written = 0.0
         self._lost_before: dict[str, str] = {}
+        self._selected = 0
 
     def start(self, run: RunInfo, facts: Mapping[str, Any]) -> None:
         if run.start_step:
@@ -138,7 +141,8 @@ class RunRecorder:
         now = time.monotonic()
         if now - self._progress_written >= PROGRESS_INTERVAL_S or values.get("done") == values.get("total"):
             self._progress_written = now
-            write_json(self._layout.progress, values, durable=False)
+            with suppress(RecordError):  # it only tells how far the run is: no reason to end it
+                write_json(self._layout.progress, values, durable=False)
 
     def sync(self) -> dict[str, int]:
         return {name: stream.sync() for name, stream in self._streams.items()}
@@ -149,7 +153,7 @@ class RunRecorder:
 
     def summary(self, content: Mapping[str, Any]) -> None:
         self.sync()
-        self._prune_predictions(content["selected"]["epoch"])
+        self._selected = int(content["selected"]["epoch"])
         write_json(self._layout.summary, content)
 
     def close(self, outcome: Outcome) -> None:
@@ -158,6 +162,8 @@ class RunRecorder:
             log_files(self._layout, self._loggers)
         troubles = {key: self._lost_before.get(key) or now for key, now in self._loggers.close(outcome).items()}
         write_json(self._layout.loggers, {"loggers": logger_states(troubles)})
+        if outcome.state == "finished":  # not before: paths of predictions wait in the loggers' queues
+            self._prune_predictions(self._selected)
         for stream in self._streams.values():
             stream.close()
 

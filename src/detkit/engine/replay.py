@@ -31,8 +31,11 @@ def recorded_states(run: RunRecord) -> dict[str, dict[str, Any]]:
     return dict(read_json(run.files.loggers)["loggers"]) if run.files.loggers.exists() else {}
 
 
-def replay(spec: ExperimentSpec, run: RunRecord, uses: Sequence[Use], messages: Messages) -> None:
+def replay(spec: ExperimentSpec, run: RunRecord, uses: Sequence[Use], messages: Messages) -> dict[str, str]:
     """Call the loggers as the run would have: the same values, in the same order.
+
+    Returns:
+        Logger key to its trouble, empty for those that received everything.
 
     Raises:
         RecordError: the run has not ended. LoggerRefused: a logger's configuration cannot work.
@@ -49,7 +52,7 @@ def replay(spec: ExperimentSpec, run: RunRecord, uses: Sequence[Use], messages: 
             return logger
 
     info = run_info(run)
-    loggers = Loggers(uses, build, messages.warning)
+    loggers = Loggers(uses, build, messages.warning, patient=True)
     loggers.start(info)
     loggers.log_parameters(info.parameters)
     every = int(spec.experiment.log_every_steps)
@@ -62,6 +65,7 @@ def replay(spec: ExperimentSpec, run: RunRecord, uses: Sequence[Use], messages: 
     log_files(run.files, loggers)
     troubles = loggers.close(Outcome("finished", str((run.summary or {})["ended"])))
     write_json(run.files.loggers, {"loggers": {**recorded_states(run), **logger_states(troubles)}})
+    return troubles
 
 
 def _replay_epoch(run: RunRecord, row: dict[str, Any], loggers: Loggers) -> None:

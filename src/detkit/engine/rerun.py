@@ -12,10 +12,13 @@ from detkit.record.layout import ExperimentLayout, run_id
 from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.spec.model import ExperimentSpec
 
-Action = Literal["keep", "start", "resume", "extend"]
+#: "restart" puts a failed run's folder aside and starts it over.
+Action = Literal["keep", "start", "restart", "resume", "extend"]
 
 #: Of `[compute]`, what can change a number; the rest changes how fast it comes.
-COMPUTE_KEYS = ("device", "devices", "precision")
+COMPUTE_KEYS = ("device", "devices", "precision", "threads")
+#: Of a model's `[train]`, what only says when to save.
+HARMLESS_TRAIN_KEYS = ("checkpoint_every_steps",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +45,24 @@ def plan_runs(spec: ExperimentSpec, *, resume: bool, extend: bool) -> list[Plann
             continue
         for seed in spec.experiment.seeds:
             record = RunRecord(folder, run_id(model.key, seed), model.key, seed)
-            if record.state == "pending":
+            state = record.state
+            if state == "pending":
                 planned.append(PlannedRun(record, "start"))
                 continue
+            if state == "running":
+                raise RecordError(f"{record.run_id} is still running in another process; try again when that has ended")
             changed = list(_changes(record.facts["spec"], run_spec(spec, model.key)))
             epochs = record.facts["spec"]["model"]["train"]["epochs"]
-            longer = model.train.epochs > epochs
+            if state == "failed" and changed:
+                planned.append(PlannedRun(record, "restart"))  # it has no figures that a change could alter
+                continue
+            longer = model.train.epochs > epochs and state == "finished"
             if extend and longer:
                 changed = [change for change in changed if not change.startswith("model.train.epochs:")]
             changes += [_named(change, model.key) for change in changed]
-            if record.state != "finished" and not resume:
+            if state != "finished" and not resume:
                 unfinished.append(record)
-            action: Action = "extend" if extend and longer else "keep" if record.state == "finished" else "resume"
+            action: Action = "extend" if extend and longer else "keep" if state == "finished" else "resume"
             planned.append(PlannedRun(record, action))
     if changes:
         raise RecordError(_refusal(folder, sorted(set(changes))))
@@ -68,13 +77,16 @@ def plan_runs(spec: ExperimentSpec, *, resume: bool, extend: bool) -> list[Plann
 def run_spec(spec: ExperimentSpec, model: str) -> dict[str, Any]:
     """The part of the resolved spec that decides a run's numbers, apart from its seed."""
     resolved = spec.resolved
+    metrics = [key for key, use in spec.metrics.items() if use.enabled]
+    train = {key: value for key, value in resolved["models"][model]["train"].items() if key not in HARMLESS_TRAIN_KEYS}
     return {
         "dataset": resolved["dataset"],
-        "model": resolved["models"][model],
+        "model": {**resolved["models"][model], "train": train},
         "training_step": resolved["training_step"],
-        "metrics": {key: resolved["metrics"][key] for key, use in spec.metrics.items() if use.enabled},
+        "metrics": {key: resolved["metrics"][key] for key in metrics},
+        "metrics_in_order": metrics,  # the first one selects
         "callbacks": {key: resolved["callbacks"][key] for key, use in spec.callbacks.items() if use.enabled},
-        "compute": {key: resolved["compute"][key] for key in COMPUTE_KEYS},
+        "compute": {key: resolved["compute"].get(key) for key in COMPUTE_KEYS},
     }
 
 
@@ -99,7 +111,7 @@ def _named(change: str, model: str) -> str:
 
 def _refusal(folder: Path, changes: list[str]) -> str:
     extend = any(".train.epochs:" in change for change in changes)
-    hint = "; --extend allows more epochs" if extend else ""
+    hint = "; --extend gives finished runs more epochs" if extend else ""
     listed = "\n  ".join(changes)
     return (
         f"{folder} holds runs whose numbers these changes would alter:\n  {listed}\n"
@@ -110,7 +122,7 @@ def _refusal(folder: Path, changes: list[str]) -> str:
 def free_name(spec: ExperimentSpec) -> str:
     """The experiment's name if nothing is recorded under it, else the first free one of NAME-2, NAME-3, ..."""
     name, number = spec.experiment.name, 1
-    while ExperimentLayout(spec.experiment.output / name).folder.exists():
+    while ExperimentLayout(spec.experiment.output / name).experiment.exists():
         number += 1
         name = f"{spec.experiment.name}-{number}"
     return name

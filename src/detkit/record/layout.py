@@ -74,6 +74,10 @@ class RunLayout:
         return self.folder / "loggers.json"
 
     @property
+    def lock(self) -> Path:
+        return self.folder / "lock"
+
+    @property
     def console(self) -> Path:
         return self.folder / "console.log"
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from detkit.errors import RecordError
 from detkit.record.files import cannot_write
 
+#: A reader that looks whether a lock is held takes it for a moment; a writer must not fail for that.
+WAIT_S = 2.0
+
 
 @contextmanager
 def exclusive(lock: Path, what: str) -> Iterator[None]:
@@ -21,7 +24,7 @@ def exclusive(lock: Path, what: str) -> Iterator[None]:
 
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(lock, timeout=0)
+        held = FileLock(lock, timeout=WAIT_S)
         held.acquire()
     except Timeout:
         raise RecordError(

@@ -43,7 +43,7 @@ class RunRecord:
             return "finished"
         if not self.files.run.exists():
             return "pending"
-        if is_held(self.files.folder / "lock"):
+        if is_held(self.files.lock):
             return "running"
         return "failed" if self.files.failure.exists() else "interrupted"
 
@@ -153,8 +153,8 @@ def open_record(folder: Path | str) -> ExperimentRecord:
             record = ExperimentRecord(candidate)
             _ = record.facts
             return record
-    if not path.exists():
-        raise RecordError(f"there is no folder {path}")
+    if not path.is_dir():
+        raise RecordError(f"{path} is no folder" if path.exists() else f"there is no folder {path}")
     inside = sorted(child.name for child in path.iterdir() if ExperimentLayout(child).experiment.is_file())
     hint = f"; it holds the experiments {', '.join(inside)}: name one" if inside else ""
     raise RecordError(f"{path} is not the folder of an experiment: it has no experiment.json{hint}")

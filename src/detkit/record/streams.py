@@ -11,6 +11,9 @@ from typing import Any
 from detkit.errors import RecordError
 from detkit.record.files import cannot_write
 
+#: So far back the end of the last whole line is looked for, bytes.
+LONGEST_LINE = 1 << 20
+
 
 class StreamWriter:
     """Appends lines; each reaches the operating system at once, and the disk at `sync`."""
@@ -19,9 +22,20 @@ class StreamWriter:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._stream = file.open("ab", buffering=0)
+            self._drop_torn_line(file)
         except OSError as error:
             raise cannot_write(file, error) from error
         self._file = file
+
+    def _drop_torn_line(self, file: Path) -> None:
+        """A full disk or a kill may have left a line without its end; what follows must not be glued to it."""
+        with file.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            start = max(0, size - LONGEST_LINE)
+            stream.seek(start)
+            tail = stream.read(size - start)
+        if tail and not tail.endswith(b"\n"):
+            os.ftruncate(self._stream.fileno(), start + tail.rfind(b"\n") + 1)
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a line; NaN is refused, since it is no JSON."""
