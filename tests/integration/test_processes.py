@@ -16,6 +16,7 @@ import torch
 
 import detkit
 from detkit.engine.display import SilentDisplay
+from detkit.errors import Interrupted
 from detkit.record.reader import RunRecord
 from integration.experiments import EVERY_HOOK, squares_spec, write_spec
 
@@ -111,6 +112,54 @@ def test_evaluating_one_checkpoint_with_one_and_with_two_gives_identical_metrics
     assert copy.summary is not None
     assert copy.summary["scored"] == before
     assert copy.files.predictions("validation").read_bytes() == predictions
+
+
+def test_asked_to_stop_both_stop_and_the_first_saves(tmp_path: Path) -> None:
+    """Fabric kills the first process 5 s after another has ended with an error; here none does."""
+    plugin = tmp_path / "slow.py"
+    plugin.write_text(
+        """
+import os, signal, time
+from detkit import CallbackComponent, Logger, LoggerComponent, Options, hookimpl
+
+class NoOptions(Options):
+    pass
+
+class StopsItself:
+    @hookimpl
+    def step_ended(self, step):
+        if step == 2 and os.environ.get("LOCAL_RANK", "0") == "0":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+class SlowToClose(Logger):
+    def __init__(self, folder):
+        self.folder = folder
+    def close(self, outcome):
+        time.sleep(8)
+        (self.folder / "closed").write_text(outcome.state)
+
+@hookimpl
+def detkit_callbacks():
+    return [CallbackComponent("stops_itself", NoOptions, lambda options, context: StopsItself())]
+
+@hookimpl
+def detkit_loggers():
+    return [LoggerComponent("slow", NoOptions, lambda options, context: SlowToClose(context.run_folder))]
+"""
+    )
+    spec = squares_spec(
+        tmp_path / "runs",
+        plugins=[str(EVERY_HOOK), str(plugin)],
+        compute={"devices": 2},
+        callbacks={"stops_itself": {}},
+        loggers={"slow": {}},
+    )
+    with pytest.raises(Interrupted, match="--resume"):
+        detkit.run(write_spec(tmp_path / "spec.toml", spec), display=SilentDisplay())
+    run = detkit.open_record(tmp_path / "runs" / "small").runs[0]
+    assert run.state == "interrupted"
+    assert torch.load(run.files.last, weights_only=True)["state"]["step"] == 3
+    assert (run.files.folder / "closed").read_text() == "interrupted"
 
 
 def test_a_process_that_fails_ends_the_run(tmp_path: Path) -> None:

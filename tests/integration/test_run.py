@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 import detkit
+from detkit.cli.main import run as command_line
 from detkit.compare.leaderboard import SAME_IMAGES, make_leaderboard
 from detkit.engine.display import SilentDisplay
 from detkit.errors import RecordError
@@ -150,6 +152,77 @@ class TestRunningAgain:
         # The schedule is planned anew from there: the rate rises again.
         assert steps[len(before)]["lr"] < steps[len(before) + 1]["lr"]
         assert (run.files.folder / "summary-2-epochs.json").is_file()
+
+
+def test_extending_a_run_that_was_stopped_early_plans_from_where_it_stopped(tmp_path: Path) -> None:
+    """The rates must be those of a schedule that begins there; planned from the epochs once asked for, they were
+    negative."""
+    spec = squares_spec(tmp_path / "runs", train={"epochs": 6}, callbacks={"stop_after": {"epochs": 2}})
+    file = write_spec(tmp_path / "spec.toml", spec)
+    run = detkit.run(file, display=SilentDisplay()).runs[0]
+    assert (run.summary or {})["epochs"] == 2
+    detkit.run(file, set={"train.epochs": 8}, extend=True, display=SilentDisplay())
+    run = detkit.open_record(run.experiment).runs[0]
+    added = [row["lr"] for row in run.steps() if row["epoch"] > 2]
+    assert run.facts["schedule_from_epoch"] == 3
+    # `stop_after` stops it again after one epoch, the first of six: the rate rises, and is never below 0.
+    assert len(added) == 6
+    assert min(added) > 0
+    assert max(added) <= 0.01
+
+
+def test_a_failed_run_starts_over_under_a_changed_spec_and_its_folder_is_kept(tmp_path: Path) -> None:
+    spec = squares_spec(tmp_path / "runs", train={"lr": 1e30, "optimizer": "sgd", "clip_norm": float("inf")})
+    file = write_spec(tmp_path / "spec.toml", spec)
+    run = detkit.run(file, display=SilentDisplay()).runs[0]
+    assert run.state == "failed"
+    assert (run.failure or {})["kind"] == "NonFiniteLoss"
+    record = detkit.run(file, set={"train.lr": 0.01, "train.optimizer": "adamw"}, display=SilentDisplay())
+    assert record.runs[0].state == "finished"
+    aside = record.folder / "centre_point-seed1.failed-1"
+    assert json.loads((aside / "failure.json").read_text())["kind"] == "NonFiniteLoss"
+
+
+def test_nothing_that_selects_means_the_last_epoch(tmp_path: Path) -> None:
+    spec = squares_spec(tmp_path / "runs", train={"validation_loss": False})
+    spec["metrics"] = {}
+    record = detkit.run(write_spec(tmp_path / "spec.toml", spec), display=SilentDisplay())
+    summary = record.runs[0].summary or {}
+    assert summary["selected"]["epoch"] == 2
+    assert summary["scored"]["values"] == {}
+    assert make_leaderboard(record).best is None
+
+
+def test_upload_sends_the_record_again_and_says_so_by_its_exit_code(
+    tmp_path: Path, small: ExperimentRecord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "small"
+    shutil.copytree(small.folder, copy)
+    run = detkit.open_record(copy).runs[0]
+    journal = run.files.folder / "journal.jsonl"
+    live = journal.read_text()
+    journal.unlink()
+    assert command_line(["upload", str(copy)]) == 0
+    assert "nothing to send" in capsys.readouterr().err
+    assert command_line(["upload", str(copy), "--logger", "journal", "--all"]) == 0
+    assert journal.read_text() == live.replace(str(small.folder), str(copy))
+    journal.unlink()
+    journal.mkdir()  # the logger cannot write there
+    assert command_line(["upload", str(copy), "--all"]) == 1
+    assert "IsADirectoryError" in capsys.readouterr().err
+    assert command_line(["upload", str(copy), "--logger", "jurnal"]) == 2
+    assert "did you mean 'journal'" in capsys.readouterr().err
+
+
+def test_show_prints_the_table_and_json(small: ExperimentRecord, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line(["show", str(small.folder)]) == 0
+    said = capsys.readouterr().out
+    assert "count_error/mean" in said
+    assert SAME_IMAGES in said
+    assert command_line(["show", str(small.folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["primary"] == "count_error/mean"
+    assert command_line(["show", str(small.files.spec)]) == 2
+    assert "is no folder" in capsys.readouterr().err
 
 
 def test_a_run_is_found_by_a_unique_beginning(small: ExperimentRecord) -> None:

@@ -59,10 +59,12 @@ class TestSplits:
         seed=st.integers(0, 9),
     )
     def test_every_image_is_in_exactly_one(self, total: int, validation: float, test: float, seed: int) -> None:
-        try:
-            splits = make_splits(range(total), validation=validation, test=test, seed=seed)
-        except DataError:
+        held = [amount if isinstance(amount, int) else max(1, round(amount * total)) for amount in (validation, test)]
+        if sum(held) >= total:
+            with pytest.raises(DataError, match="cannot give validation"):
+                make_splits(range(total), validation=validation, test=test, seed=seed)
             return
+        splits = make_splits(range(total), validation=validation, test=test, seed=seed)
         everything = [*splits.train, *splits.validation, *splits.test]
         assert sorted(everything) == list(range(total))
         assert splits.train
@@ -187,6 +189,45 @@ class TestItems:
         assert type(batch.targets[0]["boxes"]) is torch.Tensor
 
 
+class Foreign(Boxes):
+    """Breaks the contract of datasets in one way or another."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__([[0.0, 0.0, 5.0, 5.0]])
+        self._way = way
+
+    def __getitem__(self, index: int, /) -> tuple[Any, Target]:
+        image, target = super().__getitem__(index)
+        if self._way == "float image":
+            return image / 255, target
+        if self._way == "no area":
+            del target["area"]  # type: ignore[misc]
+        if self._way == "flat boxes":
+            target["boxes"] = target["boxes"][0]
+        if self._way == "unreadable":
+            raise OSError("image file is truncated")
+        return image, target
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("way", "says"),
+    [
+        ("float image", "its image is torch.float32 [3, 10, 20]; it must be uint8 [3, H, W]"),
+        ("no area", "its target lacks area"),
+        ("flat boxes", "its target has boxes [4] and labels torch.int64 [1]; they must be [N, 4] and int64 [N]"),
+        ("unreadable", "OSError: image file is truncated"),
+    ],
+)
+def test_a_sample_that_breaks_the_contract_is_named_in_plain_words(way: str, says: str, workers: int) -> None:
+    plan = [step[0] for step in plan_epoch([0], batch_size=1, accumulate=1, processes=1, seed=1, epoch=1)]
+    with pytest.raises(DataError) as caught:
+        list(training_loader(Foreign(way), plan, seed=1, workers=workers, pin_memory=False))
+    assert says in str(caught.value)
+    assert str(caught.value).startswith("image 0")
+    assert "Traceback" not in str(caught.value)
+
+
 class TestChecks:
     def test_a_box_without_area_names_image_object_and_remedy(self) -> None:
         dataset = Boxes([[0, 0, 5, 5]], [[1, 1, 1, 8]])
@@ -283,5 +324,6 @@ def test_the_fingerprint_sees_every_object() -> None:
     first, again, other = (fingerprint(items, ("cat", "dog"), splits) for items in (infos, infos, moved))
     assert first == again
     assert first["sha256"] != other["sha256"]
+    assert fingerprint(infos, ("cat", "dog"), Splits((1,), (0,)))["sha256"] != first["sha256"]
     assert first["objects_by_class"] == {"cat": 1, "dog": 0}
     assert first["images_without_objects"] == 1

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from detkit.components import BuildContext, CallbackComponent, Options, Outcome, RunInfo
+from detkit.components import (
+    BuildContext,
+    CallbackComponent,
+    Curve,
+    MetricResult,
+    Options,
+    Outcome,
+    RunInfo,
+    Scalar,
+    Table,
+)
 from detkit.engine.attribution import attributed
 from detkit.engine.compute import Compute, make_fabric, resolve_compute
 from detkit.engine.evaluation import Evaluation, set_loss_mode
 from detkit.engine.events import Events
 from detkit.engine.loop import is_best
 from detkit.engine.optim import build_optimizer, learning_rate
+from detkit.engine.results import plain_result
 from detkit.engine.state import TrainState
 from detkit.errors import ComponentError, ComputeError, OutOfMemory, RunFailed
 from detkit.hookspecs import hookimpl
@@ -198,6 +210,36 @@ def test_running_out_of_memory_says_what_to_lower() -> None:
         attributed(use_of(object(), "x")[0], "testing"),
     ):
         raise MemoryError
+
+
+class TestPlainResults:
+    """numpy's float64 is a float to JSON and to isinstance, and refused when a checkpoint is read."""
+
+    def test_numbers_become_pythons_own(self) -> None:
+        result = plain_result(
+            MetricResult(
+                scalars={"a": Scalar(np.float64(0.5)), "n": Scalar(np.int64(3)), "none": Scalar(None)},  # type: ignore[arg-type]
+                tables={"t": Table(("name", "value"), (("x", np.float32(0.25)),))},  # type: ignore[arg-type]
+                thresholds={"cat": np.float32(0.5)},  # type: ignore[dict-item]
+            )
+        )
+        assert [type(scalar.value) for scalar in result.scalars.values()] == [float, float, type(None)]
+        assert result.tables["t"].rows == (("x", 0.25),)
+        assert type(result.tables["t"].rows[0][1]) is float
+        assert type(result.thresholds["cat"]) is float
+
+    @pytest.mark.parametrize(
+        ("result", "says"),
+        [
+            (MetricResult({"ap": Scalar(float("nan"))}), "ap is nan; a value that does not apply is None"),
+            (MetricResult({}, tables={"t": Table(("a",), ((float("inf"),),))}), "a cell of table t is inf"),
+            (MetricResult({}, curves={"c": Curve((0.0,), (float("nan"),))}), "curve c has a point that is not finite"),
+            (MetricResult({}, curves={"c": Curve((0.0,), ())}), "curve c has 1 x and 0 y"),
+        ],
+    )
+    def test_what_is_no_number_is_named(self, result: MetricResult, says: str) -> None:
+        with pytest.raises(ValueError, match=says):
+            plain_result(result)
 
 
 class TestBest:

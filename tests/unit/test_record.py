@@ -19,7 +19,7 @@ from detkit.engine.checkpoint import (
     restore_generators,
     save_checkpoint,
 )
-from detkit.errors import RecordError, WeightsError
+from detkit.errors import ComponentError, RecordError, WeightsError
 from detkit.record.files import read_json, read_json_gz, write_atomically, write_json, write_json_gz
 from detkit.record.lock import exclusive, is_held
 from detkit.record.streams import StreamWriter, read_stream
@@ -83,6 +83,16 @@ def test_a_stream_is_cut_back_to_a_length_and_reads_whole_lines(tmp_path: Path) 
     assert list(read_stream(tmp_path / "none.jsonl")) == []
 
 
+def test_a_torn_line_is_dropped_before_the_next_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_bytes(b'{"step": 1}\n{"step": 2, "los')
+    StreamWriter(file).append({"step": 3})
+    assert list(read_stream(file)) == [{"step": 1}, {"step": 3}]
+    file.write_bytes(b'{"torn')
+    StreamWriter(file).append({"step": 4})
+    assert list(read_stream(file)) == [{"step": 4}]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_a_full_disk_is_told_as_one() -> None:
     with pytest.raises(RecordError, match="No space left on device"):
@@ -137,6 +147,12 @@ class TestCheckpoints:
         with pytest.raises(WeightsError):
             load_checkpoint(tmp_path / "evil.pt")
         assert not (tmp_path / "executed").exists()
+
+    def test_what_could_not_be_read_again_is_not_written(self, file: Path) -> None:
+        before = file.read_bytes()
+        with pytest.raises(ComponentError, match=r"checkpoint's /components/mine/1 is a numpy\.float64"):
+            save_checkpoint(file, {"components": {"mine": [1.0, np.float64(2.0)]}})
+        assert file.read_bytes() == before
 
     def test_of_another_model(self, file: Path) -> None:
         weights = load_checkpoint(file)["model"]
