@@ -123,7 +123,7 @@ def test_smoke_rehearses_every_model_and_every_logger(tmp_path: Path, capsys: py
     code = command_line(["run", str(write_spec(tmp_path / "spec.toml", spec)), "--smoke"])
     said = capsys.readouterr().out
     assert code == 1
-    assert "failed while computing the losses of step 1" in said
+    assert "failed while computing the losses of a validation batch: ValueError: a fault in the model" in said
     assert "logger raises: raised in log_parameters" in said
     assert "estimated for the whole:" in said
     assert not (tmp_path / "runs").exists()
