@@ -11,7 +11,7 @@ import pytest
 import detkit
 from detkit.cli.main import run as command_line
 from detkit.compare.leaderboard import make_leaderboard
-from detkit.errors import LoggerRefused, SpecError
+from detkit.errors import ComputeError, LoggerRefused, SpecError
 from detkit.record.files import read_json
 from detkit.record.reader import ExperimentRecord
 from integration.experiments import EVERY_HOOK, RecordingDisplay, squares_spec, write_spec
@@ -103,6 +103,12 @@ def test_a_failing_component_is_named_with_its_plugin(component: str, tmp_path: 
 def test_a_model_that_needs_masks_is_refused_on_boxes(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="masks"):
         run(tmp_path, models={"mask_rcnn": {"backbone": "tiny_fpn"}})
+
+
+def test_what_is_refused_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ComputeError, match="fp16 does not work on a CPU"):
+        run(tmp_path, compute={"precision": "fp16"})
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

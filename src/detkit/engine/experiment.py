@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from types import FrameType
 from typing import Any
@@ -73,6 +73,16 @@ def run_experiment(
             raise Interrupted("the rehearsal was stopped; it leaves nothing") from error
         # The record's own copy of the spec: it has what --set, --name and --fresh changed.
         raise Interrupted(f"stopped; go on with: detkit run {shlex.quote(str(layout.spec))} --resume") from error
+    finally:
+        _remove_if_nothing_began(layout)
+
+
+def _remove_if_nothing_began(layout: ExperimentLayout) -> None:
+    """A spec that was refused leaves no folder that looks like an experiment: only the lock was made so far."""
+    with suppress(OSError):
+        if [entry.name for entry in layout.folder.iterdir()] == [layout.lock.name]:
+            layout.lock.unlink()
+            layout.folder.rmdir()
 
 
 def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display) -> None:
