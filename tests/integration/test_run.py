@@ -221,7 +221,7 @@ def test_show_prints_the_table_and_json(small: ExperimentRecord, capsys: pytest.
     assert SAME_IMAGES in said
     assert command_line(["show", str(small.folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["primary"] == "count_error/mean"
-    assert command_line(["show", str(small.files.spec)]) == 2
+    assert command_line(["show", str(small.files.ground_truth)]) == 2
     assert "is no folder" in capsys.readouterr().err
 
 

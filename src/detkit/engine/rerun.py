@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def run_spec(spec: ExperimentSpec, model: str) -> dict[str, Any]:
     resolved = spec.resolved
     metrics = [key for key, use in spec.metrics.items() if use.enabled]
     train = {key: value for key, value in resolved["models"][model]["train"].items() if key not in HARMLESS_TRAIN_KEYS}
-    return {
+    decisive = {
         "dataset": resolved["dataset"],
         "model": {**resolved["models"][model], "train": train},
         "training_step": resolved["training_step"],
@@ -88,6 +89,16 @@ def run_spec(spec: ExperimentSpec, model: str) -> dict[str, Any]:
         "callbacks": {key: resolved["callbacks"][key] for key, use in spec.callbacks.items() if use.enabled},
         "compute": {key: resolved["compute"].get(key) for key in COMPUTE_KEYS},
     }
+    return {key: _json_ready(value) for key, value in decisive.items()}
+
+
+def _json_ready(value: Any) -> Any:
+    """Infinity, which TOML has (`clip_norm = inf`) and JSON has not, as text."""
+    if isinstance(value, Mapping):
+        return {key: _json_ready(child) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_ready(child) for child in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -96,12 +107,8 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -
         before, now = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(now, Mapping):
             yield from _changes(before, now, f"{name}.")
-        elif _plain(before) != _plain(now):
+        elif before != now:
             yield f"{name}: {before!r} before, {now!r} now"
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _named(change: str, model: str) -> str:
