@@ -226,13 +226,15 @@ def _recipe(*, tiny_lr: float, warmup_steps: int, pretrained: dict[str, Any]) ->
 SGD: dict[str, Any] = {"optimizer": "sgd", "weight_decay": 0.0005}
 ADAMW: dict[str, Any] = {"optimizer": "adamw", "weight_decay": 0.01}
 
+# The R-CNNs' recipe was chosen with Mask R-CNN on Penn-Fudan at 320 px, from ImageNet: box AP after two epochs was 0.01
+# with SGD at 0.005, and 0.35 with this.
 FASTER_RCNN = ModelComponent(
     name="faster_rcnn",
     options=FasterRCNNOptions,
     build=partial(build_detector, "faster_rcnn"),
     summary="Faster R-CNN (Ren et al. 2015): proposals, then classes and boxes",
     check=partial(check_weights, "faster_rcnn"),
-    recipe=_recipe(tiny_lr=0.001, warmup_steps=100, pretrained={**SGD, "lr": 0.005}),
+    recipe=_recipe(tiny_lr=0.001, warmup_steps=100, pretrained={**ADAMW, "lr": 0.0003}),
 )
 MASK_RCNN = ModelComponent(
     name="mask_rcnn",
@@ -242,7 +244,7 @@ MASK_RCNN = ModelComponent(
     check=partial(check_weights, "mask_rcnn"),
     needs=_masks,
     gives=_masks,
-    recipe=_recipe(tiny_lr=0.001, warmup_steps=100, pretrained={**SGD, "lr": 0.005}),
+    recipe=_recipe(tiny_lr=0.001, warmup_steps=100, pretrained={**ADAMW, "lr": 0.0003}),
 )
 RETINANET = ModelComponent(
     name="retinanet",
