@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +42,7 @@ NOISY_SQUARES = DatasetComponent[Any](
 class SaboteurOptions(Options):
     point: Point = Field("nowhere", description="where to kill the process")
     marker: OptionPath = Field(description="exists once it has struck")
+    pause_s: float = Field(0.0, description="after each step, so that a test has the time to do something to the run")
     step: int = Field(9, description="at `step`: the optimizer step; otherwise the number of the checkpoint is 2")
 
 
@@ -71,6 +73,7 @@ class Saboteur:
 
     @hookimpl
     def step_ended(self, step: int) -> None:
+        time.sleep(self._options.pause_s)
         if self._options.point == "step" and step == self._options.step:
             self.strike()
 

@@ -28,7 +28,7 @@ from integration.experiments import EVERY_HOOK, write_spec
 SABOTEUR = Path(__file__).with_name("saboteur.py")
 
 
-def spec_file(folder: Path, point: str, *, workers: int = 0) -> Path:
+def spec_file(folder: Path, point: str, *, workers: int = 0, pause_s: float = 0.0) -> Path:
     return write_spec(
         folder / "spec.toml",
         {
@@ -44,7 +44,7 @@ def spec_file(folder: Path, point: str, *, workers: int = 0) -> Path:
             "loggers": {"csv": {}},
             "callbacks": {
                 "stop_after": {},
-                "saboteur": {"point": point, "marker": str(folder / "struck")},
+                "saboteur": {"point": point, "marker": str(folder / "struck"), "pause_s": pause_s},
             },
         },
     )
@@ -152,7 +152,7 @@ def test_asked_to_stop_it_saves_and_goes_on_exactly(
 ) -> None:
     """Ctrl-C and SIGTERM to `detkit run`: exit code 130, a line that says how to go on, and the same bits after it."""
     (tmp_path / "struck").touch()
-    file = spec_file(tmp_path, "nowhere")
+    file = spec_file(tmp_path, "nowhere", pause_s=0.5)
     command = [sys.executable, "-m", "detkit", "run", str(file)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     steps = tmp_path / "runs" / "killed" / "faster_rcnn-seed1" / "steps.jsonl"
@@ -179,7 +179,7 @@ def test_asked_to_stop_it_saves_and_goes_on_exactly(
 
 def test_a_run_whose_parent_dies_stops_and_can_be_resumed(never_killed: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "struck").touch()
-    file = spec_file(tmp_path, "nowhere")
+    file = spec_file(tmp_path, "nowhere", pause_s=0.5)
     process = subprocess.Popen([sys.executable, "-m", "detkit", "run", str(file)], stderr=subprocess.DEVNULL)
     folder = tmp_path / "runs" / "killed" / "faster_rcnn-seed1"
     deadline = time.monotonic() + 120

@@ -100,6 +100,7 @@ class LoggerThread:
                 if self._started.done():
                     self._drop(f"was refused in {method}: {error}")
                 else:
+                    self.trouble = str(error)  # told by whoever waits for the start, not as a warning
                     self._started.set_exception(error)
                 return
             except Exception as error:  # noqa: BLE001 - a logger is foreign code that must never stop a run
