@@ -50,7 +50,7 @@ class CometLogger(Logger):
             self._opened = opened = open_experiment(
                 self._options, run, self._errors, self._messages, offline=self._offline
             )
-        except BaseException:
+        except Exception:  # whatever it was: the watch on the client's log must not outlive it
             self._errors.detach()
             raise
         # Told at the end where an archive was written: always offline, online where the server was lost on the way.

@@ -225,7 +225,10 @@ def load_file(file: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except SystemExit as error:
+        del sys.modules[name]
+        raise PluginError(f"it ends the program when it is imported (sys.exit, code {error.code})") from error
+    except Exception:
         del sys.modules[name]
         raise
     return module

@@ -221,3 +221,11 @@ def test_two_registries_share_nothing(toys: Path) -> None:
     assert first is not second
     assert first.components is not second.components
     assert first.components["model"] is not second.components["model"]
+
+
+def test_a_file_that_ends_the_program_on_import_is_a_failed_plugin(tmp_path: Path) -> None:
+    file = tmp_path / "leaves.py"
+    file.write_text("import sys\nsys.exit(3)\n")
+    (plugin,) = [plugin for plugin in collect([file]).plugins if plugin.name == "leaves"]
+    assert plugin.state == "failed"
+    assert plugin.reason == "it ends the program when it is imported (sys.exit, code 3)"
