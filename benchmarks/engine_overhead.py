@@ -75,7 +75,9 @@ def assemble_run(folder: Path, arguments: argparse.Namespace) -> tuple[Run, Trai
     compute = resolve_compute(spec.compute)
     fabric = make_fabric(compute)
     messages = StreamMessages(plan.record.files.messages)
-    return assemble(spec, plan.record.files.folder, compute, fabric, messages, StopRequest())
+    run, state, facts = assemble(spec, plan.record.files.folder, compute, fabric, messages, StopRequest())
+    run.recorder.start(run.info, facts)  # the system's sampler runs along, as in a real run
+    return run, state
 
 
 class BareLoop:
