@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +131,8 @@ class BuildContext:
         seed: the component's own seed, derived from the run's seed and the component's name.
         run_id: the run's name, as `fcos-seed1`; empty outside a run.
         run_folder: the run's folder in the record; None outside a run.
+        weights: for models: the state dict that is loaded into what is built (a run goes on, a checkpoint predicts), so
+            that `build` needs neither a weight file nor a network. None where the model starts from its own weights.
         messages: where to tell people something.
     """
 
@@ -144,6 +146,7 @@ class BuildContext:
     seed: int = 0
     run_id: str = ""
     run_folder: Path | None = None
+    weights: Mapping[str, Tensor] | None = None
     messages: Messages = field(default_factory=Silent)
 
     def generator(self) -> torch.Generator:
@@ -182,6 +185,36 @@ class Dataset(ABC):
         from detkit.data.targets import info_from_target
 
         return info_from_target(*self[index])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A named part of a model, as a training strategy freezes it and the table before training shows it.
+
+    Attributes:
+        name: as people call it, "backbone.layer3", "box head".
+        modules: that make it up.
+        backbone: whether it is a stage of the backbone: those are unfrozen one by one, from the output.
+    """
+
+    name: str
+    modules: tuple[nn.Module, ...]
+    backbone: bool = False
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """What a model may say of itself, so that strategies can treat what it has learnt apart from what is new.
+
+    Attributes:
+        parts: from the input to the output, none of which share a parameter. What is in none is shown as "other".
+        pretrained: the names, as in `state_dict()`, of the parameters and buffers that were loaded.
+        weights_origin: where they came from, in plain values, for the record; empty where nothing was loaded.
+    """
+
+    parts: Sequence[Part]
+    pretrained: Collection[str]
+    weights_origin: Mapping[str, Any]
 
 
 class TrainingStep(Protocol):
@@ -363,6 +396,10 @@ def _no_recipe(_options: Any) -> Mapping[str, Any]:
     return {}
 
 
+def _unknown_stages(_options: Any) -> None:
+    return None
+
+
 # No slots on components: `DatasetComponent[MyOptions](...)` sets an attribute on what it made, and a frozen class with
 # slots answers that with a TypeError that nobody would understand.
 @dataclass(frozen=True)
@@ -409,16 +446,20 @@ class ModelComponent(Component[O, "nn.Module"]):
     """A detector that speaks TorchVision's convention.
 
     In training `model(images, targets)` returns named scalar losses; in evaluation `model(images)` returns a
-    `ModelOutput` an image. Resizing and normalisation are the model's own.
+    `ModelOutput` an image. Resizing and normalisation are the model's own. A model that starts from weights says which
+    with the attributes of `Parted`; without them, all of it counts as new.
 
     Attributes:
         needs: what targets must hold. gives: what predictions hold.
         recipe: values of `[train]` that suit the model; what the user sets wins.
+        stages: names of the backbone's stages that hold weights under these options, from the input; empty where all
+            begins at random; None where only the built model knows. `detkit check` compares `[train] strategy` with it.
     """
 
     needs: Callable[[O], Capabilities] = _boxes
     gives: Callable[[O], Capabilities] = _boxes
     recipe: Callable[[O], Mapping[str, Any]] = _no_recipe
+    stages: Callable[[O], Sequence[str] | None] = _unknown_stages
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from detkit.engine.loop import is_best
 from detkit.engine.optim import build_optimizer, learning_rate
 from detkit.engine.results import plain_result
 from detkit.engine.state import TrainState
+from detkit.engine.strategy import plan_strategy
 from detkit.errors import ComponentError, ComputeError, OutOfMemory, RunFailed
 from detkit.hookspecs import hookimpl
 from detkit.plugins import Offered, Plugin
@@ -72,7 +73,8 @@ class TestLearningRate:
 class TestOptimizer:
     def test_norms_and_biases_do_not_decay(self) -> None:
         model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-        optimizer = build_optimizer(model, TrainTable(weight_decay=0.1))
+        train = TrainTable(weight_decay=0.1)
+        optimizer = build_optimizer(plan_strategy(model, train), train)
         decayed, spared = optimizer.param_groups
         assert (decayed["weight_decay"], len(decayed["params"])) == (0.1, 1)
         assert (spared["weight_decay"], len(spared["params"])) == (0.0, 3)
@@ -80,10 +82,13 @@ class TestOptimizer:
     def test_frozen_parameters_are_left_out_and_a_frozen_model_is_refused(self) -> None:
         model = nn.Linear(2, 2)
         model.bias.requires_grad_(False)
-        assert len(build_optimizer(model, TrainTable()).param_groups) == 1
+        train = TrainTable()
+        assert len(build_optimizer(plan_strategy(model, train), train).param_groups) == 1
         model.weight.requires_grad_(False)
-        with pytest.raises(RunFailed, match="no parameter of the model is trainable"):
-            build_optimizer(model, TrainTable())
+        with pytest.raises(
+            RunFailed, match='"finetune" leaves nothing to train: no parameter of the model is trainable'
+        ):
+            plan_strategy(model, train)
 
 
 class TestCompute:

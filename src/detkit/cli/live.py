@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from detkit.cli.console import RichMessages
+from detkit.cli.console import RichMessages, plain_table
 from detkit.cli.words import duration
 from detkit.record.reader import RunRecord
 
@@ -62,6 +62,11 @@ class ConsoleDisplay(RichMessages):
             self._live.console.print(line, markup=False)
         else:
             click.echo(line, err=not self._lines_on_stdout)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """The table, above the bar."""
+        for line in plain_table(columns, rows, right=("parameters", "rate")):
+            self._say(f"  {line}")
 
     def run_ended(self, run: RunRecord) -> None:
         """Take the bar away, and say how the run ended."""

@@ -21,13 +21,14 @@ from detkit.engine.loggers import Loggers
 from detkit.engine.optim import build_optimizer
 from detkit.engine.prepare import build_context, build_dataset, read_splits
 from detkit.engine.recorder import Recorder, RunRecorder, SilentRecorder
-from detkit.engine.run import Run, seed_everything, weights_origin
+from detkit.engine.run import Run, origin_of, seed_everything
 from detkit.engine.signals import StopRequest
 from detkit.engine.state import TrainState
-from detkit.errors import ComponentError
+from detkit.engine.strategy import Strategy, plan_strategy
+from detkit.errors import ComponentError, ComputeError
 from detkit.record.files import read_json
 from detkit.record.layout import ExperimentLayout, RunLayout
-from detkit.spec.model import ExperimentSpec, Use
+from detkit.spec.model import ExperimentSpec, ModelUse, Use
 
 
 def assemble(
@@ -44,6 +45,8 @@ def assemble(
     dataset = build_dataset(spec, messages)
     splits = read_splits(ExperimentLayout(folder.parent))
     limits = Limits(**given.get("limits", {}))
+    checkpoint = load_checkpoint(layout.last, run_id=run_id) if layout.last.exists() else None
+    state = TrainState.from_dict(checkpoint["state"]) if checkpoint else TrainState()
 
     def context(component: Use) -> Any:
         return build_context(
@@ -56,6 +59,8 @@ def assemble(
             seed=seed,
             run_id=run_id,
             run_folder=folder,
+            # What goes on needs no weight file: its weights are in the checkpoint.
+            weights=checkpoint["model"] if checkpoint and component is use else None,
         )
 
     def build(component: Use) -> Any:
@@ -66,7 +71,12 @@ def assemble(
     bare_model = build(use)
     if not isinstance(bare_model, nn.Module):
         raise ComponentError(f"{use.title} built a {type(bare_model).__name__}; it must be a torch.nn.Module")
-    optimizer = build_optimizer(bare_model, use.train)
+    origin = checkpoint["origin"] if checkpoint else origin_of(bare_model)
+    strategy = plan_strategy(bare_model, use.train, pretrained=origin["pretrained"])
+    if fabric.world_size > 1 and any(strategy.changes_at(epoch) for epoch in range(2, use.train.epochs + 1)):
+        raise ComputeError('strategy = "gradual" works on one device; set [compute] devices = 1')
+    strategy.begin_epoch(state.epoch)  # before DDP looks at what trains
+    optimizer = build_optimizer(strategy, use.train)
     model, fabric_optimizer = fabric.setup(bare_model, optimizer)
     steps = plan_epoch(
         splits.train,
@@ -78,8 +88,6 @@ def assemble(
     )
     steps_per_epoch = len(steps[: limits.train_steps])
     schedule_start = int(given.get("schedule_from_epoch", 1)) - 1
-    checkpoint = load_checkpoint(layout.last, run_id=run_id) if layout.last.exists() else None
-    state = TrainState.from_dict(checkpoint["state"]) if checkpoint else TrainState()
     info = RunInfo(
         run_id=run_id,
         experiment=spec.experiment.name,
@@ -92,7 +100,7 @@ def assemble(
         epochs=use.train.epochs,
         steps_per_epoch=steps_per_epoch,
         start_step=state.step,
-        parameters=parameters(spec, given, compute, bare_model, dataset.class_names),
+        parameters=parameters(spec, given, compute, strategy, origin, use, dataset.class_names),
     )
     events = Events([(callback, build(callback)) for callback in spec.callbacks.values() if callback.enabled])
     run = Run(
@@ -107,6 +115,8 @@ def assemble(
         model=model,
         bare_model=bare_model,
         optimizer=fabric_optimizer,
+        strategy=strategy,
+        origin=origin,
         step_use=spec.training_step,
         training_step=build(spec.training_step),
         metrics={key: (metric, build(metric)) for key, metric in spec.metrics.items() if metric.enabled},
@@ -156,10 +166,16 @@ def restore(run: Run, checkpoint: Mapping[str, Any]) -> None:
 
 
 def parameters(
-    spec: ExperimentSpec, given: Mapping[str, Any], compute: Compute, model: nn.Module, class_names: Sequence[str]
+    spec: ExperimentSpec,
+    given: Mapping[str, Any],
+    compute: Compute,
+    strategy: Strategy,
+    origin: Mapping[str, Any],
+    use: ModelUse,
+    class_names: Sequence[str],
 ) -> dict[str, Any]:
     """Facts about the run beside those the parent gave: all that a logger or a reader may want to know of it."""
-    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    parts = strategy.rows(use.train.lr)
     return {
         "spec": given["spec"],
         "versions": facts.versions(),
@@ -172,8 +188,9 @@ def parameters(
         },
         "seed": given["seed"],
         "class_names": list(class_names),
-        "weights_origin": weights_origin(model),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "trained_parameters": trained,
+        "weights_origin": origin["weights"],
+        "parameters": sum(row["parameters"] for row in parts),
+        "trained_parameters": sum(row["parameters"] for row in parts if row["from_epoch"] is not None),
+        "parts": parts,
         "plugins": facts.plugins(spec),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from detkit.engine.checkpoint import capture_generators, load_checkpoint, load_w
 from detkit.engine.compute import make_fabric, resolve_compute
 from detkit.engine.evaluation import evaluate
 from detkit.engine.loop import train
-from detkit.engine.run import Run, weights_origin
+from detkit.engine.run import Run
 from detkit.engine.signals import StopRequest
 from detkit.engine.state import TrainState
 from detkit.engine.system import peak_memory_bytes
@@ -71,6 +71,8 @@ def run_run(layout: RunLayout, stop: StopRequest) -> None:
     messages = StreamMessages(layout.messages) if fabric.is_global_zero else Silent()
     run, state, run_facts = assemble(spec, layout.folder, compute, fabric, messages, stop)
     outcome = Outcome("failed", "the process ended")
+    if isinstance(messages, StreamMessages) and state.step == 0:
+        tell_parts(run, messages)
     try:
         run.recorder.start(run.info, run_facts)
         run.events.run_started(run.info)
@@ -88,6 +90,17 @@ def run_run(layout: RunLayout, stop: StopRequest) -> None:
         raise
     finally:
         run.recorder.close(outcome)
+
+
+def tell_parts(run: Run, messages: StreamMessages) -> None:
+    """The table before training: what of the model trains, from when on, at which rate."""
+    rows = []
+    for row in run.info.parameters["parts"]:
+        start = row["from_epoch"]
+        trains = "frozen" if start is None else "trained" if start == 1 else f"from epoch {start}"
+        rate = "-" if row["lr"] is None else f"{row['lr']:.3g}"
+        rows.append((row["part"], row["weights"], f"{row['parameters']:,}", trains, rate))
+    messages.table(("part", "weights", "parameters", "training", "rate"), rows)
 
 
 def sanity_check(run: Run, state: TrainState) -> None:
@@ -132,7 +145,7 @@ def score(run: Run, state: TrainState) -> dict[str, Any]:
             name.replace("validation/", "loss/"): better for name, better in evaluation.better.items()
         },
         "parameters": run.info.parameters["parameters"],
-        "weights_origin": weights_origin(run.bare_model),
+        "weights_origin": run.origin["weights"],
         "precision": run.info.precision,
         "device": run.info.device,
         "measured": {
@@ -157,6 +170,9 @@ class StreamMessages:
 
     def warning(self, text: str) -> None:
         self._stream.append({"level": "warning", "text": text})
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self._stream.append({"level": "table", "columns": list(columns), "rows": [list(row) for row in rows]})
 
     def progress(self, description: str, total: int | None, unit: str = "") -> AbstractContextManager[Progress]:
         self.info(description)

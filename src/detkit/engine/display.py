@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from detkit.components import Messages, Silent
@@ -21,6 +21,9 @@ class Display(Messages, Protocol):
     def run_line(self, run: RunRecord, line: str) -> None:
         """A line that the run's process printed (a logger, a callback)."""
 
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table that the run wants seen: what of its model trains."""
+
     def run_ended(self, run: RunRecord) -> None:
         """The run ended; its record says how."""
 
@@ -35,6 +38,9 @@ class SilentDisplay(Silent):
         pass
 
     def run_line(self, run: RunRecord, line: str) -> None:
+        pass
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         pass
 
     def run_ended(self, run: RunRecord) -> None:

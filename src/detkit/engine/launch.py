@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -99,13 +99,21 @@ class _Shown:
         for number, message in enumerate(read_stream(self._run.files.messages)):
             if number >= self._messages:
                 self._messages = number + 1
-                show = self._display.warning if message["level"] == "warning" else self._display.info
-                show(f"{self._run.run_id}: {message['text']}")
+                self._show(message)
         with suppress(OSError, ValueError):  # not there yet
             content = self._run.files.progress.read_bytes()
             if content != self._progress:
                 self._progress = content
                 self._display.run_progress(self._run, json.loads(content))
+
+    def _show(self, message: Mapping[str, Any]) -> None:
+        match message["level"]:
+            case "table":
+                self._display.table(message["columns"], message["rows"])
+            case "warning":
+                self._display.warning(f"{self._run.run_id}: {message['text']}")
+            case _:
+                self._display.info(f"{self._run.run_id}: {message['text']}")
 
 
 def _lines_of(process: subprocess.Popen[bytes]) -> queue.Queue[bytes]:

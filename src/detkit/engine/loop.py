@@ -32,6 +32,7 @@ def train(run: Run, state: TrainState) -> None:
     """
     while not state.ended:
         run.model.train()
+        run.strategy.begin_epoch(state.epoch)
         plan = run.plan(state.epoch)[state.position :]
         batches = load_batches(run, plan)
         for step_plan in plan:
@@ -220,6 +221,7 @@ def save_best(run: Run, state: TrainState, evaluation: Evaluation) -> None:
                 "run_id": run.info.run_id,
                 "model": run.bare_model.state_dict(),
                 "class_names": list(run.info.class_names),
+                "origin": run.origin,
                 "selected": selected,
                 "thresholds": {key: dict(result.thresholds) for key, result in evaluation.results.items()},
             },
@@ -239,6 +241,7 @@ def save_last(run: Run, state: TrainState) -> None:
             {
                 "run_id": run.info.run_id,
                 "model": run.bare_model.state_dict(),
+                "origin": run.origin,
                 "optimizer": run.optimizer.state_dict(),
                 "scaler": run.fabric.strategy.precision.state_dict(),
                 "components": component_states(run),

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 
-from detkit.errors import RunFailed
+from detkit.engine.strategy import Strategy
 from detkit.spec.model import TrainTable
 
 #: The warm-up never takes more than this share of the steps, or a short training would be nothing else.
 LONGEST_WARMUP = 0.2
 
 
-def build_optimizer(model: nn.Module, train: TrainTable) -> Optimizer:
-    """Over the parameters that train; weight decay spares norms and biases (one-dimensional parameters).
-
-    Raises:
-        RunFailed: no parameter of the model trains.
-    """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not trained:
-        raise RunFailed("no parameter of the model is trainable; there is nothing to train")
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": train.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+def build_optimizer(strategy: Strategy, train: TrainTable) -> Optimizer:
+    """Over everything that ever trains."""
+    groups = strategy.optimizer_groups(train.weight_decay)
     if train.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=train.lr, betas=(train.momentum, 0.999))
     return torch.optim.SGD(groups, lr=train.lr, momentum=train.momentum)
@@ -57,5 +44,6 @@ def learning_rate(step: int, total: int, train: TrainTable) -> float:
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    """Give each group its share of the rate."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["lr_scale"]

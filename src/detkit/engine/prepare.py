@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from detkit.components import BuildContext, Capabilities, Dataset, Messages
 from detkit.data.checks import CleanDataset, checked_infos
@@ -19,6 +20,9 @@ from detkit.errors import ComputeError, DataError, DetkitError, Problem
 from detkit.record.files import read_json, write_json
 from detkit.record.layout import ExperimentLayout
 from detkit.spec.model import ExperimentSpec, InputTable, Use
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ def build_context(
     seed: int = 0,
     run_id: str = "",
     run_folder: Path | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> BuildContext:
     """The context in which one component is built, with a seed of its own."""
     context = BuildContext(
@@ -55,6 +60,7 @@ def build_context(
         seed=derive_seed(seed, use.kind, use.key),
         run_id=run_id,
         run_folder=run_folder,
+        weights=weights,
         messages=messages,
     )
     return replace(context, min_size=input_size.min_size, max_size=input_size.max_size) if input_size else context

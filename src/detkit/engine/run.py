@@ -22,6 +22,7 @@ from detkit.engine.events import Events
 from detkit.engine.limits import Limits
 from detkit.engine.recorder import Recorder
 from detkit.engine.signals import StopRequest
+from detkit.engine.strategy import Strategy
 from detkit.record.layout import RunLayout
 from detkit.spec.model import ModelUse, TrainTable, Use
 
@@ -34,6 +35,7 @@ class Run:
         fabric: the device, the precision, the other processes.
         model: as fabric set it up; `bare_model` is the module itself.
         truths: ground truth by index, of the images that are evaluated.
+        strategy: what of the model trains, and from when. origin: see `origin_of`; of the run's beginning.
         schedule: the optimizer steps (first, end) over which the learning rate is planned.
     """
 
@@ -48,6 +50,8 @@ class Run:
     model: _FabricModule
     bare_model: nn.Module
     optimizer: torch.optim.Optimizer
+    strategy: Strategy
+    origin: Mapping[str, Any]
     step_use: Use
     training_step: TrainingStep
     metrics: Mapping[str, tuple[Use, Metric]]
@@ -86,7 +90,13 @@ def seed_everything(seed: int, *names: int | str) -> None:
     random.seed(derived)
 
 
-def weights_origin(model: nn.Module) -> dict[str, Any]:
-    """Where a model says that its weights came from; empty where it says nothing."""
-    origin = getattr(model, "weights_origin", None)
-    return dict(origin) if isinstance(origin, Mapping) else {}
+def origin_of(model: nn.Module) -> dict[str, Any]:
+    """Where a model says that its weights came from: plain values under "weights", tensors' names under "pretrained".
+
+    Both are empty where it says nothing.
+    """
+    weights = getattr(model, "weights_origin", None)
+    return {
+        "weights": dict(weights) if isinstance(weights, Mapping) else {},
+        "pretrained": sorted(getattr(model, "pretrained", ())),
+    }

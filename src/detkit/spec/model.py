@@ -83,20 +83,67 @@ class TrainTable(Options):
     epochs: int = Field(10, ge=1, description="passes over the training images")
     batch_size: int = Field(2, ge=1, description="images in a batch, over all devices together")
     accumulate: int = Field(1, ge=1, description="batches whose gradients make one optimizer step")
+    strategy: Literal["transfer", "finetune", "gradual", "scratch"] = Field(
+        "finetune",
+        description="transfer: only what is new is trained | finetune: all of it | gradual: what is new, then the"
+        " backbone stage by stage from its output | scratch: all of it, and nothing may be pretrained",
+    )
+    trainable_layers: int | None = Field(
+        None,
+        ge=0,
+        description="of finetune: stages of the backbone that are trained, counted from its output; by default all",
+    )
+    unfreeze_epochs: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None,
+        description="of gradual: at the beginning of each of these epochs one more stage is trained; by default spread"
+        " evenly over the first half of the training",
+    )
+    backbone_lr_scale: float = Field(
+        1.0, gt=0, le=1, description="share of the rate with which pretrained weights are trained"
+    )
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd | adamw")
     lr: float = Field(0.005, gt=0, description="the learning rate at its highest")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd; adamw's first beta")
     weight_decay: float = Field(0.0005, ge=0, description="of both optimizers; norms and biases are spared")
-    schedule: Literal["constant", "multistep", "cosine"] = Field(
-        "cosine", description="how the rate goes on after the warm-up"
+    schedule: Literal["constant", "multistep", "cosine", "onecycle"] = Field(
+        "cosine", description="how the rate goes on after the warm-up; onecycle has a rise of its own instead"
     )
     milestones: tuple[float, ...] = Field(
         (0.7, 0.9), description="of multistep: shares of the training after which the rate is multiplied by gamma"
     )
     gamma: float = Field(0.1, gt=0, le=1, description="of multistep")
+    rise: float = Field(0.3, gt=0, lt=1, description="of onecycle: share of the steps over which the rate rises")
     warmup_steps: int = Field(100, ge=0, description="steps over which the rate rises; at most a fifth of all steps")
+    warmup_epochs: float | None = Field(
+        None, ge=0, description="epochs over which the rate rises, in place of warmup_steps and without its limit"
+    )
     warmup_factor: float = Field(0.01, gt=0, le=1, description="share of the rate with which the warm-up begins")
     clip_norm: float | None = Field(10.0, gt=0, description="largest norm of the gradient")
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="evaluate and keep a moving average of the weights, as 0.999; by default the weights themselves",
+    )
+    best_by: str | None = Field(
+        None,
+        description="the quantity that selects the best epoch, as coco/ap50 or validation/loss; by default the first"
+        " metric's primary one, else the validation loss",
+    )
+    skip_best_epochs: int = Field(
+        0, ge=0, description="epochs at the start that are not selected as the best while there are later ones"
+    )
+    on_nonfinite: Literal["stop", "skip", "rollback"] = Field(
+        "stop",
+        description="when a loss is not finite or explodes: stop the run | skip the step | go back to the last"
+        " checkpoint with a lower rate",
+    )
+    explosion: float | None = Field(
+        100.0, gt=1, description="a loss of so many times the median of the steps before it counts as exploded"
+    )
+    max_skips: int = Field(20, ge=1, description="of skip: so many steps are skipped before the run stops")
+    max_rollbacks: int = Field(3, ge=1, description="of rollback: so often the run goes back before it stops")
+    rollback_lr_scale: float = Field(0.5, gt=0, lt=1, description="of rollback: what the rate is multiplied by")
     validation_loss: bool = Field(True, description="measure the losses on the validation images too")
     eval_every_epochs: int = Field(1, ge=1, description="the last epoch is always evaluated")
     eval_batch_size: int = Field(1, ge=1, description="images in a batch of evaluation")
@@ -108,6 +155,22 @@ class TrainTable(Options):
     def _milestones_ordered(self) -> Self:
         if list(self.milestones) != sorted(set(self.milestones)) or any(not 0 < m < 1 for m in self.milestones):
             raise ValueError("milestones must rise and lie between 0 and 1")
+        return self
+
+    @model_validator(mode="after")
+    def _strategy_is_whole(self) -> Self:
+        if self.trainable_layers is not None and self.strategy != "finetune":
+            raise ValueError(f'trainable_layers belongs to strategy = "finetune", not to "{self.strategy}"')
+        if self.unfreeze_epochs is not None:
+            if self.strategy != "gradual":
+                raise ValueError(f'unfreeze_epochs belongs to strategy = "gradual", not to "{self.strategy}"')
+            if list(self.unfreeze_epochs) != sorted(set(self.unfreeze_epochs)):
+                raise ValueError("unfreeze_epochs must rise")
+        if self.backbone_lr_scale != 1.0 and self.strategy in ("transfer", "scratch"):
+            raise ValueError(
+                f'backbone_lr_scale belongs to "finetune" and "gradual": with strategy = "{self.strategy}" no'
+                " pretrained weight is trained"
+            )
         return self
 
 

@@ -1,0 +1,236 @@
+"""What of a model trains, from which epoch on, and at which share of the rate: `[train] strategy`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from detkit.components import Part, Parted
+from detkit.errors import RunFailed
+from detkit.spec.model import TrainTable
+
+OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The pretrained or the new parameters of one part.
+
+    Attributes:
+        part: its name. backbone: whether it is a stage of the backbone.
+        parameters: all of them, those too that the model keeps frozen itself.
+        pretrained: whether they were loaded.
+        from_epoch: the first epoch in which they train; None: never.
+        lr_scale: share of the rate with which they do.
+    """
+
+    part: str
+    backbone: bool
+    parameters: tuple[nn.Parameter, ...]
+    pretrained: bool
+    from_epoch: int | None
+    lr_scale: float
+
+    def trains(self, epoch: int) -> bool:
+        return self.from_epoch is not None and epoch >= self.from_epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """Attributes: parts: of the model, all of it. slices: of the parts, from the input to the output."""
+
+    parts: tuple[Part, ...]
+    slices: tuple[Slice, ...]
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Freeze and free parameters, and keep the statistics of norms in frozen parts; the model is in training mode.
+
+        A norm whose statistics moved on would change what frozen layers compute.
+        """
+        for piece in self.slices:
+            for parameter in piece.parameters:
+                parameter.requires_grad_(piece.trains(epoch))
+        for part in self.parts:
+            modules = [module for top in part.modules for module in top.modules()]
+            frozen = not any(parameter.requires_grad for top in part.modules for parameter in top.parameters())
+            for module in modules:
+                if isinstance(module, _NormBase) and (frozen or _is_frozen(module)):
+                    module.eval()
+
+    def changes_at(self, epoch: int) -> list[Slice]:
+        """What begins to train with that epoch, after the first."""
+        return [piece for piece in self.slices if epoch > 1 and piece.from_epoch == epoch]
+
+    def optimizer_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Everything that ever trains, by share of the rate and by decay: norms and biases (1-D) have none."""
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for piece in self.slices:
+            for parameter in piece.parameters if piece.from_epoch is not None else ():
+                key = (piece.lr_scale, weight_decay if parameter.ndim > 1 else 0.0)
+                groups.setdefault(key, []).append(parameter)
+        return [
+            {"params": parameters, "weight_decay": decay, "lr_scale": scale}
+            for (scale, decay), parameters in groups.items()
+        ]
+
+    def rows(self, lr: float) -> list[dict[str, Any]]:
+        """For the table before training: part, where its weights came from, parameters, first epoch, learning rate."""
+        return [
+            {
+                "part": piece.part,
+                "weights": "pretrained" if piece.pretrained else "new",
+                "parameters": sum(parameter.numel() for parameter in piece.parameters),
+                "from_epoch": piece.from_epoch,
+                "lr": None if piece.from_epoch is None else lr * piece.lr_scale,
+            }
+            for piece in self.slices
+        ]
+
+
+def plan_strategy(model: nn.Module, train: TrainTable, *, pretrained: Sequence[str] | None = None) -> Strategy:
+    """How the model is trained.
+
+    Args:
+        pretrained: names of what was loaded, where the model's own account is not to be had: of a resumed run.
+
+    Raises:
+        RunFailed: the strategy does not fit the model's weights, or leaves nothing to train.
+    """
+    loaded = frozenset(pretrained if pretrained is not None else getattr(model, "pretrained", ()))
+    _refuse_misfit(loaded, train)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    parts = _parts(model)
+    # What the model itself keeps from training (a proposal source, say) stays so.
+    pieces = [
+        Slice(
+            part.name,
+            part.backbone,
+            parameters,
+            is_loaded,
+            from_epoch=1,
+            lr_scale=train.backbone_lr_scale if is_loaded else 1.0,
+        )
+        for part in parts
+        for is_loaded in (True, False)
+        if (parameters := tuple(p for p in _own(part) if (names[id(p)] in loaded) is is_loaded))
+    ]
+    starts = _starts(pieces, train)
+    slices = []
+    for piece, start in zip(pieces, starts, strict=True):
+        free = tuple(parameter for parameter in piece.parameters if parameter.requires_grad)
+        kept = tuple(parameter for parameter in piece.parameters if not parameter.requires_grad)
+        for parameters, from_epoch in ((free, start), (kept, None)):
+            if parameters:
+                slices.append(
+                    Slice(piece.part, piece.backbone, parameters, piece.pretrained, from_epoch, piece.lr_scale)
+                )
+    if not any(piece.from_epoch == 1 for piece in slices):
+        raise RunFailed(
+            f'strategy = "{train.strategy}" leaves nothing to train: no parameter of the model is trainable'
+            + ("; everything was loaded" if loaded else "")
+        )
+    return Strategy(parts, tuple(slices))
+
+
+def _refuse_misfit(loaded: frozenset[str], train: TrainTable) -> None:
+    if train.strategy in ("transfer", "gradual") and not loaded:
+        raise RunFailed(
+            f'strategy = "{train.strategy}" keeps what was pretrained, and this model starts from nothing (or does not'
+            ' say what it loaded, in its attribute `pretrained`); use "finetune" or "scratch"'
+        )
+    if train.strategy == "scratch" and loaded:
+        raise RunFailed(
+            f'strategy = "scratch" starts from nothing, but {len(loaded)} tensors of the model were loaded; set its'
+            ' weights to "none", or use "finetune"'
+        )
+
+
+def _parts(model: nn.Module) -> tuple[Part, ...]:
+    """The parts that the model names, and the rest of it."""
+    named = tuple(model.parts) if isinstance(model, Parted) else ()
+    seen = {id(parameter) for part in named for parameter in _own(part)}
+    rest = tuple(module for module in _maximal_without(model, seen))
+    return (*named, Part(OTHER, rest)) if rest else named
+
+
+def _maximal_without(module: nn.Module, seen: set[int]) -> Iterator[nn.Module]:
+    """The largest modules of which no parameter has been seen."""
+    ids = [id(parameter) for parameter in module.parameters()]
+    if not any(one in seen for one in ids):
+        if ids:
+            yield module
+        return
+    unseen_own = [p for p in module.parameters(recurse=False) if id(p) not in seen]
+    if unseen_own:
+        yield _Loose(unseen_own)
+    for child in module.children():
+        yield from _maximal_without(child, seen)
+
+
+class _Loose(nn.Module):
+    """Parameters of a module whose children belong to other parts."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        super().__init__()
+        self.loose = nn.ParameterList(parameters)
+
+
+def _own(part: Part) -> list[nn.Parameter]:
+    return list({id(p): p for module in part.modules for p in module.parameters()}.values())
+
+
+def _starts(pieces: Sequence[Slice], train: TrainTable) -> list[int | None]:
+    """The first epoch of each piece."""
+    if train.strategy == "transfer":
+        return [None if piece.pretrained else 1 for piece in pieces]
+    if train.strategy == "gradual":
+        return _gradual_starts(pieces, train)
+    stages = list(dict.fromkeys(piece.part for piece in pieces if piece.backbone))
+    if train.trainable_layers is None:
+        return [1] * len(pieces)
+    if train.trainable_layers > len(stages):
+        raise RunFailed(
+            f"trainable_layers is {train.trainable_layers}, but the backbone has {len(stages)} stages"
+            f" ({', '.join(stages) or 'the model names none'})"
+        )
+    frozen = set(stages[: len(stages) - train.trainable_layers])
+    unlearnt = [piece.part for piece in pieces if piece.part in frozen and not piece.pretrained]
+    if unlearnt:
+        raise RunFailed(
+            f"trainable_layers = {train.trainable_layers} would freeze layers that have learnt nothing"
+            f" ({', '.join(unlearnt)}); leave it out, or choose weights"
+        )
+    return [None if piece.part in frozen else 1 for piece in pieces]
+
+
+def _gradual_starts(pieces: Sequence[Slice], train: TrainTable) -> list[int | None]:
+    """What is new at once; then what else of the detector is pretrained; then the backbone from its output."""
+    backbone = list(dict.fromkeys(piece.part for piece in pieces if piece.backbone and piece.pretrained))
+    detector = [piece.part for piece in pieces if not piece.backbone and piece.pretrained]
+    stages = [*([detector] if detector else []), *([name] for name in reversed(backbone))]
+    if train.unfreeze_epochs is None:
+        epochs: Sequence[int] = spread_epochs(len(stages), train.epochs)
+    else:
+        epochs = train.unfreeze_epochs
+        if len(epochs) > len(stages):
+            raise RunFailed(
+                f"unfreeze_epochs lists {len(epochs)} epochs, but there are {len(stages)} stages to free:"
+                f" {', '.join('+'.join(stage) for stage in stages)}"
+            )
+    start = {name: epoch for stage, epoch in zip(stages, epochs, strict=False) for name in stage}
+    return [start.get(piece.part) if piece.pretrained else 1 for piece in pieces]
+
+
+def spread_epochs(stages: int, epochs: int) -> list[int]:
+    """The epochs, from the second on, that free one stage each: evenly over the first half of the training."""
+    return [1 + max(1, math.ceil(number * epochs / 2 / stages)) for number in range(1, stages + 1)]
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    own = list(module.parameters(recurse=False))
+    return bool(own) and not any(parameter.requires_grad for parameter in own)
