@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,12 +18,13 @@ from torchvision.ops.feature_pyramid_network import (
     LastLevelP6P7,
 )
 
-from detkit_torchvision import Backbone
+from detkit_torchvision.options import STAGES, Backbone
 
 Norm = Callable[[int], nn.Module]
 
 WIDTH = 256
 TINY_WIDTH = 64
+RESNET_LAYERS = ("layer1", "layer2", "layer3", "layer4")
 #: Channels of tiny_fpn after the stem and at strides 4, 8, 16, 32.
 TINY_CHANNELS = (24, 32, 48, 64, 96)
 
@@ -57,13 +58,12 @@ def group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(groups, channels)
 
 
-def norm_for(state: dict[str, Tensor] | None) -> Norm:
-    """The norm for weights that were loaded, or for none: frozen where the weights bring statistics, else by group.
+def norm_for(names: Collection[str]) -> Norm:
+    """The norm for weights of these names, or for none: frozen where they bring statistics, else by group.
 
     Statistics of two images would ruin those of a million; TorchVision's detectors freeze them too.
     """
-    frozen = state is not None and any(name.endswith("running_mean") for name in state)
-    return FrozenBatchNorm2d if frozen else group_norm
+    return FrozenBatchNorm2d if any(name.endswith("running_mean") for name in names) else group_norm
 
 
 class TinyNet(nn.Module):
@@ -99,52 +99,61 @@ def _conv(before: int, after: int, *, stride: int) -> nn.Sequential:
 def network(name: Backbone, norm: Norm) -> nn.Module:
     """The classification network that a backbone is cut from, with random weights."""
     match name:
-        case "resnet50_fpn":
+        case "resnet50_fpn" | "resnet50_fpn_v2":
             return models.resnet50(weights=None, norm_layer=norm)  # type: ignore[no-any-return]
         case "resnet18_fpn":
             return models.resnet18(weights=None, norm_layer=norm)  # type: ignore[no-any-return]
         case "mobilenet_v2" | "mobilenet_v2_fpn":
             return models.mobilenet_v2(weights=None, norm_layer=norm)  # type: ignore[no-any-return]
+        case "mobilenet_v3_large_fpn":
+            return models.mobilenet_v3_large(weights=None, norm_layer=norm)  # type: ignore[no-any-return]
         case "tiny_fpn":
             return TinyNet()
 
 
-def stages(name: Backbone, net: nn.Module) -> list[list[nn.Module]]:
-    """The network's stages from the image on: what `trainable_layers` counts from the other end."""
+def stages(name: Backbone, net: nn.Module) -> dict[str, tuple[nn.Module, ...]]:
+    """The network's stages from the image on, by the names in `STAGES`."""
     match name:
-        case "resnet50_fpn" | "resnet18_fpn":
-            names = [("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",)]
-            return [[net.get_submodule(part) for part in stage] for stage in names]
+        case "resnet50_fpn" | "resnet50_fpn_v2" | "resnet18_fpn":
+            inside = [("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",)]
+            modules = [tuple(net.get_submodule(part) for part in stage) for stage in inside]
         case "mobilenet_v2" | "mobilenet_v2_fpn":
-            blocks = list(net.get_submodule("features").children())
-            starts = [0, 2, 4, 7, 14, 18, len(blocks)]
-            return [blocks[start:end] for start, end in pairwise(starts)]
+            modules = _cut(net, [2, 4, 7, 14, 18])
+        case "mobilenet_v3_large_fpn":
+            modules = _cut(net, [2, 4, 7, 13, 16])
         case "tiny_fpn":
-            return [[child] for child in net.children()]
+            modules = [(child,) for child in net.children()]
+    return dict(zip(STAGES[name], modules, strict=True))
 
 
-def freeze(stages: Sequence[Sequence[nn.Module]], trainable: int) -> None:
-    """Stop the gradient of all stages but the last `trainable`."""
-    for stage in stages[: len(stages) - trainable]:
-        for module in stage:
-            module.requires_grad_(False)
+def _cut(net: nn.Module, starts: list[int]) -> list[tuple[nn.Module, ...]]:
+    blocks = list(net.get_submodule("features").children())
+    return [tuple(blocks[start:end]) for start, end in pairwise([0, *starts, len(blocks)])]
 
 
-def features(name: Backbone, net: nn.Module, *, dense: bool) -> Features:
+def features(name: Backbone, net: nn.Module, *, dense: bool, norm: Norm = group_norm) -> Features:
     """Cut feature maps out of a network.
 
     Args:
         dense: for the one-stage detectors, whose pyramids begin at stride 8 and go on to 128 (Lin et al. 2017, Focal
             Loss, section 4); else for R-CNNs, whose pyramids span strides 4 to 64 (Lin et al. 2017, FPN, section 4).
+        norm: of the pyramid, where it has one.
     """
     match name:
         case "resnet50_fpn":
-            return _pyramid(net, ["layer1", "layer2", "layer3", "layer4"], [256, 512, 1024, 2048], dense=dense)
+            return _pyramid(net, RESNET_LAYERS, [256, 512, 1024, 2048], dense=dense)
+        case "resnet50_fpn_v2":
+            return _pyramid(net, RESNET_LAYERS, [256, 512, 1024, 2048], dense=dense, v2_norm=norm)
         case "resnet18_fpn":
-            return _pyramid(net, ["layer1", "layer2", "layer3", "layer4"], [64, 128, 256, 512], dense=dense)
+            return _pyramid(net, RESNET_LAYERS, [64, 128, 256, 512], dense=dense)
         case "mobilenet_v2_fpn":
             # The last block of each stride. TorchVision's own extractor takes two maps, both of stride 32.
             return _pyramid(net.get_submodule("features"), ["3", "6", "13", "18"], [24, 32, 96, 1280], dense=dense)
+        case "mobilenet_v3_large_fpn":
+            # As TorchVision has it, for the sake of its COCO weights.
+            layers = {"13": "0", "16": "1"}
+            module = BackboneWithFPN(net.get_submodule("features"), layers, [160, 960], WIDTH, LastLevelMaxPool())
+            return Features(module, WIDTH, (32, 32, 64), ("0", "1", "pool"), 2)
         case "mobilenet_v2":
             module = nn.Sequential(net.get_submodule("features"), nn.Conv2d(1280, WIDTH, 1))
             return Features(_with_width(module, WIDTH), WIDTH, (32,), ("0",), 1)
@@ -152,11 +161,29 @@ def features(name: Backbone, net: nn.Module, *, dense: bool) -> Features:
             return _tiny_pyramid(net, dense=dense)
 
 
-def _pyramid(net: nn.Module, layers: list[str], channels: list[int], *, dense: bool) -> Features:
+def neck(features: Features) -> nn.Module:
+    """What turns the network's maps into maps of one width: the pyramid, or the one convolution."""
+    module = features.module
+    return module[1] if isinstance(module, nn.Sequential) else module.get_submodule("fpn")
+
+
+def _pyramid(
+    net: nn.Module, layers: Sequence[str], channels: list[int], *, dense: bool, v2_norm: Norm | None = None
+) -> Features:
+    """Args: v2_norm: of the pyramid; TorchVision's first versions have none there."""
     first = 1 if dense else 0
-    extra: ExtraFPNBlock = LastLevelP6P7(WIDTH, WIDTH) if dense else LastLevelMaxPool()
+    # RetinaNet's second version makes its extra levels from the network's last map instead of the pyramid's.
+    extra: ExtraFPNBlock = LastLevelP6P7(channels[-1] if v2_norm else WIDTH, WIDTH) if dense else LastLevelMaxPool()
     names = [str(index) for index in range(4 - first)]
-    module = BackboneWithFPN(net, dict(zip(layers[first:], names, strict=True)), channels[first:], WIDTH, extra)
+    module = BackboneWithFPN(
+        net,
+        dict(zip(layers[first:], names, strict=True)),
+        channels[first:],
+        WIDTH,
+        extra,
+        # Without dense, as TorchVision's R-CNNs; its RetinaNet has a plain pyramid in both versions.
+        norm_layer=None if dense else v2_norm,
+    )
     if dense:
         return Features(module, WIDTH, (8, 16, 32, 64, 128), (*names, "p6", "p7"), 3)
     return Features(module, WIDTH, (4, 8, 16, 32, 64), (*names, "pool"), 4)

@@ -236,6 +236,7 @@ def plugin_violations(modules: Mapping[str, str], bundled: frozenset[str]) -> li
         modules: of one plugin. bundled: names of all bundled plugins.
     """
     found = []
+    early = imported_with_the_package(modules)
     for module, source in modules.items():
         package, own = package_of(module), module.split(".", 1)[0]
         for imported in imports(source, package):
@@ -246,7 +247,7 @@ def plugin_violations(modules: Mapping[str, str], bundled: frozenset[str]) -> li
                 found.append(f"{place}: {what} is not public")
             elif top in bundled - {own}:
                 found.append(f"{place}: imports the bundled plugin {top}")
-            elif module.endswith(".__init__") and not imported.late and top not in LIGHT:
+            elif module in early and not imported.late and top not in LIGHT | {own}:
                 found.append(f"{place}: imports {top} when it is imported; move it into `build`")
         found += [
             f"{module}:{node.lineno}: detkit.{node.attr} is not public"
@@ -258,6 +259,21 @@ def plugin_violations(modules: Mapping[str, str], bundled: frozenset[str]) -> li
             and node.attr != "data"
         ]
     return found
+
+
+def imported_with_the_package(modules: Mapping[str, str]) -> set[str]:
+    """The modules of a plugin that are imported when it is: its `__init__`, and what that imports of its own."""
+    early = {module for module in modules if module.count(".") == 1 and module.endswith(".__init__")}
+    waiting = list(early)
+    while waiting:
+        module = waiting.pop()
+        for imported in imports(modules[module], package_of(module)):
+            for name in (imported.module, f"{imported.module}.{imported.name}"):
+                for reached in (name, f"{name}.__init__"):
+                    if not imported.late and reached in modules and reached not in early:
+                        early.add(reached)
+                        waiting.append(reached)
+    return early
 
 
 def _is_public(imported: Import) -> bool:
@@ -282,8 +298,6 @@ def test_a_bundled_plugin_imports_what_anybodys_could(plugin: str) -> None:
         ("detkit_x.__init__", "import torch", "imports torch when it is imported"),
         ("detkit_x.__init__", "try:\n    import comet_ml\nexcept ImportError: ...", "imports comet_ml when"),
         ("detkit_x.__init__", "class A:\n    import numpy", "imports numpy when"),
-        ("detkit_x.__init__", "from detkit_x.model import Model", "imports detkit_x when"),
-        ("detkit_x.__init__", "from .model import Model", "imports detkit_x when"),
         ("detkit_x.__init__", "from detkit.errors import did_you_mean", "did_you_mean is not public"),
         ("detkit_x.__init__", "def f():\n    import detkit.engine.loop", "detkit.engine.loop is not public"),
         ("detkit_x.__init__", "if TYPE_CHECKING:\n    from detkit.plugins import Kind", "Kind is not public"),
@@ -298,6 +312,20 @@ def test_an_import_that_others_could_not_make_is_found(module: str, source: str,
     found = plugin_violations({module: source}, frozenset({"detkit_x", "detkit_y"}))
     assert len(found) == 1
     assert complaint in found[0]
+
+
+@pytest.mark.parametrize(
+    "line", ["from detkit_x.model import Model", "from .model import Model", "from . import model"]
+)
+def test_what_an_init_imports_of_its_own_must_be_light_too(line: str) -> None:
+    modules = {
+        "detkit_x.__init__": line,
+        "detkit_x.model": "from detkit_x import deep",
+        "detkit_x.deep": "import torch",
+    }
+    (found,) = plugin_violations(modules, frozenset({"detkit_x"}))
+    assert found.startswith("detkit_x.deep:1: imports torch when it is imported")
+    assert plugin_violations({**modules, "detkit_x.deep": "import re"}, frozenset({"detkit_x"})) == []
 
 
 def test_public_names_and_late_imports_are_allowed() -> None:

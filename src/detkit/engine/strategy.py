@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -14,17 +14,17 @@ from detkit.components import Part, Parted
 from detkit.errors import RunFailed
 from detkit.spec.model import TrainTable
 
+Weights = Literal["pretrained", "new", "fixed"]
 OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The pretrained or the new parameters of one part.
+    """The pretrained, the new or the fixed parameters of one part.
 
     Attributes:
         part: its name. backbone: whether it is a stage of the backbone.
-        parameters: all of them, those too that the model keeps frozen itself.
-        pretrained: whether they were loaded.
+        weights: pretrained: they were loaded; fixed: the model itself keeps them from training, a proposal source say.
         from_epoch: the first epoch in which they train; None: never.
         lr_scale: share of the rate with which they do.
     """
@@ -32,7 +32,7 @@ class Slice:
     part: str
     backbone: bool
     parameters: tuple[nn.Parameter, ...]
-    pretrained: bool
+    weights: Weights
     from_epoch: int | None
     lr_scale: float
 
@@ -83,7 +83,7 @@ class Strategy:
         return [
             {
                 "part": piece.part,
-                "weights": "pretrained" if piece.pretrained else "new",
+                "weights": piece.weights,
                 "parameters": sum(parameter.numel() for parameter in piece.parameters),
                 "from_epoch": piece.from_epoch,
                 "lr": None if piece.from_epoch is None else lr * piece.lr_scale,
@@ -103,38 +103,44 @@ def plan_strategy(model: nn.Module, train: TrainTable, *, pretrained: Sequence[s
     """
     loaded = frozenset(pretrained if pretrained is not None else getattr(model, "pretrained", ()))
     _refuse_misfit(loaded, train)
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
     parts = _parts(model)
-    # What the model itself keeps from training (a proposal source, say) stays so.
-    pieces = [
+    pieces = [piece for part in parts for piece in _pieces(part, model, loaded)]
+    slices = [
         Slice(
-            part.name,
-            part.backbone,
-            parameters,
-            is_loaded,
-            from_epoch=1,
-            lr_scale=train.backbone_lr_scale if is_loaded else 1.0,
+            piece.part.name,
+            piece.part.backbone,
+            piece.parameters,
+            piece.weights,
+            None if piece.weights == "fixed" else start,
+            train.backbone_lr_scale if piece.weights == "pretrained" else 1.0,
         )
-        for part in parts
-        for is_loaded in (True, False)
-        if (parameters := tuple(p for p in _own(part) if (names[id(p)] in loaded) is is_loaded))
+        for piece, start in zip(pieces, _starts(pieces, train), strict=True)
     ]
-    starts = _starts(pieces, train)
-    slices = []
-    for piece, start in zip(pieces, starts, strict=True):
-        free = tuple(parameter for parameter in piece.parameters if parameter.requires_grad)
-        kept = tuple(parameter for parameter in piece.parameters if not parameter.requires_grad)
-        for parameters, from_epoch in ((free, start), (kept, None)):
-            if parameters:
-                slices.append(
-                    Slice(piece.part, piece.backbone, parameters, piece.pretrained, from_epoch, piece.lr_scale)
-                )
     if not any(piece.from_epoch == 1 for piece in slices):
         raise RunFailed(
             f'strategy = "{train.strategy}" leaves nothing to train: no parameter of the model is trainable'
             + ("; everything was loaded" if loaded else "")
         )
     return Strategy(parts, tuple(slices))
+
+
+class _Piece(NamedTuple):
+    part: Part
+    parameters: tuple[nn.Parameter, ...]
+    weights: Weights
+
+
+def _pieces(part: Part, model: nn.Module, loaded: frozenset[str]) -> Iterator[_Piece]:
+    """The parameters of a part by where their weights come from."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    by_weights: dict[Weights, list[nn.Parameter]] = {"pretrained": [], "new": [], "fixed": []}
+    for parameter in _own(part):
+        is_loaded = names[id(parameter)] in loaded
+        weights: Weights = "fixed" if not parameter.requires_grad else "pretrained" if is_loaded else "new"
+        by_weights[weights].append(parameter)
+    for weights, parameters in by_weights.items():
+        if parameters:
+            yield _Piece(part, tuple(parameters), weights)
 
 
 def _refuse_misfit(loaded: frozenset[str], train: TrainTable) -> None:
@@ -184,13 +190,13 @@ def _own(part: Part) -> list[nn.Parameter]:
     return list({id(p): p for module in part.modules for p in module.parameters()}.values())
 
 
-def _starts(pieces: Sequence[Slice], train: TrainTable) -> list[int | None]:
+def _starts(pieces: Sequence[_Piece], train: TrainTable) -> list[int | None]:
     """The first epoch of each piece."""
     if train.strategy == "transfer":
-        return [None if piece.pretrained else 1 for piece in pieces]
+        return [None if piece.weights == "pretrained" else 1 for piece in pieces]
     if train.strategy == "gradual":
         return _gradual_starts(pieces, train)
-    stages = list(dict.fromkeys(piece.part for piece in pieces if piece.backbone))
+    stages = list(dict.fromkeys(piece.part.name for piece in pieces if piece.part.backbone))
     if train.trainable_layers is None:
         return [1] * len(pieces)
     if train.trainable_layers > len(stages):
@@ -199,19 +205,20 @@ def _starts(pieces: Sequence[Slice], train: TrainTable) -> list[int | None]:
             f" ({', '.join(stages) or 'the model names none'})"
         )
     frozen = set(stages[: len(stages) - train.trainable_layers])
-    unlearnt = [piece.part for piece in pieces if piece.part in frozen and not piece.pretrained]
+    unlearnt = [piece.part.name for piece in pieces if piece.part.name in frozen and piece.weights == "new"]
     if unlearnt:
         raise RunFailed(
             f"trainable_layers = {train.trainable_layers} would freeze layers that have learnt nothing"
             f" ({', '.join(unlearnt)}); leave it out, or choose weights"
         )
-    return [None if piece.part in frozen else 1 for piece in pieces]
+    return [None if piece.part.name in frozen else 1 for piece in pieces]
 
 
-def _gradual_starts(pieces: Sequence[Slice], train: TrainTable) -> list[int | None]:
+def _gradual_starts(pieces: Sequence[_Piece], train: TrainTable) -> list[int | None]:
     """What is new at once; then what else of the detector is pretrained; then the backbone from its output."""
-    backbone = list(dict.fromkeys(piece.part for piece in pieces if piece.backbone and piece.pretrained))
-    detector = [piece.part for piece in pieces if not piece.backbone and piece.pretrained]
+    pretrained = [piece.part for piece in pieces if piece.weights == "pretrained"]
+    backbone = [part.name for part in pretrained if part.backbone]
+    detector = [part.name for part in pretrained if not part.backbone]
     stages = [*([detector] if detector else []), *([name] for name in reversed(backbone))]
     if train.unfreeze_epochs is None:
         epochs: Sequence[int] = spread_epochs(len(stages), train.epochs)
@@ -223,7 +230,7 @@ def _gradual_starts(pieces: Sequence[Slice], train: TrainTable) -> list[int | No
                 f" {', '.join('+'.join(stage) for stage in stages)}"
             )
     start = {name: epoch for stage, epoch in zip(stages, epochs, strict=False) for name in stage}
-    return [start.get(piece.part) if piece.pretrained else 1 for piece in pieces]
+    return [start.get(piece.part.name) if piece.weights == "pretrained" else 1 for piece in pieces]
 
 
 def spread_epochs(stages: int, epochs: int) -> list[int]:

@@ -22,9 +22,9 @@ CLASSIFIERS = ("fc.", "classifier.")
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """How many of a model's tensors came from a file, and which of the file's were left."""
+    """Which of a module's tensors came from a file, and which of the file's were left, by name."""
 
-    taken: int
+    taken: frozenset[str]
     dropped: tuple[str, ...]
 
 
@@ -43,11 +43,22 @@ def load_network(net: nn.Module, state: dict[str, Tensor], file: Path) -> Taken:
     return _load(net, kept, file, may_lack=CLASSIFIERS, dropped=[name for name in state if name not in kept])
 
 
-def load_detector(model: nn.Module, state: dict[str, Tensor], file: Path, *, own_classes: bool) -> Taken:
+def load_detector(
+    model: nn.Module,
+    state: dict[str, Tensor],
+    file: Path,
+    *,
+    own_classes: bool,
+    foreign: tuple[str, ...] = (),
+    may_lack: tuple[str, ...] = (),
+) -> Taken:
     """Load a whole detector; the layers that count classes stay new where the classes are others.
 
     Args:
         own_classes: the file's classes are its own even if they are as many as the model's.
+        foreign: beginnings of the names that the model has no use for: the region proposals of a Faster R-CNN whose
+            other parts make a Fast R-CNN.
+        may_lack: beginnings of the names that the file need not have.
 
     Raises:
         WeightsError: tensors are missing, unknown or of another shape.
@@ -57,9 +68,11 @@ def load_detector(model: nn.Module, state: dict[str, Tensor], file: Path, *, own
         name.startswith(CLASS_LAYERS) and name in state and state[name].shape != value.shape
         for name, value in own.items()
     )
-    may_lack = CLASS_LAYERS if new_classes else ()
-    kept = {name: value for name, value in state.items() if not (new_classes and name.startswith(CLASS_LAYERS))}
-    return _load(model, kept, file, may_lack=may_lack, dropped=[name for name in state if name not in kept])
+    made_new = CLASS_LAYERS if new_classes else ()
+    kept = {name: value for name, value in state.items() if not name.startswith((*made_new, *foreign))}
+    return _load(
+        model, kept, file, may_lack=(*made_new, *may_lack), dropped=[name for name in state if name not in kept]
+    )
 
 
 def _load(
@@ -73,17 +86,17 @@ def _load(
             f"weights: {file} is of another model: {len(shapes)} tensors have another shape{some(shapes, 1)};"
             " choose the model and backbone that it was saved from"
         ) from error
-    total = len(module.state_dict())
+    own = module.state_dict()
     absent = (
         [name for name in result.missing_keys if not name.startswith(may_lack)] if may_lack else result.missing_keys
     )
     if absent or result.unexpected_keys:
         raise WeightsError(
-            f"weights: {file} does not fit: of the model's {total} tensors it lacks {len(absent)}{some(absent)};"
+            f"weights: {file} does not fit: of the model's {len(own)} tensors it lacks {len(absent)}{some(absent)};"
             f" of its own {len(state) + len(dropped)} the model does not know {len(result.unexpected_keys)}"
             f"{some(result.unexpected_keys)}; choose the model and backbone that it was saved from"
         )
-    return Taken(total - len(result.missing_keys), tuple(dropped))
+    return Taken(frozenset(own) - frozenset(result.missing_keys), tuple(dropped))
 
 
 def some(names: Iterable[str], shown: int = 3) -> str:

@@ -1,0 +1,50 @@
+"""A recipe for each detector: values of `[train]` at a batch of 2, which what the user sets wins over.
+
+One rate for all would compare rates: FCOS and RetinaNet, whose losses are sums over all points of an image, go astray
+at what the R-CNNs need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from detkit_torchvision.options import DetectorOptions
+
+SGD: dict[str, Any] = {"optimizer": "sgd", "weight_decay": 0.0005}
+ADAMW: dict[str, Any] = {"optimizer": "adamw", "weight_decay": 0.01}
+
+
+def rcnn(options: DetectorOptions) -> Mapping[str, Any]:
+    """Of Fast, Faster and Mask R-CNN.
+
+    Chosen with Mask R-CNN on Penn-Fudan at 320 px, from ImageNet: box AP after two epochs was 0.01 with SGD at 0.005,
+    and 0.35 with this.
+    """
+    return _recipe(options, tiny_lr=0.001, warmup_steps=100, pretrained={**ADAMW, "lr": 0.0003})
+
+
+def retinanet(options: DetectorOptions) -> Mapping[str, Any]:
+    """Of RetinaNet.
+
+    SGD is slow to lift a head without norms off the background: on Penn-Fudan at 320 px, from ImageNet, AP after two
+    epochs was 0.07 with SGD at 0.0025, 0.06 at 0.005, and 0.18 with this.
+    """
+    return _recipe(options, tiny_lr=0.003, warmup_steps=200, pretrained={**ADAMW, "lr": 0.0003})
+
+
+def fcos(options: DetectorOptions) -> Mapping[str, Any]:
+    """Of FCOS: half the rate of TorchVision's R-CNNs, as in its references/detection (README)."""
+    return _recipe(options, tiny_lr=0.003, warmup_steps=200, pretrained={**SGD, "lr": 0.0025})
+
+
+def _recipe(
+    options: DetectorOptions, *, tiny_lr: float, warmup_steps: int, pretrained: dict[str, Any]
+) -> Mapping[str, Any]:
+    """The recipe for pretrained weights; what starts from nothing learns faster with AdamW."""
+    shared: dict[str, Any] = {"momentum": 0.9, "schedule": "cosine", "warmup_steps": warmup_steps}
+    if options.backbone == "tiny_fpn":
+        return shared | ADAMW | {"lr": tiny_lr}
+    if options.weights == "none":
+        return shared | ADAMW | {"lr": 0.0005}
+    return shared | pretrained
