@@ -24,6 +24,7 @@ from detkit.engine.checkpoint import capture_generators, restore_generators
 from detkit.engine.facts import device_name
 from detkit.engine.run import Run
 from detkit.engine.state import TrainState
+from detkit.engine.system import Processors
 from detkit.errors import Interrupted
 
 NO_CPU_MEMORY = "a CPU process keeps what training has freed, so that the need of inference alone cannot be told"
@@ -189,6 +190,7 @@ NO_LATENCY: dict[str, Any] = {
     "latency_ms_p95": None,
     "latency_images": 0,
     "latency_measurements": 0,
+    "processors_used_by_others": None,
     "inference_memory_bytes": None,
     "inference_memory_note": "",
 }
@@ -201,7 +203,7 @@ def _latency(run: Run, model: nn.Module, samples: Sequence[Sample], protocol: Pr
         _tell(run, len(warm), (1 + protocol.rounds) * len(samples))
         _forward_ms(model, _batch(run, sample), run.fabric.device)
         warm.append(sample)
-    memory = _Memory(run.fabric.device, model)
+    memory, processors = _Memory(run.fabric.device, model), Processors()
     times: list[float] = []
     for sample in _until(list(warm) * protocol.rounds, protocol.measured_s):
         _tell(run, len(warm) + len(times), (1 + protocol.rounds) * len(warm))
@@ -211,6 +213,7 @@ def _latency(run: Run, model: nn.Module, samples: Sequence[Sample], protocol: Pr
         "latency_ms_p95": float(np.percentile(times, 95)),
         "latency_images": min(len(warm), len(times)),
         "latency_measurements": len(times),
+        "processors_used_by_others": processors.used_by_others(),
         "inference_memory_bytes": memory.peak_bytes(),
         "inference_memory_note": memory.note,
     }
