@@ -137,9 +137,8 @@ def costs(latency: float, flops: int | None, **changes: Any) -> dict[str, Any]:
 def two(tmp_path: Path) -> ExperimentRecord:
     record = write_record(tmp_path / "two", [("mask_rcnn", 1), ("fcos", 1)])
     train_epochs(record, "mask_rcnn", [0.1, 0.5, 0.4], mask_ap=0.3)
-    finish(
-        record, "mask_rcnn", 2, 0.5, costs=costs(90.0, 5_000_000_000), guard={"skipped_steps": [3, 9], "rollbacks": 0}
-    )
+    guard = {"skipped": 2, "rollbacks": 0, "lr_scale": 0.5}
+    finish(record, "mask_rcnn", 2, 0.5, costs=costs(90.0, 5_000_000_000), guard=guard)
     train_epochs(record, "fcos", [0.2, 0.3, 0.45])
     finish(record, "fcos", 3, 0.45, costs=costs(45.0, 4_000_000_000))
     return record
@@ -201,7 +200,10 @@ def test_setting_recipes_and_guards(two: ExperimentRecord) -> None:
     header, mask_rcnn, fcos = rows(section(page, "Recipes"))
     assert mask_rcnn[header.index("learning rate")] == "0.005"
     assert fcos[header.index("learning rate")] == "0.01"
-    assert "- `mask_rcnn`: skipped steps 2, rollbacks 0" in section(page, "Guard rails")
+    assert rows(section(page, "Guard rails")) == [
+        ["Run", "skipped", "rollbacks", "lr scale"],
+        ["`mask_rcnn`", "2", "0", "0.5"],
+    ]
 
 
 def test_the_page_tells_nothing_of_the_machine(two: ExperimentRecord) -> None:
@@ -304,7 +306,19 @@ def test_a_loss_that_selects_is_found_under_both_its_names(tmp_path: Path) -> No
         finish(record, name, best, 0.0, selected=selected, scored=scored, primary="loss/loss")
     page = markdown_page(record)
     assert rows(section(page, "Accuracy"))[1] == ["`fcos`", "2", "**2.000**", "2", "**2.000**"]
-    assert "(lower is better)" in page
+    assert "The best epoch is that of the lowest `validation/loss`." in page
+
+
+def test_what_selected_is_shown_beside_the_primary_quantity(two: ExperimentRecord) -> None:
+    selected = {"epoch": 1, "step": 50, "by": "validation/loss", "value": 1.0, "split": "validation"}
+    finish(two, "fcos", 3, 0.45, selected=selected)
+    page = markdown_page(two)
+    assert rows(section(page, "Accuracy"))[0][1:6] == [
+        *("Last epoch", "`coco/ap`", "`coco/ap50`", "`coco/mask_ap`", "`validation/loss`")
+    ]
+    assert (
+        "The best epoch is that of the highest `coco/ap` (`mask_rcnn`); the lowest `validation/loss` (`fcos`)." in page
+    )
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -60,6 +60,11 @@ class ShownRun:
         return self.summary["selected"]["epoch"] if self.summary else None
 
     @property
+    def selected_by(self) -> str:
+        """The quantity that selected, as in metrics.jsonl; empty where none did."""
+        return str(self.summary["selected"]["by"]) if self.summary else ""
+
+    @property
     def last_epoch(self) -> int | None:
         """The last one that was evaluated."""
         evaluated = [row["epoch"] for row in self.epochs if any(is_figure(name) for name in row["values"])]
@@ -76,7 +81,7 @@ class ShownRuns:
     """All runs, and what they are compared by.
 
     Attributes:
-        primary: the quantity that selects, as in metrics.jsonl; empty where nothing does.
+        primary: the quantity that orders the models, as in metrics.jsonl; empty where none does.
         higher_is_better: of a quantity, where it is known: a summary says so.
     """
 
@@ -86,10 +91,11 @@ class ShownRuns:
 
     @property
     def quantities(self) -> list[str]:
-        """The primary one and its companions, in the order in which people ask for them."""
+        """The primary one, its companions in the order in which people ask for them, and what else has selected."""
         names = {name for run in self.runs for row in run.epochs for name in row["values"]}
         metric = self.primary.rpartition("/")[0]
         wanted = [self.primary, *(f"{metric}/{name}" for name in COMPANIONS)]
+        wanted += [run.selected_by for run in self.runs]
         return [name for name in dict.fromkeys(wanted) if name in names]
 
     @property
@@ -116,7 +122,7 @@ def read_runs(record: ExperimentRecord) -> ShownRuns:
     runs = [_shown(run) for run in record.runs]
     summaries = [run.summary for run in runs if run.summary]
     better = {in_metrics(name): bool(higher) for s in summaries for name, higher in s["higher_is_better"].items()}
-    return ShownRuns(runs, str(summaries[0]["selected"]["by"]) if summaries else _guessed(runs), better)
+    return ShownRuns(runs, in_metrics(str(summaries[0]["primary"])) if summaries else _guessed(runs), better)
 
 
 def _guessed(runs: Sequence[ShownRun]) -> str:
