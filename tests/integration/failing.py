@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from detkit import (
     BuildContext,
@@ -56,7 +57,9 @@ class Refuses(Logger):
 
 
 class BrokenOptions(Options):
-    way: Literal["raises", "raises_at_once", "killed", "nan", "memory", "labels", "exits"] = Field(description="how")
+    way: Literal["raises", "raises_at_once", "killed", "nan", "memory", "labels", "exits", "uncountable"] = Field(
+        description="how"
+    )
 
 
 class Broken(every_hook.CentrePoint):  # type: ignore[misc]  # a module that is loaded by its path
@@ -73,6 +76,8 @@ class Broken(every_hook.CentrePoint):  # type: ignore[misc]  # a module that is 
             if self._way == "labels":
                 for output in result:
                     output["labels"] = output["labels"] + 6
+            if self._way == "uncountable" and _get_current_dispatch_mode() is not None:
+                raise RuntimeError("no counting here")
             return result
         self._steps += torch.is_grad_enabled()  # the validation loss asks for losses too
         if self._way == "raises_at_once":

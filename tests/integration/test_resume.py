@@ -56,7 +56,7 @@ def deterministic_part(run: RunRecord) -> dict[str, Any]:
     del last["state"]["measured"], last["streams"]
     best = torch.load(run.files.best, weights_only=True)
     summary = dict(run.summary or {})
-    del summary["measured"]
+    del summary["measured"], summary["costs"]["measured"]
     predictions = {file.name: file.read_bytes() for file in (run.files.folder / "predictions").iterdir()}
     return {
         "last": list(flat(last)),

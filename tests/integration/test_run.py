@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from detkit.engine.display import SilentDisplay
 from detkit.errors import RecordError
 from detkit.record.lock import exclusive
 from detkit.record.reader import ExperimentRecord
-from integration.experiments import RecordingDisplay, squares_spec, write_spec
+from detkit.spec.loader import load_spec
+from integration.experiments import EVERY_HOOK, RecordingDisplay, squares_spec, write_spec
 
 
 def test_the_record_holds_what_its_layout_promises(small: ExperimentRecord) -> None:
@@ -223,6 +225,30 @@ def test_show_prints_the_table_and_json(small: ExperimentRecord, capsys: pytest.
     assert json.loads(capsys.readouterr().out)["primary"] == "count_error/mean"
     assert command_line(["show", str(small.files.ground_truth)]) == 2
     assert "is no folder" in capsys.readouterr().err
+
+
+def test_show_writes_a_page_that_names_no_folder_of_the_machine(
+    small: ExperimentRecord, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line(["show", str(small.folder), "--markdown"]) == 0
+    page = capsys.readouterr().out
+    assert re.findall(r"^##? (.*)", page, re.MULTILINE) == [
+        "small",
+        "Accuracy",
+        "Costs",
+        "`count_error/mean` by epoch",
+        "Recipes",
+        "Again",
+    ]
+    assert "The best epoch is that of the lowest `count_error/mean`." in page
+    assert "| `centre_point` |" in page
+    assert not re.search(r"/(tmp|home|root|Users)\b", page)
+    assert str(small.folder.parents[1].name) not in page
+    # What the page calls the spec can be run where the plugin's file lies beside it.
+    (spec,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "small.toml").write_text(spec)
+    shutil.copy(EVERY_HOOK, tmp_path)
+    assert load_spec(tmp_path / "small.toml").models["centre_point"].train.epochs == 2
 
 
 def test_a_run_is_found_by_a_unique_beginning(small: ExperimentRecord) -> None:

@@ -176,6 +176,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         ("detkit.engine.loop", "from detkit import Dataset", "imports Dataset by way of the package"),
         ("detkit.engine.loop", "from detkit import api", "engine imports detkit.api"),
         ("detkit.report.page", "from detkit.api import run", "report imports detkit.api"),
+        ("detkit.compare.board", "from detkit.report import page", "compare imports detkit.report.page"),
         ("detkit.novel", "", "has no floor"),
     ],
 )

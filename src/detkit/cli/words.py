@@ -21,3 +21,8 @@ def size(count: float) -> str:
 def millions(count: float) -> str:
     """As 19.3 M."""
     return f"{count / 1e6:.1f} M"
+
+
+def three_digits(value: float) -> str:
+    """As 0.0123, 8.46, 13.2 or 1235: three significant digits, and never an exponent for a large number."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

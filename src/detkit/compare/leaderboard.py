@@ -11,8 +11,10 @@ from typing import Any
 from detkit.record.files import write_json
 from detkit.record.reader import ExperimentRecord, RunRecord
 
-#: Quantities shown beside the primary one, by their last part, where a run has them.
-SHOWN_QUANTITIES = ("ap50", "ap75", "ar100", "map_50", "mask_ap")
+#: Quantities shown beside the primary one, by their last part, where a run has them: the most wanted first.
+SHOWN_QUANTITIES = ("ap50", "mask_ap", "ap75", "ar100", "map_50")
+#: Of a summary's costs, what is compared; of those under `measured` and those beside it.
+SHOWN_COSTS = ("flops", "weights_bytes", "train_ms_per_image", "latency_ms_median", "latency_ms_p95")
 
 SAME_IMAGES = "selected and scored on the same images"
 
@@ -36,6 +38,7 @@ class Row:
     Attributes:
         states: run id to state. causes: run id to why it failed.
         selected_epochs: of the finished runs. values: scored quantities. measured: times and memory, means over seeds.
+        costs: those of `SHOWN_COSTS` that were measured, means over seeds; none in records of an older detkit.
     """
 
     model: str
@@ -44,6 +47,7 @@ class Row:
     selected_epochs: Sequence[int] = ()
     values: Mapping[str, Value] = field(default_factory=dict)
     measured: Mapping[str, float] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)
     parameters: int | None = None
 
     @property
@@ -150,8 +154,16 @@ def _row(model: str, runs: Sequence[RunRecord]) -> Row:
             name: statistics.fmean(summary["measured"][name] for summary in summaries)
             for name in summaries[0]["measured"]
         },
+        costs=_costs(summaries),
         parameters=summaries[0]["parameters"],
     )
+
+
+def _costs(summaries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    plain = [summary.get("costs", {}) for summary in summaries]
+    found = [{**costs, **costs.get("measured", {})} for costs in plain]
+    values = {name: _value([costs.get(name) for costs in found]) for name in SHOWN_COSTS}
+    return {name: value.mean for name, value in values.items() if value is not None}
 
 
 def _value(values: Sequence[float | None]) -> Value | None:

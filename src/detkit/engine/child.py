@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import Any, Literal
 
-from detkit.components import Outcome, Progress, Silent
+from detkit.components import Messages, Outcome, Progress, Silent
 from detkit.engine.assembly import assemble
 from detkit.engine.attribution import is_out_of_memory, out_of_memory
 from detkit.engine.checkpoint import capture_generators, load_checkpoint, load_weights, restore_generators
 from detkit.engine.compute import make_fabric, resolve_compute
+from detkit.engine.costs import measure_costs
 from detkit.engine.evaluation import evaluate
 from detkit.engine.loop import train
 from detkit.engine.run import Run
@@ -78,7 +79,7 @@ def run_run(layout: RunLayout, stop: StopRequest) -> None:
         run.events.run_started(run.info)
         sanity_check(run, state)
         train(run, state)
-        summary = score(run, state)
+        summary = score(run, state, messages)
         run.events.run_ended(run.info, Outcome("finished", state.ended))
         run.recorder.summary(summary)  # the last word: with it the run is finished
         outcome = Outcome("finished", state.ended)
@@ -111,7 +112,7 @@ def sanity_check(run: Run, state: TrainState) -> None:
         restore_generators(generators)
 
 
-def score(run: Run, state: TrainState) -> dict[str, Any]:
+def score(run: Run, state: TrainState, messages: Messages) -> dict[str, Any]:
     """Evaluate the selected checkpoint on the images that give the final figures; returns the run's summary.
 
     Where there is no test split these are the validation images, and the figures are those of the selected epoch again.
@@ -127,6 +128,7 @@ def score(run: Run, state: TrainState) -> dict[str, Any]:
     values = {name.replace("validation/", "loss/"): value for name, value in evaluation.values.items()}
     run.recorder.predictions(run.splits.scored_name, state.step, evaluation.predictions)
     run.recorder.results(run.splits.scored_name, state.step, evaluation.results)
+    peak = peak_memory_bytes(run.info.device)  # of the run; measuring costs begins a new one
     return {
         "run_id": run.info.run_id,
         "model": run.info.model,
@@ -148,12 +150,13 @@ def score(run: Run, state: TrainState) -> dict[str, Any]:
         "weights_origin": run.origin["weights"],
         "precision": run.info.precision,
         "device": run.info.device,
+        "costs": measure_costs(run, state, run.bare_model, messages),
         "measured": {
             **state.measured,
             "images_per_s": state.epoch * len(run.splits.train) / max(state.measured["train_s"], 1e-9),
             "scoring_s": evaluation.seconds,
             "scoring_images_per_s": len(evaluation.predictions) / max(evaluation.seconds, 1e-9),
-            "peak_memory_bytes": peak_memory_bytes(run.info.device),
+            "peak_memory_bytes": peak,
             "checkpoint_bytes": file.stat().st_size,
         },
     }

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detkit.spec.model import ExperimentSpec
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = (
     "detkit",
@@ -47,6 +50,13 @@ def hardware() -> dict[str, Any]:
         "gpus": gpus,
         "threads": torch.get_num_threads(),
     }
+
+
+def device_name(device: torch.device) -> str:
+    """As its maker calls the GPU or the processor that a run computes on."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
 
 
 def _processor() -> str:

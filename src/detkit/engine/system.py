@@ -69,6 +69,28 @@ def _gpu_sample() -> dict[str, float]:
     return sample
 
 
+class Processors:
+    """How busy others keep the machine from here on: what is timed meanwhile is slower for it."""
+
+    def __init__(self) -> None:
+        self._before = _processor_seconds()
+
+    def used_by_others(self) -> float:
+        """The share of all processors, 0 to 1, that processes beside this one have used."""
+        total, idle, own = (now - then for now, then in zip(_processor_seconds(), self._before, strict=True))
+        return min(1.0, max(0.0, (total - idle - own) / total)) if total else 0.0
+
+
+def _processor_seconds() -> tuple[float, float, float]:
+    """Of all processors together, of which idle, of which this process's."""
+    import psutil
+
+    times, own = psutil.cpu_times(), psutil.Process().cpu_times()
+    # Linux counts the time of guests within that of users too.
+    guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+    return sum(times) - guests, times.idle + getattr(times, "iowait", 0.0), own.user + own.system
+
+
 def memory_bytes() -> int:
     """What this process holds now, resident."""
     import psutil

@@ -1,0 +1,1 @@
+"""Pages about an experiment, written from its record."""

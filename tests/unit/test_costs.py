@@ -1,0 +1,168 @@
+"""What a model costs, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import tv_tensors
+
+from detkit.components import Silent
+from detkit.engine import costs
+from detkit.engine.compute import Compute, make_fabric
+from detkit.engine.costs import count_flops, measure_costs, saved_bytes
+from detkit.engine.limits import Limits
+from detkit.engine.recorder import SilentRecorder
+from detkit.engine.state import TrainState
+from detkit.errors import Interrupted
+
+
+class ConvAndLinear(nn.Module):
+    """A convolution without padding, its mean over the image, a matrix; what else a detector does is left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.norm = nn.BatchNorm2d(8)
+        self.linear = nn.Linear(8, 5)
+
+    def forward(self, images: list[Tensor]) -> list[Tensor]:
+        features = self.norm(self.conv(torch.stack(images))).relu().mean(dim=(2, 3))
+        return list(self.linear(features))
+
+
+def test_flops_count_a_multiplication_and_an_addition_as_two() -> None:
+    model = ConvAndLinear().eval()
+    # 10 x 12 pixels leave 8 x 10 places; each sums 3 x 3 x 3 products for 8 channels. The matrix is 8 x 5.
+    products = 8 * 10 * (3 * 3 * 3) * 8 + 8 * 5
+    assert count_flops(model, [torch.rand(3, 10, 12)]) == 2 * products
+
+
+def test_grouped_convolutions_are_not_counted_as_full_ones() -> None:
+    depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+    model = nn.Sequential(depthwise)
+    with torch.no_grad():
+        assert count_flops(model, torch.rand(1, 8, 6, 6)) == 2 * 6 * 6 * 3 * 3 * 8  # type: ignore[arg-type]
+
+
+def test_the_size_is_that_of_the_file(tmp_path: Path) -> None:
+    model = ConvAndLinear()
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    own = saved_bytes(model)
+    # Names inside the archive follow the file's, a few bytes an entry.
+    assert abs((tmp_path / "weights.pt").stat().st_size - own) < 2000
+    assert own > sum(tensor.nbytes for tensor in model.state_dict().values())
+    model.half()
+    assert saved_bytes(model) < own
+
+
+def test_a_pass_ends_when_its_time_is_over_but_not_before_one_image() -> None:
+    samples = list(range(5))
+    assert list(costs._until(samples, 60.0)) == samples  # type: ignore[arg-type, comparison-overlap]
+    taken = []
+    for sample in costs._until(samples, 0.0):  # type: ignore[arg-type]
+        taken.append(sample)
+        time.sleep(0.001)
+    assert len(taken) == 1
+
+
+class Restless(nn.Module):
+    """Draws random numbers in every pass, and remembers how it was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.calls: list[tuple[int, bool, bool]] = []
+
+    def forward(self, images: list[Tensor]) -> list[Tensor]:
+        self.calls.append((len(images), self.training, torch.is_grad_enabled()))
+        assert images[0].dtype == torch.float32
+        assert float(images[0].max()) <= 1
+        return [self.norm(self.conv(images[0][None] + torch.rand(())))]
+
+
+def fake_run(images: int, *, stop: bool = False, limits: Limits | None = None) -> Any:
+    """As much of a run as measuring looks at."""
+    target: dict[str, Tensor] = {}
+    sample = (tv_tensors.Image(torch.full((3, 8, 8), 200, dtype=torch.uint8)), target)
+    for key in ("boxes", "labels", "image_id", "area", "iscrowd"):
+        target[key] = torch.zeros((0, 4)) if key == "boxes" else torch.zeros(0, dtype=torch.int64)
+    scored = tuple(reversed(range(images)))  # the order of the dataset is the protocol's, not that of the split
+    return SimpleNamespace(
+        fabric=make_fabric(Compute("cpu", 1, "fp32", None)),
+        limits=limits or Limits(),
+        seed=1,
+        stop=stop,
+        splits=SimpleNamespace(scored=scored, scored_name="test"),
+        evaluated=lambda indices: indices[: (limits or Limits()).evaluation_images],
+        truths={index: SimpleNamespace(image_id=100 + index, width=8, height=8) for index in range(images)},
+        dataset=[sample] * images,
+        info=SimpleNamespace(
+            parameters={"parameters": 116, "trained_parameters": 8}, device="cpu", precision="fp32", epochs=2
+        ),
+        use=SimpleNamespace(title="model 'restless'"),
+        recorder=SilentRecorder(),
+        plan=lambda _epoch: [[["a", "b"], ["c"]], [["d"]]],
+    )
+
+
+def state_after(epochs: int, train_s: float) -> TrainState:
+    state = TrainState(epoch=epochs)
+    state.measured["train_s"] = train_s
+    return state
+
+
+def test_measuring_leaves_weights_mode_and_generators_as_they_were() -> None:
+    model = Restless().train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    measure_costs(fake_run(3), state_after(1, 1.0), model, Silent())
+    assert torch.equal(torch.rand(3), expected)
+    assert model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert set(model.calls) == {(1, False, False)}  # one image, evaluation mode, no gradient
+
+
+def test_every_image_is_run_once_before_it_is_measured() -> None:
+    model = Restless()
+    found = measure_costs(fake_run(25), state_after(1, 1.0), model, Silent())
+    assert found["protocol"]["image_ids"] == [100 + index for index in range(20)]
+    measured = found["measured"]
+    assert (measured["latency_images"], measured["latency_measurements"]) == (20, 60)
+    assert len(model.calls) == 1 + 20 + 60  # counting FLOPs, warming up, measuring
+
+
+def test_training_time_is_over_the_images_of_all_epochs() -> None:
+    found = measure_costs(fake_run(1), state_after(2, 4.0), Restless(), Silent())
+    assert found["measured"]["train_ms_per_image"] == pytest.approx(500)  # 4 s, two epochs of four images
+
+
+def test_a_rehearsal_takes_the_short_way() -> None:
+    model = Restless()
+    measure_costs(fake_run(10, limits=Limits(2, 2)), state_after(1, 1.0), model, Silent())
+    assert len(model.calls) == 1 + 2 + 2
+
+
+def test_a_stop_is_obeyed() -> None:
+    with pytest.raises(Interrupted):
+        measure_costs(fake_run(3, stop=True), state_after(1, 1.0), Restless(), Silent())
+
+
+def test_what_cannot_be_measured_fails_nothing() -> None:
+    class Fails(nn.Module):
+        def forward(self, images: list[Tensor]) -> list[Tensor]:
+            raise ValueError("wants two images")
+
+    found = measure_costs(fake_run(2), state_after(1, 1.0), Fails(), Silent())
+    assert found["flops"] is None
+    assert found["measured"]["latency_ms_median"] is None
+    assert set(found["troubles"]) == {"FLOPs", "latency"}
+    assert found["weights_bytes"] > 0
