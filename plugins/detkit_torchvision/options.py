@@ -83,6 +83,14 @@ Weights = Annotated[Literal["coco", "imagenet", "none"] | OptionPath, BeforeVali
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+def _tuple_of_list(value: object) -> object:
+    """What strict validation wants where a validator of the whole model has turned the JSON array into a list."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+Sizes = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_tuple_of_list)]
+
+
 class DetectorOptions(Options):
     """What all five detectors have in common."""
 
@@ -147,10 +155,9 @@ class FastRCNNOptions(BoxHeadOptions):
     max_proposals: int = Field(
         2500, ge=1, description="boxes an image; where a source has more, they are thinned out evenly, or the best stay"
     )
-    grid_ratios: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+    grid_ratios: Sizes = Field(
         (0.5, 1.0, 2.0, 3.0),
         min_length=1,
-        strict=False,
         description="of grid: heights over widths of its boxes",
     )
     grid_scales: int = Field(
@@ -168,9 +175,8 @@ class FastRCNNOptions(BoxHeadOptions):
 
 
 class _AnchorOptions(DetectorOptions):
-    anchor_sizes: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+    anchor_sizes: Sizes | None = Field(
         None,
-        strict=False,
         description="sides of the anchors in resized pixels, one a feature map from fine to coarse; by default"
         " halving from 0.64 min_size, which at 800 are the papers' 32 to 512",
     )
