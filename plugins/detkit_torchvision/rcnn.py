@@ -15,7 +15,7 @@ from detkit_torchvision.anchors import make_anchors, make_pooling
 from detkit_torchvision.backbones import Features, Norm
 from detkit_torchvision.fast_rcnn import FastRCNN
 from detkit_torchvision.heads import MASK_CELLS, Heads
-from detkit_torchvision.options import BoxHeadOptions, FasterRCNNOptions, FastRCNNOptions, MaskRCNNOptions
+from detkit_torchvision.options import FasterRCNNOptions, FastRCNNOptions, MaskRCNNOptions, RegionOptions
 from detkit_torchvision.proposals import make_source
 
 
@@ -89,7 +89,7 @@ def _proposal_network(features: Features, options: FasterRCNNOptions, heads: Hea
     }
 
 
-def _box_branch(features: Features, options: BoxHeadOptions, heads: Heads, norm: Norm, classes: int) -> dict[str, Any]:
+def _box_branch(features: Features, options: RegionOptions, heads: Heads, norm: Norm, classes: int) -> dict[str, Any]:
     if options.backbone == "resnet50_fpn_v2":
         shape = (features.width, heads.cells, heads.cells)
         box_head: nn.Module = FastRCNNConvFCHead(shape, [256, 256, 256, 256], [heads.box], norm_layer=norm)
@@ -99,7 +99,7 @@ def _box_branch(features: Features, options: BoxHeadOptions, heads: Heads, norm:
         "box_roi_pool": make_pooling(features, heads.cells),
         "box_head": box_head,
         "box_predictor": FastRCNNPredictor(heads.box, classes),
-        "box_batch_size_per_image": heads.samples,
+        "box_batch_size_per_image": options.region_samples or heads.samples,
         "box_score_thresh": options.score_threshold,
         "box_nms_thresh": options.nms_threshold,
         "box_detections_per_img": options.max_detections,
