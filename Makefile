@@ -17,11 +17,12 @@ PIP_INSTALL := test -t 1 && quiet= || quiet=--quiet; \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types check install clean
+.PHONY: help demo test test-slow lint types check install clean
 
 help: ## list what there is
 	@echo "make demo      install, then train and compare two small detectors on drawn scenes (examples/quickstart.toml)"
 	@echo "make test      install, then run the test suite; ARGS=... goes to pytest"
+	@echo "make test-slow run what make test leaves out for its length: every pair of detector and backbone, and more"
 	@echo "make lint      ruff: rules and format"
 	@echo "make types     mypy --strict"
 	@echo "make check     lint, types and test"
@@ -37,7 +38,11 @@ demo: $(RUNTIME)
 # other.
 test: $(DEVELOPMENT)
 	@echo "== running the tests"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not slow" $(ARGS)
+
+test-slow: $(DEVELOPMENT)
+	@echo "== running the tests that take long"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 -m slow $(ARGS)
 
 lint: $(DEVELOPMENT)
 	@echo "== checking style"

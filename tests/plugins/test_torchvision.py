@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -15,11 +15,12 @@ from torchvision.tv_tensors import BoundingBoxes, Mask
 
 from detkit import BuildContext, DataError, ModelComponent
 from detkit.data.types import ModelOutput, Target
-from detkit_torchvision import LEVELS, STAGES, WEIGHTS, Backbone, backbones, detectors, detkit_models
+from detkit_torchvision import anchors, backbones, detkit_models
+from detkit_torchvision.options import LEVELS, PAIRS, STAGES, Backbone
 
 MODELS: dict[str, ModelComponent[Any]] = {model.name: model for model in detkit_models()}
-BACKBONES = cast(list[Backbone], list(WEIGHTS))
-ONE_STAGE, TWO_STAGES = ("retinanet", "fcos"), ("faster_rcnn", "mask_rcnn")
+BACKBONES = list(PAIRS)
+ONE_STAGE, TWO_STAGES = ("retinanet", "fcos"), ("fast_rcnn", "faster_rcnn", "mask_rcnn")
 COLOURS = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]])
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -96,22 +97,21 @@ def assert_contract(output: ModelOutput, image: Tensor, *, classes: int, masks: 
         assert bool(((output["masks"] >= 0) & (output["masks"] <= 1)).all())
 
 
-SLOW = {("faster_rcnn", "resnet50_fpn"), ("mask_rcnn", "resnet50_fpn"), ("faster_rcnn", "resnet18_fpn")}
-SLOW |= {
-    ("faster_rcnn", "mobilenet_v2_fpn"),
-    ("mask_rcnn", "resnet18_fpn"),
-    ("mask_rcnn", "mobilenet_v2_fpn"),
-    ("mask_rcnn", "mobilenet_v2"),
-}
-PAIRS = [
-    pytest.param(family, backbone, marks=[pytest.mark.slow] if (family, backbone) in SLOW else [])
-    for family in MODELS
-    for backbone in BACKBONES
-]
+def possible(quick: Callable[[str, str], bool]) -> list[Any]:
+    """Every possible pair; marked slow but for the quick ones."""
+    return [
+        pytest.param(family, backbone, marks=[] if quick(family, backbone) else [pytest.mark.slow])
+        for backbone, families in PAIRS.items()
+        for family in families
+    ]
 
 
-@pytest.mark.parametrize(("family", "backbone"), PAIRS)
-def test_every_pair_trains_a_step_and_evaluates(family: str, backbone: str) -> None:
+def is_small(family: str, backbone: str) -> bool:
+    return backbone == "tiny_fpn" or (family in ONE_STAGE and backbone.startswith("mobilenet"))
+
+
+@pytest.mark.parametrize(("family", "backbone"), possible(is_small))
+def test_every_pair_trains_a_step_evaluates_and_goes_through_a_checkpoint(family: str, backbone: str) -> None:
     # A low threshold lets an untrained model detect something.
     model = build(family, backbone, score_threshold=0.01)
     first, second = scene(70, 96, labels=(1, 3)), scene(64, 64, labels=())
@@ -124,6 +124,40 @@ def test_every_pair_trains_a_step_and_evaluates(family: str, backbone: str) -> N
     outputs = detect(model, first[0], second[0])
     for output, image in zip(outputs, (first[0], second[0]), strict=True):
         assert_contract(output, image, classes=3, masks=family == "mask_rcnn")
+    again = build(family, backbone, seed=1, score_threshold=0.01)
+    again.load_state_dict(through_a_file(model.state_dict()))
+    for output, other in zip(outputs, detect(again, first[0], second[0]), strict=True):
+        assert all(torch.equal(value, cast(Any, other)[name]) for name, value in cast(Any, output).items())
+
+
+def through_a_file(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    stream.seek(0)
+    loaded: dict[str, Tensor] = torch.load(stream, weights_only=True)
+    return loaded
+
+
+#: Steps in which the loss on one batch falls below half of what it was.
+STEPS_TO_HALF = 30
+
+
+@pytest.mark.parametrize(("family", "backbone"), possible(lambda family, backbone: backbone == "tiny_fpn"))
+def test_the_loss_on_one_batch_falls_below_half(family: str, backbone: str) -> None:
+    model = build(family, backbone)
+    scenes = scene(96, 96, labels=(1, 3)), scene(80, 96, labels=(2,), seed=1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3 if backbone != "tiny_fpn" else 3e-3)
+    torch.manual_seed(0)
+    found = []
+    for _ in range(STEPS_TO_HALF):
+        optimizer.zero_grad()
+        terms = losses(model, *scenes)
+        found.append(float(sum(terms.values(), torch.zeros(())).detach()))
+        go_backward(terms)
+        nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimizer.step()
+    # Regions are drawn at random: the mean of the last few says more than the last one.
+    assert sum(found[-3:]) / 3 < found[0] / 2, found
 
 
 @pytest.mark.parametrize("family", MODELS)
@@ -207,20 +241,6 @@ def test_random_weights_follow_from_the_seed_alone() -> None:
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_a_checkpoint_goes_round(family: str) -> None:
-    one, other = build(family, seed=1, score_threshold=0.01), build(family, seed=2, score_threshold=0.01)
-    stream = io.BytesIO()
-    torch.save(one.state_dict(), stream)
-    stream.seek(0)
-    other.load_state_dict(torch.load(stream, weights_only=True))
-    image = scene(80, 96, labels=(1, 2))[0]
-    (expected,), (found,) = detect(one, image), detect(other, image)
-    assert torch.equal(expected["boxes"], found["boxes"])
-    assert torch.equal(expected["labels"], found["labels"])
-    assert torch.equal(expected["scores"], found["scores"])
-
-
-@pytest.mark.parametrize("family", MODELS)
 def test_under_autocast_boxes_stay_exact(family: str) -> None:
     model = build(family, score_threshold=0.01)
     with torch.autocast("cpu", torch.bfloat16):
@@ -239,8 +259,10 @@ def test_a_dataset_without_classes_is_refused() -> None:
 # --- feature maps ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize(
+    ("backbone", "dense"),
+    [(name, dense) for name in BACKBONES for dense in (False, True) if not dense or "retinanet" in PAIRS[name]],
+)
 def test_maps_have_the_stated_strides_and_width(backbone: Backbone, dense: bool) -> None:
     net = backbones.network(backbone, backbones.group_norm)
     features = backbones.features(backbone, net, dense=dense)
@@ -265,13 +287,10 @@ def test_mobilenet_with_fpn_has_four_levels() -> None:
 def test_stages_hold_every_parameter_once(backbone: Backbone) -> None:
     net = backbones.network(backbone, backbones.group_norm)
     stages = backbones.stages(backbone, net)
-    assert len(stages) == STAGES[backbone]
-    inside = [id(p) for stage in stages for module in stage for p in module.parameters()]
+    assert tuple(stages) == STAGES[backbone]
+    inside = [id(p) for stage in stages.values() for module in stage for p in module.parameters()]
     body = [id(p) for name, p in net.named_parameters() if not name.startswith(("fc.", "classifier."))]
     assert sorted(inside) == sorted(body)
-    backbones.freeze(stages, 1)
-    still = [id(p) for p in net.parameters() if p.requires_grad and id(p) in set(body)]
-    assert still == [id(p) for module in stages[-1] for p in module.parameters()]
 
 
 def test_tiny_fpn_is_small() -> None:
@@ -295,17 +314,19 @@ def some_features(strides: tuple[int, ...]) -> backbones.Features:
 
 def test_anchors_are_the_papers_at_the_papers_size_and_shrink_with_the_input() -> None:
     five = some_features((4, 8, 16, 32, 64))
-    assert detectors.anchor_sizes(five, 800, None) == [[32], [64], [128], [256], [512]]
-    assert detectors.anchor_sizes(five, 400, None) == [[16], [32], [64], [128], [256]]
-    assert detectors.anchor_sizes(some_features((8, 16, 32)), 100, None) == [[16], [32], [64]]
-    assert detectors.anchor_sizes(some_features((32,)), 800, None) == [[32, 64, 128, 256, 512]]
-    assert detectors.anchor_sizes(some_features((8, 16)), 800, (5, 7)) == [[5], [7]]
+    assert anchors.anchor_sizes(five, 800, None) == [[32], [64], [128], [256], [512]]
+    assert anchors.anchor_sizes(five, 400, None) == [[16], [32], [64], [128], [256]]
+    assert anchors.anchor_sizes(some_features((8, 16, 32)), 100, None) == [[16], [32], [64]]
+    assert anchors.anchor_sizes(some_features((32,)), 800, None) == [[32, 64, 128, 256, 512]]
+    assert anchors.anchor_sizes(some_features((4, 8, 16)), 800, (5, 7, 9)) == [[5], [7], [9]]
+    # As TorchVision has it on MobileNetV3's maps, two of which have the same stride.
+    assert anchors.anchor_sizes(some_features((32, 32, 64)), 800, None) == [[32, 64, 128, 256, 512]] * 3
 
 
 def test_anchors_lie_on_the_true_strides_in_float32() -> None:
-    anchors = detectors.Anchors([[64.0]], (1.0,), (64,))
+    generator = anchors.Anchors([[64.0]], (1.0,), (64,))
     images = ImageList(torch.zeros(1, 3, 96, 96), [(96, 96)])
-    (found,) = anchors(images, [torch.zeros(1, 8, 2, 2, dtype=torch.bfloat16)])
+    (found,) = generator(images, [torch.zeros(1, 8, 2, 2, dtype=torch.bfloat16)])
     assert found.dtype == torch.float32
     assert ((found[:, :2] + found[:, 2:]) / 2).tolist() == [[0, 0], [64, 0], [0, 64], [64, 64]]
 

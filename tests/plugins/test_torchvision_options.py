@@ -14,15 +14,17 @@ from detkit import BOXES, BOXES_AND_MASKS, ModelComponent
 from detkit.components import PathBase
 from detkit.plugins import collect
 from detkit.spec.model import TrainTable
-from detkit_torchvision import (
-    FCOS,
+from detkit_torchvision import FCOS, MASK_RCNN, detkit_models
+from detkit_torchvision.options import (
+    FAMILIES,
     LEVELS,
-    MASK_RCNN,
+    PAIRS,
+    STAGES,
     WEIGHTS,
     FasterRCNNOptions,
+    FastRCNNOptions,
     FCOSOptions,
     RetinaNetOptions,
-    detkit_models,
 )
 
 MODELS: list[ModelComponent[Any]] = list(detkit_models())
@@ -36,9 +38,9 @@ def refusal(options: type[Any], **table: object) -> str:
     return str(errors[0]["msg"])
 
 
-def test_the_plugin_offers_four_models() -> None:
+def test_the_plugin_offers_five_models() -> None:
     registry = collect()
-    for name in ("faster_rcnn", "mask_rcnn", "retinanet", "fcos"):
+    for name in FAMILIES:
         assert registry.find("model", name).plugin.name == "torchvision"
 
 
@@ -64,8 +66,8 @@ def test_weights_default_to_the_best_that_the_backbone_has(backbone: str) -> Non
 def test_a_pair_that_does_not_exist_is_refused_with_those_that_do() -> None:
     message = refusal(FasterRCNNOptions, backbone="mobilenet_v2", weights="coco")
     assert "there are no coco weights for mobilenet_v2; it has: imagenet, none, or a path" in message
-    assert "coco weights exist for: resnet50_fpn" in message
-    assert "imagenet weights exist for: resnet50_fpn, resnet18_fpn, mobilenet_v2, mobilenet_v2_fpn" in refusal(
+    assert "coco weights exist for: resnet50_fpn, resnet50_fpn_v2, mobilenet_v3_large_fpn" in message
+    assert "imagenet weights exist for: resnet50_fpn, resnet50_fpn_v2, resnet18_fpn, mobilenet_v2, " in refusal(
         FCOSOptions, backbone="tiny_fpn", weights="imagenet"
     )
 
@@ -90,13 +92,31 @@ def test_a_path_belongs_to_the_file_that_states_it(as_json: bool) -> None:
     assert weights("/data/best.pt") == Path("/data/best.pt")
 
 
-def test_frozen_layers_must_exist_and_have_learnt() -> None:
-    assert FasterRCNNOptions(trainable_layers=5).trainable_layers == 5
-    assert "trainable_layers is 6, but resnet50_fpn has 5" in refusal(FasterRCNNOptions, trainable_layers=6)
-    assert "would freeze layers that have learnt nothing" in refusal(
-        FCOSOptions, backbone="mobilenet_v2", weights="none", trainable_layers=2
+def test_an_impossible_pair_lists_the_possible_ones() -> None:
+    assert refusal(FCOSOptions, backbone="resnet50_fpn_v2") == (
+        "Value error, there is no fcos over resnet50_fpn_v2; fcos goes with: resnet50_fpn, resnet18_fpn, mobilenet_v2,"
+        " mobilenet_v2_fpn, tiny_fpn; resnet50_fpn_v2 goes with: fast_rcnn, faster_rcnn, mask_rcnn, retinanet"
     )
-    assert FCOSOptions(backbone="mobilenet_v2", weights="none", trainable_layers=6).trainable_layers == 6
+    for model in MODELS:
+        for backbone, families in PAIRS.items():
+            if model.name in families:
+                model.options(backbone=backbone)
+            else:
+                assert f"there is no {model.name} over {backbone}; " in refusal(model.options, backbone=backbone)
+
+
+def test_stages_are_those_that_hold_weights() -> None:
+    for model in MODELS:
+        assert model.stages(model.options(backbone="mobilenet_v2", weights="none")) == ()
+        assert model.stages(model.options(backbone="mobilenet_v2")) == STAGES["mobilenet_v2"]
+
+
+def test_arrays_are_read_from_json_as_from_a_spec() -> None:
+    """A validator of the whole model hands lists on, which strict tuples would refuse."""
+    text = '{"backbone": "resnet18_fpn", "anchor_sizes": [8, 16, 32, 64, 128]}'
+    assert FasterRCNNOptions.model_validate_json(text, strict=True).anchor_sizes == (8, 16, 32, 64, 128)
+    assert FastRCNNOptions.model_validate_json('{"grid_ratios": [1, 2.5]}', strict=True).grid_ratios == (1, 2.5)
+    assert "at least 1 item" in refusal(FastRCNNOptions, grid_ratios=[])
 
 
 def test_anchor_sizes_are_one_a_feature_map() -> None:
@@ -130,6 +150,7 @@ def test_recipes_are_tables_of_train(model: ModelComponent[Any], weights: str) -
 def test_each_detector_brings_the_recipe_that_was_measured_for_it() -> None:
     recipes = {model.name: model.recipe(model.options()) for model in MODELS}
     assert {name: (recipe["optimizer"], recipe["lr"]) for name, recipe in recipes.items()} == {
+        "fast_rcnn": ("adamw", 0.0003),
         "faster_rcnn": ("adamw", 0.0003),
         "mask_rcnn": ("adamw", 0.0003),
         "retinanet": ("adamw", 0.0003),

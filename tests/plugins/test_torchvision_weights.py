@@ -8,18 +8,22 @@ import shutil
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import detection
 from torchvision.ops import FrozenBatchNorm2d
 
 from detkit import BuildContext, ModelComponent, Progress, WeightsError
-from detkit_torchvision import DetectorOptions, Family, FasterRCNNOptions, FCOSOptions, detkit_models, files, loading
+from detkit_torchvision import detkit_models
+from detkit_torchvision.options import PAIRS, WEIGHTS, Backbone, Family, FasterRCNNOptions, FCOSOptions
+from detkit_torchvision.weights import files, loading
 
 MODELS: dict[str, ModelComponent[Any]] = {model.name: model for model in detkit_models()}
 REAL_MOBILENET = Path(__file__).parents[3] / "shared" / "weights" / "mobilenet_v2-b0353104.pth"
@@ -86,6 +90,10 @@ def refusal(family: str, **options: Any) -> str:
     return str(built.value)
 
 
+def pretrained(model: nn.Module) -> set[str]:
+    return set(cast(Any, model).pretrained)
+
+
 def origin(model: nn.Module) -> dict[str, object]:
     return cast(dict[str, object], cast(Any, model).weights_origin)
 
@@ -102,12 +110,14 @@ def tiny(tmp_path: Path) -> Path:
 
 
 def test_names_and_folder_are_torchvisions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for family in files.COCO_FILES:
-        options = MODELS[family].options(weights="coco")
-        assert files.address(family, options).rsplit("/", 1)[1] == files.COCO_FILES[family]
-    for backbone in files.IMAGENET_FILES:
-        named = FCOSOptions(backbone=backbone, weights="imagenet")
-        assert files.address("fcos", named).rsplit("/", 1)[1] == files.IMAGENET_FILES[backbone]
+    for (family, backbone), (name, _) in files.COCO_FILES.items():
+        asked = files.wanted(family, MODELS[family].options(backbone=backbone, weights="coco"))
+        assert asked is not None
+        assert files.address(asked).rsplit("/", 1)[1] == asked.file.name == name
+    for named, (name, _) in files.IMAGENET_FILES.items():
+        asked = files.wanted("faster_rcnn", FasterRCNNOptions(backbone=named, weights="imagenet"))
+        assert asked is not None
+        assert files.address(asked).rsplit("/", 1)[1] == asked.file.name == name
     for name, value in (("TORCH_HOME", "a"), ("XDG_CACHE_HOME", "b"), ("HOME", "c")):
         for other in ("TORCH_HOME", "XDG_CACHE_HOME"):
             monkeypatch.delenv(other, raising=False)
@@ -117,13 +127,21 @@ def test_names_and_folder_are_torchvisions(monkeypatch: pytest.MonkeyPatch, tmp_
 
 # --- COCO ------------------------------------------------------------------------------------------------------------
 
-BUILDERS = {
-    "faster_rcnn": detection.fasterrcnn_resnet50_fpn,
-    "mask_rcnn": detection.maskrcnn_resnet50_fpn,
-    "retinanet": detection.retinanet_resnet50_fpn,
-    "fcos": detection.fcos_resnet50_fpn,
+BUILDERS: dict[tuple[Family, Backbone], Any] = {
+    ("fast_rcnn", "resnet50_fpn"): detection.fasterrcnn_resnet50_fpn,
+    ("fast_rcnn", "resnet50_fpn_v2"): detection.fasterrcnn_resnet50_fpn_v2,
+    ("fast_rcnn", "mobilenet_v3_large_fpn"): detection.fasterrcnn_mobilenet_v3_large_fpn,
+    ("faster_rcnn", "resnet50_fpn"): detection.fasterrcnn_resnet50_fpn,
+    ("faster_rcnn", "resnet50_fpn_v2"): detection.fasterrcnn_resnet50_fpn_v2,
+    ("faster_rcnn", "mobilenet_v3_large_fpn"): detection.fasterrcnn_mobilenet_v3_large_fpn,
+    ("mask_rcnn", "resnet50_fpn"): detection.maskrcnn_resnet50_fpn,
+    ("mask_rcnn", "resnet50_fpn_v2"): detection.maskrcnn_resnet50_fpn_v2,
+    ("retinanet", "resnet50_fpn"): detection.retinanet_resnet50_fpn,
+    ("retinanet", "resnet50_fpn_v2"): detection.retinanet_resnet50_fpn_v2,
+    ("fcos", "resnet50_fpn"): detection.fcos_resnet50_fpn,
 }
 NEW = {
+    "fast_rcnn": ("roi_heads.box_predictor.",),
     "faster_rcnn": ("roi_heads.box_predictor.",),
     "mask_rcnn": ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_logits."),
     "retinanet": ("head.classification_head.cls_logits.",),
@@ -131,38 +149,75 @@ NEW = {
 }
 
 
-@pytest.mark.parametrize("family", BUILDERS)
-def test_coco_weights_are_taken_but_for_the_class_layers(folder: Path, family: Family) -> None:
-    published = BUILDERS[family](weights=None, weights_backbone=None, num_classes=91)
-    state = {name: value for name, value in published.state_dict().items() if "num_batches_tracked" not in name}
-    if family == "faster_rcnn":
+def test_every_pair_with_coco_weights_is_tried() -> None:
+    pairs = {(f, b) for b, families in PAIRS.items() for f in families if "coco" in WEIGHTS[b]}
+    assert set(BUILDERS) == pairs
+
+
+@pytest.mark.parametrize(("family", "backbone"), BUILDERS)
+def test_coco_weights_are_taken_but_for_the_class_layers(folder: Path, family: Family, backbone: Backbone) -> None:
+    """All that the published file has lands in our model, and nothing else is new; so names and shapes are the same."""
+    published = BUILDERS[family, backbone](weights=None, weights_backbone=None, num_classes=91)
+    state = dict(published.state_dict())
+    if (family, backbone) == ("faster_rcnn", "resnet50_fpn"):
         # As TorchVision's published file has it, from before its layers were renamed.
+        state = {name: value for name, value in state.items() if "num_batches_tracked" not in name}
         for kind in ("weight", "bias"):
             state[f"rpn.head.conv.{kind}"] = state.pop(f"rpn.head.conv.0.0.{kind}")
             state[f"backbone.fpn.inner_blocks.0.{kind}"] = state.pop(f"backbone.fpn.inner_blocks.0.0.{kind}")
-    torch.save(OrderedDict(state), folder / files.COCO_FILES[family])
+    asked = files.coco(family, backbone)
+    torch.save(OrderedDict(state), asked.file)
     messages = Heard()
-    model = build(family, messages, weights="coco")
+    model = build(family, messages, backbone=backbone, weights="coco")
 
     expected = published.state_dict()
-    new = {name for name in model.state_dict() if name.startswith(NEW[family])}
+    new = [name for name in model.state_dict() if name.startswith(NEW[family])]
     for name, value in model.state_dict().items():
         if name in new:
             assert value.shape[0] in (3, 12, 27), "3 classes with the background; 4 box values; 9 anchors"
         else:
             assert torch.equal(value, expected[name]), name
     taken = len(model.state_dict()) - len(new)
+    dropped = [name for name in state if name.startswith((*NEW[family], *(["rpn."] if family == "fast_rcnn" else [])))]
     assert origin(model)["source"] == "coco"
-    assert (origin(model)["taken"], origin(model)["dropped"], origin(model)["new"]) == (taken, len(new), len(new))
+    assert (origin(model)["taken"], origin(model)["dropped"], origin(model)["new"]) == (taken, dropped, new)
+    assert sum(cast(dict[str, int], origin(model)["taken_by_part"]).values()) == taken
+    assert pretrained(model) == set(model.state_dict()) - set(new)
     (line,) = messages.infos
-    assert line.startswith(f"{family}: {files.COCO_FILES[family]}: {taken} tensors taken, {len(new)} dropped (")
+    assert line.startswith(f"{family}: {asked.file.name}: {taken} tensors taken, {len(dropped)} dropped (")
+    assert f"{len(new)} new ({new[0]}" in line
     assert "not the published file" in messages.warnings[0]
 
-    theirs, ours = _anchor_generator(published), _anchor_generator(model)
-    assert all(torch.equal(a, b) for a, b in zip(theirs.cell_anchors, ours.cell_anchors, strict=True))
+    if family != "fast_rcnn":
+        theirs, ours = _anchor_generator(published), _anchor_generator(model)
+        assert all(torch.equal(a, b) for a, b in zip(theirs.cell_anchors, ours.cell_anchors, strict=True))
     frozen = [module for module in model.modules() if isinstance(module, FrozenBatchNorm2d)]
-    assert len(frozen) == 53
-    assert {module.eps for module in frozen} == ({1e-5} if family == "fcos" else {0.0})
+    theirs = [m for m in published.modules() if isinstance(m, (FrozenBatchNorm2d, nn.BatchNorm2d))]
+    assert len(frozen) == len(theirs)
+    overwritten = backbone == "resnet50_fpn" and family != "fcos"
+    assert all(module.eps == (0.0 if overwritten else 1e-5) for module in frozen) or backbone.startswith("mobilenet")
+
+
+@pytest.mark.parametrize(("family", "backbone"), [pair for pair in BUILDERS if pair[0] != "fast_rcnn"])
+@pytest.mark.slow
+def test_with_coco_weights_a_detector_predicts_what_torchvisions_does(
+    folder: Path, family: Family, backbone: Backbone
+) -> None:
+    """The same weights, classes and image: the same boxes, scores and labels, beside background and thresholds."""
+    torch.manual_seed(3)
+    builder = BUILDERS[family, backbone]
+    sizes = {"min_size": 96, "max_size": 128}
+    published = builder(weights=None, weights_backbone=None, num_classes=3, **sizes).eval()
+    file = folder / "same.pth"
+    torch.save(published.state_dict(), file)
+    ours = build(family, backbone=backbone, weights=file).eval()
+    images = [torch.rand(3, 100, 120)]
+    with torch.no_grad():
+        image_list, _ = published.transform(images)
+        expected, found = published.backbone(image_list.tensors), cast(Any, ours).backbone(image_list.tensors)
+    assert list(expected) == list(found)
+    # FrozenBatchNorm2d folds the statistics in another order than BatchNorm2d.
+    assert all(torch.allclose(expected[name], found[name], rtol=1e-4, atol=1e-5) for name in expected)
 
 
 def test_as_many_classes_are_not_the_same_classes(tiny: Path) -> None:
@@ -202,19 +257,31 @@ def test_torchvisions_mobilenet_is_taken_from_torch_home(folder: Path) -> None:
 @pytest.fixture
 def resnet18(folder: Path) -> dict[str, Tensor]:
     state: dict[str, Tensor] = models.resnet18(weights=None).state_dict()
-    torch.save(state, folder / files.IMAGENET_FILES["resnet18_fpn"])
+    torch.save(state, folder / files.IMAGENET_FILES["resnet18_fpn"][0])
     return state
 
 
-def test_imagenet_weights_and_frozen_layers(resnet18: dict[str, Tensor]) -> None:
+def test_imagenet_weights_are_said_to_be_pretrained(resnet18: dict[str, Tensor]) -> None:
     messages = Heard()
-    model = build("retinanet", messages, backbone="resnet18_fpn", trainable_layers=2)
+    model = build("retinanet", messages, backbone="resnet18_fpn")
     body = cast(Any, model).backbone.body
     assert torch.equal(body.layer4[1].conv2.weight, resnet18["layer4.1.conv2.weight"])
-    trained = {name.split(".")[0] for name, value in body.named_parameters() if value.requires_grad}
-    assert trained == {"layer3", "layer4"}
-    assert all(value.requires_grad for name, value in model.named_parameters() if not name.startswith("backbone.body"))
+    assert pretrained(model) == {name for name in model.state_dict() if name.startswith("backbone.body")}
     assert "2 dropped (fc.weight, fc.bias)" in messages.infos[0]
+
+
+def test_weights_that_will_be_loaded_over_it_need_no_file(folder: Path, resnet18: dict[str, Tensor]) -> None:
+    """A checkpoint is of the same architecture, norms and all, whether the file that it began with is there or not."""
+    begun = build("fcos", backbone="resnet18_fpn")
+    for file in folder.iterdir():
+        file.unlink()
+    component = MODELS["fcos"]
+    options = component.options(backbone="resnet18_fpn")
+    restored = component.build(options, replace(context(), weights=begun.state_dict()))
+    restored.load_state_dict(begun.state_dict())
+    assert [type(module) for module in restored.modules()] == [type(module) for module in begun.modules()]
+    with pytest.raises(WeightsError):
+        component.build(options, context())
 
 
 # --- missing files and downloads -------------------------------------------------------------------------------------
@@ -236,7 +303,7 @@ def test_check_downloads_nothing(folder: Path) -> None:
 
 
 def published(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
-    def address(_family: Family, _options: DetectorOptions) -> str:
+    def address(_asked: files.Wanted) -> str:
         return source.as_uri()
 
     monkeypatch.setattr(files, "address", address)
@@ -246,17 +313,17 @@ def test_what_is_missing_is_downloaded(folder: Path, tmp_path: Path, monkeypatch
     source = tmp_path / "source"
     torch.save(models.resnet18(weights=None).state_dict(), source)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    monkeypatch.setattr(files, "IMAGENET_FILES", {"resnet18_fpn": f"resnet18-{digest[:8]}.pth"})
+    monkeypatch.setattr(files, "IMAGENET_FILES", {"resnet18_fpn": (f"resnet18-{digest[:8]}.pth", "")})
     published(monkeypatch, source)
     messages = Heard()
-    options = FCOSOptions(backbone="resnet18_fpn")
-    file = files.fetch("fcos", options, offline=False, messages=messages)
+    asked = files.wanted("fcos", FCOSOptions(backbone="resnet18_fpn"))
+    file = files.fetch(asked, offline=False, messages=messages)
     assert file == folder / f"resnet18-{digest[:8]}.pth"
     assert file.read_bytes() == source.read_bytes()
     assert messages.advanced == source.stat().st_size
     assert list(folder.iterdir()) == [file], "nothing else is left behind"
     monkeypatch.setattr(files, "address", None)
-    assert files.fetch("fcos", options, offline=True, messages=messages) == file
+    assert files.fetch(asked, offline=True, messages=messages) == file
 
 
 def test_a_download_with_another_digest_is_refused(
@@ -266,14 +333,14 @@ def test_a_download_with_another_digest_is_refused(
     source.write_bytes(b"something else")
     published(monkeypatch, source)
     with pytest.raises(WeightsError, match="which is not the one in the file's name"):
-        files.fetch("fcos", FCOSOptions(backbone="resnet18_fpn"), offline=False, messages=Heard())
+        files.fetch(files.wanted("fcos", FCOSOptions(backbone="resnet18_fpn")), offline=False, messages=Heard())
     assert list(folder.iterdir()) == []
 
 
 def test_a_failed_download_names_file_and_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published(monkeypatch, tmp_path / "absent")
     with pytest.raises(WeightsError) as caught:
-        files.fetch("fcos", FCOSOptions(), offline=False, messages=Heard())
+        files.fetch(files.wanted("fcos", FCOSOptions()), offline=False, messages=Heard())
     assert f"fcos_resnet50_fpn_coco-99b0c9b7.pth are not in {folder}, and downloading it failed: " in str(caught.value)
     assert list(folder.iterdir()) == []
 
@@ -291,8 +358,9 @@ def test_a_state_dict_of_ones_own_is_taken_whole(tiny: Path) -> None:
         "file": "tiny.pth",
         "sha256": hashlib.sha256(tiny.read_bytes()).hexdigest(),
         "taken": len(saved),
-        "dropped": 0,
-        "new": 0,
+        "taken_by_part": origin(model)["taken_by_part"],
+        "dropped": [],
+        "new": [],
     }
     assert messages.infos == [f"faster_rcnn: tiny.pth: {len(saved)} tensors taken, 0 dropped, 0 new"]
 
@@ -304,8 +372,18 @@ def test_other_classes_get_new_class_layers(tiny: Path, tmp_path: Path) -> None:
     saved = torch.load(tiny, weights_only=True)
     new = [name for name, value in model.state_dict().items() if name not in saved or value.shape != saved[name].shape]
     assert all(name.startswith("roi_heads.box_predictor.") for name in new)
-    assert (origin(model)["dropped"], origin(model)["new"]) == (4, 4)
+    assert origin(model)["dropped"] == origin(model)["new"] == new
     assert torch.equal(model.state_dict()["rpn.head.cls_logits.weight"], saved["rpn.head.cls_logits.weight"])
+
+
+def test_safetensors_are_read(tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "tiny.safetensors"
+    save_file(torch.load(tiny, weights_only=True), file)
+    model = build("faster_rcnn", backbone="tiny_fpn", weights=file)
+    saved = torch.load(tiny, weights_only=True)
+    assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
+    file.write_bytes(file.read_bytes()[:1000])
+    assert f"weights: {file} cannot be read (1000 bytes; " in refusal("faster_rcnn", backbone="tiny_fpn", weights=file)
 
 
 def test_a_backbones_own_state_dict_is_taken_for_the_backbone(tmp_path: Path) -> None:
@@ -335,7 +413,7 @@ def test_a_cut_file(tiny: Path, share: float) -> None:
 
 
 def test_a_cut_imagenet_file(folder: Path, resnet18: dict[str, Tensor]) -> None:
-    file = folder / files.IMAGENET_FILES["resnet18_fpn"]
+    file = folder / files.IMAGENET_FILES["resnet18_fpn"][0]
     file.write_bytes(file.read_bytes()[:100_000])
     assert f"weights: {file} cannot be read" in refusal("fcos", backbone="resnet18_fpn")
 
@@ -400,4 +478,4 @@ def test_another_shape_is_refused(tiny: Path) -> None:
 
 
 def test_find_needs_no_file_where_no_weights_are_asked_for() -> None:
-    assert files.find("faster_rcnn", FasterRCNNOptions(weights="none"), offline=True) is None
+    assert files.find(files.wanted("faster_rcnn", FasterRCNNOptions(weights="none")), offline=True) is None
