@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,16 @@ class RecordingDisplay(SilentDisplay):
         self.infos: list[str] = []
         self.warnings: list[str] = []
         self.lines: list[str] = []
+        self.tables: list[tuple[Sequence[str], Sequence[Sequence[str]]]] = []
 
     def info(self, text: str) -> None:
         self.infos.append(text)
 
     def warning(self, text: str) -> None:
         self.warnings.append(text)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self.tables.append((columns, rows))
 
     def run_line(self, run: Any, line: str) -> None:
         self.lines.append(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -102,4 +103,5 @@ def _write(file: Path, boxes: Tensor) -> None:
             np.save(stream, boxes.numpy().astype(np.float32, copy=False), allow_pickle=False)
         temporary.replace(file)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,7 +36,8 @@ def write_atomically(file: Path, write: Callable[[IO[bytes]], object], *, durabl
         if durable:
             _sync_folder(file.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder is a file, even looking for the temporary one fails
+            temporary.unlink()
         raise cannot_write(file, error) from error
 
 
