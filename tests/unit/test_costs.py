@@ -19,6 +19,7 @@ from detkit.engine.costs import count_flops, measure_costs, saved_bytes
 from detkit.engine.limits import Limits
 from detkit.engine.recorder import SilentRecorder
 from detkit.engine.state import TrainState
+from detkit.engine.tensor_memory import inference_bytes
 from detkit.errors import Interrupted
 
 
@@ -59,6 +60,50 @@ def test_the_size_is_that_of_the_file(tmp_path: Path) -> None:
     assert own > sum(tensor.nbytes for tensor in model.state_dict().values())
     model.half()
     assert saved_bytes(model) < own
+
+
+class InSteps(nn.Module):
+    """Never holds more than two results beside its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1000))
+
+    def forward(self, images: list[Tensor]) -> Tensor:
+        result = images[0]
+        for _ in range(5):
+            result = result + 1
+        return result
+
+
+def test_memory_of_a_pass_is_the_most_that_tensors_take_at_once() -> None:
+    model, image, cpu = InSteps(), torch.rand(1000, 250), torch.device("cpu")
+    with torch.no_grad():
+        found = [inference_bytes(model, lambda: model([image]), cpu) for _ in range(2)]
+    for one in found:
+        assert 0 <= one - (4000 + 2 * 1_000_000) < 100  # the number 1 is a tensor too, for a moment
+
+
+def test_memory_is_counted_no_longer_after_a_pass_that_failed() -> None:
+    def fails() -> None:
+        raise ValueError
+
+    model, cpu = InSteps(), torch.device("cpu")
+    with pytest.raises(ValueError):  # noqa: PT011 - the one that was raised
+        inference_bytes(model, fails, cpu)
+    with torch.no_grad():
+        assert inference_bytes(model, lambda: torch.ones(250), cpu) == 4000 + 1000
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_memory_of_a_pass_on_a_gpu() -> None:
+    gpu = torch.device("cuda")
+    model, image = InSteps().to(gpu), torch.rand(1000, 250, device=gpu)
+    with torch.no_grad():
+        found = inference_bytes(model, lambda: model([image]), gpu)
+    # The allocator rounds up to blocks of 512 bytes, and to 2 MiB for what it asks of the driver.
+    assert 4000 + 2 * 1_000_000 <= found < 4000 + 2 * 1_100_000
 
 
 def test_a_pass_ends_when_its_time_is_over_but_not_before_one_image() -> None:
@@ -137,7 +182,7 @@ def test_every_image_is_run_once_before_it_is_measured() -> None:
     assert found["protocol"]["image_ids"] == [100 + index for index in range(20)]
     measured = found["measured"]
     assert (measured["latency_images"], measured["latency_measurements"]) == (20, 60)
-    assert len(model.calls) == 1 + 20 + 60  # counting FLOPs, warming up, measuring
+    assert len(model.calls) == 2 + 20 + 60  # memory and FLOPs, warming up, measuring
 
 
 def test_training_time_is_over_the_images_of_all_epochs() -> None:
@@ -148,7 +193,7 @@ def test_training_time_is_over_the_images_of_all_epochs() -> None:
 def test_a_rehearsal_takes_the_short_way() -> None:
     model = Restless()
     measure_costs(fake_run(10, limits=Limits(2, 2)), state_after(1, 1.0), model, Silent())
-    assert len(model.calls) == 1 + 2 + 2
+    assert len(model.calls) == 2 + 2 + 2
 
 
 def test_a_stop_is_obeyed() -> None:
@@ -164,5 +209,14 @@ def test_what_cannot_be_measured_fails_nothing() -> None:
     found = measure_costs(fake_run(2), state_after(1, 1.0), Fails(), Silent())
     assert found["flops"] is None
     assert found["measured"]["latency_ms_median"] is None
-    assert set(found["troubles"]) == {"FLOPs", "latency"}
+    assert set(found["troubles"]) == {"memory", "FLOPs", "latency"}
+    assert found["weights_bytes"] > 0
+
+
+def test_images_that_cannot_be_read_any_more_fail_nothing() -> None:
+    run = fake_run(2)
+    run.dataset = []
+    found = measure_costs(run, state_after(1, 1.0), Restless(), Silent())
+    assert set(found["troubles"]) == {"images"}
+    assert found["image"] is None
     assert found["weights_bytes"] > 0

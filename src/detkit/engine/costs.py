@@ -25,9 +25,8 @@ from detkit.engine.facts import device_name
 from detkit.engine.run import Run
 from detkit.engine.state import TrainState
 from detkit.engine.system import Processors
+from detkit.engine.tensor_memory import inference_bytes
 from detkit.errors import Interrupted
-
-NO_CPU_MEMORY = "a CPU process keeps what training has freed, so that the need of inference alone cannot be told"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +83,21 @@ def measure_costs(
             return None
 
     with _undisturbed(run, model):
-        samples = tried("images", lambda: _samples(run, indices)) or []
-        flops = tried("FLOPs", lambda: count_flops(model, _batch(run, samples[0]))) if samples else None
-        latency = tried("latency", lambda: _latency(run, model, samples, chosen)) if samples else None
         weights_bytes = tried("size", lambda: saved_bytes(model))
+        memory = flops = latency = None
+        samples = tried("images", lambda: _samples(run, indices))
+        if samples:
+            first = _batch(run, samples[0])
+            # Before any other pass: autocast then keeps copies of the weights, which belong to what inference needs.
+            memory = tried("memory", lambda: inference_bytes(model, lambda: model(first), run.fabric.device))
+            flops = tried("FLOPs", lambda: count_flops(model, first))
+            latency = tried("latency", lambda: _latency(run, model, samples, chosen))
     return {
         "parameters": run.info.parameters["parameters"],
         "trained_parameters": run.info.parameters["trained_parameters"],
         "weights_bytes": weights_bytes,
         "flops": flops,
-        "flops_image": _image(run, indices[0]) if indices else None,
+        "image": _image(run, indices[0]) if samples else None,
         "protocol": {
             "image_ids": [run.truths[index].image_id for index in indices],
             "split": run.splits.scored_name,
@@ -105,7 +109,11 @@ def measure_costs(
         "threads": torch.get_num_threads(),
         "precision": run.info.precision,
         "troubles": troubles,
-        "measured": {"train_ms_per_image": _train_ms_per_image(run, state), **(latency or NO_LATENCY)},
+        "measured": {
+            "train_ms_per_image": _train_ms_per_image(run, state),
+            **(latency or NO_LATENCY),
+            "inference_memory_bytes": memory,
+        },
     }
 
 
@@ -183,7 +191,7 @@ def saved_bytes(model: nn.Module) -> int:
     return counter.bytes
 
 
-# --- time and memory -------------------------------------------------------------------------------------------------
+# --- time -------------------------------------------------------------------------------------------------------------
 
 NO_LATENCY: dict[str, Any] = {
     "latency_ms_median": None,
@@ -191,19 +199,17 @@ NO_LATENCY: dict[str, Any] = {
     "latency_images": 0,
     "latency_measurements": 0,
     "processors_used_by_others": None,
-    "inference_memory_bytes": None,
-    "inference_memory_note": "",
 }
 
 
 def _latency(run: Run, model: nn.Module, samples: Sequence[Sample], protocol: Protocol) -> dict[str, Any]:
-    """Median and 95th percentile over all measured passes, and the memory that they took."""
+    """Median and 95th percentile over all measured passes."""
     warm: list[Sample] = []
     for sample in _until(samples, protocol.warm_up_s):
         _tell(run, len(warm), (1 + protocol.rounds) * len(samples))
         _forward_ms(model, _batch(run, sample), run.fabric.device)
         warm.append(sample)
-    memory, processors = _Memory(run.fabric.device, model), Processors()
+    processors = Processors()
     times: list[float] = []
     for sample in _until(list(warm) * protocol.rounds, protocol.measured_s):
         _tell(run, len(warm) + len(times), (1 + protocol.rounds) * len(warm))
@@ -214,8 +220,6 @@ def _latency(run: Run, model: nn.Module, samples: Sequence[Sample], protocol: Pr
         "latency_images": min(len(warm), len(times)),
         "latency_measurements": len(times),
         "processors_used_by_others": processors.used_by_others(),
-        "inference_memory_bytes": memory.peak_bytes(),
-        "inference_memory_note": memory.note,
     }
 
 
@@ -243,27 +247,6 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-class _Memory:
-    """The peak of a GPU's memory from here on: the weights, and what the passes add to what was there."""
-
-    def __init__(self, device: torch.device, model: nn.Module) -> None:
-        self._device = device
-        self._model = model
-        self.note = "" if device.type == "cuda" else NO_CPU_MEMORY
-        self._before = 0
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-            self._before = torch.cuda.memory_allocated(device)
-
-    def peak_bytes(self) -> int | None:
-        if self._device.type != "cuda":
-            return None
-        # What the optimizer holds is still there and is no part of inference, so only the rise counts.
-        added = torch.cuda.max_memory_allocated(self._device) - self._before
-        tensors = (*self._model.parameters(), *self._model.buffers())
-        return added + sum(tensor.nbytes for tensor in tensors)
 
 
 def _tell(run: Run, done: int, total: int) -> None:

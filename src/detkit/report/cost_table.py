@@ -52,11 +52,13 @@ def _train_ms(run: ShownRun) -> float | None:
 def _how_measured(record: ExperimentRecord, runs: ShownRuns) -> list[str]:
     """What the numbers mean, as far as they are there."""
     sentences = [
-        "Training time is without evaluations. On a CPU, memory is all that the process holds, libraries included."
+        "Training time is without evaluations. On a CPU, its memory is all that the process holds, libraries included."
     ]
     timed = [run.costs for run in runs.finished if run.costs.get("latency_measurements")]
     if timed:
         sentences.append(_how_timed(timed))
+    if any(run.costs.get("inference_memory_bytes") is not None for run in runs.finished):
+        sentences.append("Memory of inference is what tensors take in one pass, weights included.")
     if any(run.costs.get("flops") is not None for run in runs.finished):
         sentences.append(
             "GFLOPs are of one forward pass over one image, a multiplication and an addition counted as two;"
