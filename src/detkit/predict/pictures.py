@@ -20,11 +20,13 @@ from detkit.errors import UserError
 from detkit.predict.detections import Detections
 
 Colour = tuple[int, int, int]
+#: Of a label, in pixels: left, top, right, bottom.
+Plate = tuple[int, int, int, int]
 
 #: A picture whose longer side is shorter is enlarged, by a whole factor: a label would cover all of it.
 LEGIBLE_SIDE = 640
 LARGEST_FACTOR = 8
-#: Of the longer side. The smallest letters, in pixels, can just be read; lines are an eighth of them.
+#: Of the longer side. The smallest letters, in pixels, can just be read; lines are a sixth of them.
 FONT_SHARE, SMALLEST_FONT, LARGEST_FONT = 1 / 60, 12, 48
 MASK_ALPHA = 0.45
 #: JPEG cannot hold longer sides.
@@ -139,7 +141,7 @@ def draw(image: Tensor, found: Detections, font: LabelFont) -> Tensor:
         return canvas
     height, width = canvas.shape[1:]
     letters = round(min(LARGEST_FONT, max(SMALLEST_FONT, max(height, width) * FONT_SHARE)))
-    line = max(2, letters // 8)
+    line = max(2, letters // 6)
     colours = [class_colour(int(found.labels[number])) for number in order]
     limits = torch.tensor([width - 1, height - 1, width - 1, height - 1])
     boxes = (torch.from_numpy(found.boxes[order]) * factor).clamp(min=torch.zeros(4), max=limits)
@@ -172,25 +174,43 @@ def _labels(
     letters: int,
     line: int,
 ) -> Tensor:
-    """Each label on a plate of its class's colour, above its box where there is room, else inside it."""
+    """Each label on a plate of its class's colour, the surest placed first."""
     measured = font.of_size(letters)
-    height, width = canvas.shape[1:]
+    size = (canvas.shape[2], canvas.shape[1])
     pad = max(1, letters // 6)
-    ascent, descent = measured.getmetrics()
-    for (x0, y0, _, _), number, colour in zip(boxes.round().int().tolist(), order, colours, strict=True):
+    plate_height = min(size[1], sum(measured.getmetrics()) + 2 * pad)
+    placed: list[Plate] = []
+    rows = list(zip(boxes.round().int().tolist(), order, colours, strict=True))
+    for box, number, colour in reversed(rows):
         text = f"{found.names[number]} {found.scores[number]:.2f}"
-        plate_width = min(width, round(measured.getlength(text)) + 2 * pad)
-        plate_height = min(height, ascent + descent + 2 * pad)
-        left = max(0, min(x0, width - plate_width))
-        top = y0 - plate_height + line if y0 - plate_height + line >= 0 else y0
-        top = max(0, min(top, height - plate_height))
-        plate = torch.tensor(colour, dtype=torch.uint8)[:, None, None].expand(3, plate_height, plate_width)
+        plate_width = min(size[0], round(measured.getlength(text)) + 2 * pad)
+        left, top, right, bottom = plate = _place(box, (plate_width, plate_height), size, line, placed)
+        placed.append(plate)
+        background = torch.tensor(colour, dtype=torch.uint8)[:, None, None].expand(3, plate_height, plate_width)
         # A frame without a line, that only places its label: TorchVision writes one pixel inside the corner.
-        place = torch.tensor([[pad - 1, pad - 1, pad, pad]])
-        canvas[:, top : top + plate_height, left : left + plate_width] = draw_bounding_boxes(
-            plate, place, [text], width=0, font=font.file(), font_size=letters, label_colors=[text_colour(colour)]
+        corner = torch.tensor([[pad - 1, pad - 1, pad, pad]])
+        canvas[:, top:bottom, left:right] = draw_bounding_boxes(
+            background, corner, [text], width=0, font=font.file(), font_size=letters, label_colors=[text_colour(colour)]
         )
     return canvas
+
+
+def _place(
+    box: Sequence[int], plate: tuple[int, int], picture: tuple[int, int], line: int, placed: Sequence[Plate]
+) -> Plate:
+    """Above the box, inside its top, below it, or inside its bottom: the first that hides no other label."""
+    x0, y0, _, y1 = box
+    left = max(0, min(x0, picture[0] - plate[0]))
+    tops = [y0 - plate[1] + line, y0, y1 + 1 - line, y1 + 1 - plate[1]]
+    lowest = picture[1] - plate[1]
+    plates = [(left, top, left + plate[0], top + plate[1]) for top in tops if 0 <= top <= lowest]
+    free = (one for one in plates if not any(_overlap(one, other) for other in placed))
+    top = max(0, min(tops[0], lowest))
+    return next(free, plates[0] if plates else (left, top, left + plate[0], top + plate[1]))
+
+
+def _overlap(one: Plate, other: Plate) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def save_picture(picture: Tensor, file: Path) -> Path:
