@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -67,10 +69,8 @@ def command(
     detector = load_detector(run, checkpoint=checkpoint, device=device, score_threshold=threshold, messages=messages)
     letters = label_font(detector.class_names, font) if pictures else None
     folder = prepare_folder(output or Path(f"predictions-{detector.run_id}"), overwrite=overwrite)
-    # Both end it as Ctrl-C does, also where a shell started it in the background, with SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    report = predict_files(detector, files, folder, messages=messages, batch_size=batch_size, font=letters)
+    with _stoppable():
+        report = predict_files(detector, files, folder, messages=messages, batch_size=batch_size, font=letters)
     if as_json:
         from detkit.record.layout import FORMAT_VERSION
 
@@ -83,6 +83,18 @@ def command(
             f"interrupted after {report.images} of {len(files)} images; what is done is in {report.folder}"
         )
     return 1 if report.failed else 0
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM stops it as Ctrl-C does; that works also where a shell started it in the background, with SIGINT ignored."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in signals]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _print(report: Report, threshold: str, pictures: bool) -> None:

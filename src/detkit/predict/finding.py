@@ -47,16 +47,20 @@ def _winner(record: ExperimentRecord, messages: Messages) -> RunRecord:
     if best is None or values.count(values[0]) > 1:
         raise RecordError(f"{record.folder}: {_unclear(record, runs)}")
     of_model = [run for run in runs if run.model == best.model]
-    chosen = min(of_model, key=lambda run: _rank(run, board.higher_is_better))
+    chosen = min(of_model, key=_rank)
     seeds = f"; of its {len(of_model)} runs the one with the best value on the validation images" * (len(of_model) > 1)
     messages.info(f"{chosen.run_id}: the winner of {record.name} ({board.primary} {best.values[board.primary]}){seeds}")
     return chosen
 
 
-def _rank(run: RunRecord, higher_is_better: bool) -> float:
+def _rank(run: RunRecord) -> float:
     """The value that selected its best epoch, the best lowest. Not the final figures: those are to stay untouched."""
-    value = (run.summary or {})["selected"]["value"]
-    return float("inf") if value is None else -value if higher_is_better else value
+    summary = run.summary
+    if summary is None or summary["selected"]["value"] is None:
+        return float("inf")
+    by = str(summary["selected"]["by"]).replace("validation/", "loss/")  # as the summary names losses
+    value = float(summary["selected"]["value"])
+    return -value if summary["higher_is_better"].get(by, True) else value
 
 
 def _unclear(record: ExperimentRecord, usable: list[RunRecord]) -> str:

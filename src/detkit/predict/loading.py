@@ -36,14 +36,15 @@ def load_detector(
     record = find_run(run, messages)
     file = checkpoint_file(record, checkpoint, messages)
     content = load_checkpoint(file, run_id=record.run_id)
+    weights = (content.get("ema") or content)["model"]  # last.pt keeps both; what was evaluated is the average
     facts = record.facts
     use = _model_use(record)
     class_names = tuple(content.get("class_names") or facts["class_names"])  # last.pt leaves them to run.json
     thresholds = choose_thresholds(class_names, content.get("thresholds", {}), score_threshold)
     where = resolve_device(device)
     how = resolve_precision(precision, facts["compute"]["precision"], where, messages)
-    model = _build(record, use, class_names, content["model"], where, messages)
-    load_weights(model, content["model"], file)
+    model = _build(record, use, class_names, weights, where, messages)
+    load_weights(model, weights, file)
     return Detector(
         model,
         use[1],
