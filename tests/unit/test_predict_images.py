@@ -148,7 +148,7 @@ def test_more_pixels_than_pillow_takes_for_safe_are_refused(
 
 
 def test_arrays_and_tensors_of_one_picture_are_the_same_image() -> None:
-    given = [
+    given: list[Any] = [
         Image.fromarray(RGB),
         RGB,
         RGB[:, ::-1][:, ::-1],  # a view, backwards

@@ -87,7 +87,7 @@ def command(
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM stops it as Ctrl-C does; that works also where a shell started it in the background, with SIGINT ignored."""
+    """SIGTERM stops it as Ctrl-C does, which works also where a shell has started it with SIGINT ignored."""
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, signal.default_int_handler) for number in signals]
     try:
