@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, overload
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from detkit.data.targets import prediction_from_output
@@ -15,6 +16,7 @@ from detkit.engine.compute import Precision
 from detkit.engine.evaluation import model_outputs
 from detkit.predict.detections import Detections
 from detkit.predict.images import ImageLike, as_model_input, to_tensor
+from detkit.predict.pictures import draw, label_font, pillow
 from detkit.predict.thresholds import Thresholds
 from detkit.spec.model import ModelUse
 
@@ -92,6 +94,10 @@ class Detector:
         with torch.no_grad(), self._autocast():
             outputs = model_outputs(self._use, self.model, inputs, len(self.class_names), names)
         return [self._detections(image, output) for image, output in zip(images, outputs, strict=True)]
+
+    def draw(self, image: ImageLike, found: Detections) -> Image.Image:
+        """The image with what was found in it, as `detkit predict` draws it. Small images are enlarged."""
+        return pillow(draw(to_tensor(image).cpu(), found, label_font(self.class_names)))
 
     def _detections(self, image: Tensor, output: ModelOutput) -> Detections:
         labels, scores = output["labels"], output["scores"].float()

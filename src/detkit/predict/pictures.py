@@ -198,19 +198,27 @@ def _labels(
 def _place(
     box: Sequence[int], plate: tuple[int, int], picture: tuple[int, int], line: int, placed: Sequence[Plate]
 ) -> Plate:
-    """Above the box, inside its top, below it, or inside its bottom: the first that hides no other label."""
-    x0, y0, _, y1 = box
-    left = max(0, min(x0, picture[0] - plate[0]))
-    tops = [y0 - plate[1] + line, y0, y1 + 1 - line, y1 + 1 - plate[1]]
-    lowest = picture[1] - plate[1]
-    plates = [(left, top, left + plate[0], top + plate[1]) for top in tops if 0 <= top <= lowest]
-    free = (one for one in plates if not any(_overlap(one, other) for other in placed))
-    top = max(0, min(tops[0], lowest))
-    return next(free, plates[0] if plates else (left, top, left + plate[0], top + plate[1]))
+    """Above the box, inside its top, below it, or inside its bottom; at its left, or its right.
+
+    The first that hides no other label.
+    """
+    x0, y0, x1, y1 = box
+    width, height = plate
+    rightmost, lowest = picture[0] - width, picture[1] - height
+    lefts = [max(0, min(left, rightmost)) for left in (x0, x1 + 1 - width)]
+    tops = [top for top in (y0 - height + line, y0, y1 + 1 - line, y1 + 1 - height) if 0 <= top <= lowest]
+    tops = tops or [max(0, min(y0, lowest))]
+    plates = [(left, top, left + width, top + height) for left in lefts for top in tops]
+    return next((one for one in plates if not any(_overlap(one, other) for other in placed)), plates[0])
 
 
 def _overlap(one: Plate, other: Plate) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def pillow(picture: Tensor) -> Image.Image:
+    """uint8 [3, H, W] as a PIL image."""
+    return Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
 
 
 def save_picture(picture: Tensor, file: Path) -> Path:
@@ -219,7 +227,7 @@ def save_picture(picture: Tensor, file: Path) -> Path:
     Args:
         picture: uint8 [3, H, W]. file: without an ending.
     """
-    image = Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
+    image = pillow(picture)
     file.parent.mkdir(parents=True, exist_ok=True)
     if max(image.size) > LONGEST_JPEG:
         target = file.with_name(f"{file.name}.png")
