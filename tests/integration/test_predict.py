@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from detkit.record.reader import ExperimentRecord
 from detkit.spec.loader import load_spec
 from integration.experiments import EVERY_HOOK
 
+ROOT = Path(__file__).parents[2]
 RUN = "centre_point-seed1"
 
 
@@ -113,6 +115,28 @@ def test_the_model_is_given_its_weights_when_it_is_built(copied: ExperimentRecor
     spec = copied.files.spec
     spec.write_text(spec.read_text().replace(str(EVERY_HOOK), str(plugin)))
     assert len(detkit.load_detector(copied.run(RUN), score_threshold=0)(np.zeros((64, 64), np.uint8))) == 5
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/predict.md"])
+def test_the_example_of_the_docs_works(
+    copied: ExperimentRecord,
+    squares: dict[int, torch.Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    page: str,
+) -> None:
+    (example,) = re.findall(r"```python\n([^`]*load_detector[^`]*)```", (ROOT / page).read_text(encoding="utf-8"))
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "quickstart").symlink_to(copied.folder)
+    with_thresholds(copied, {"count_error": {"": 0.0}})
+    pixels = next(iter(squares.values())).permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(tmp_path / "street.jpg")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, page, "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert re.fullmatch(r"square \d\.\d\d \[( *-?\d+\.){4}\]", lines[0])
 
 
 # --- thresholds ------------------------------------------------------------------------------------------------------

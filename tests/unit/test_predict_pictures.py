@@ -109,7 +109,7 @@ def test_labels_of_neighbours_hide_none(monkeypatch: pytest.MonkeyPatch) -> None
         return places[-1]  # type: ignore[return-value]
 
     monkeypatch.setattr(pictures, "_place", keeping)
-    boxes = [[300.0, 300, 500, 500], [310, 305, 490, 510], [305, 310, 480, 495], [290, 295, 500, 505]]
+    boxes: list[list[float]] = [[300, 300, 500, 500], [310, 305, 490, 510], [305, 310, 480, 495], [290, 295, 500, 505]]
     found = detections(boxes, [1, 2, 3, 1], 800, 800)
     draw(torch.zeros(3, 800, 800, dtype=torch.uint8), found, label_font(NAMES))
     assert len(places) == 4
