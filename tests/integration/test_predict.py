@@ -96,6 +96,8 @@ def test_an_image_that_is_none_is_refused(detector: Detector) -> None:
         detector({"image": 1})  # type: ignore[call-overload]  # on purpose
     with pytest.raises(DataError, match="there is no image"):
         detector(["nowhere.png"])
+    with pytest.raises(UserError, match="at least one image, not 0"):
+        detector([np.zeros((8, 8), np.uint8)], batch_size=0)
 
 
 def test_the_callers_generators_stay_as_they_are(small: ExperimentRecord) -> None:
@@ -306,7 +308,7 @@ def test_a_device_that_is_not_there_is_refused(small: ExperimentRecord) -> None:
     with pytest.raises(ComputeError, match="no device is called 'gpu'; there are: auto, cpu, cuda, cuda:N, mps"):
         detkit.load_detector(small.run(RUN), device="gpu")
     if not torch.cuda.is_available():
-        with pytest.raises(ComputeError, match="there is no cuda device"):
+        with pytest.raises(ComputeError, match=r"^device: there is no cuda device"):
             detkit.load_detector(small.run(RUN), device="cuda:1")
 
 
@@ -316,7 +318,7 @@ def test_the_precision_is_the_runs_own_where_the_device_has_it(
     run = copied.run(RUN)
     assert detkit.load_detector(run, device="cpu").precision == "fp32"
     assert detkit.load_detector(run, device="cpu", precision="bf16").precision == "bf16"
-    with pytest.raises(ComputeError, match="fp16 does not work on a CPU"):
+    with pytest.raises(ComputeError, match="^precision: fp16 does not work on a CPU"):
         detkit.load_detector(run, device="cpu", precision="fp16")
     change(run.files.run, compute={**run.facts["compute"], "precision": "bf16"})
     assert detkit.load_detector(run, device="cpu").precision == ("bf16" if has_bf16("cpu") else "fp32")

@@ -6,7 +6,7 @@ import re
 from typing import Literal
 
 from detkit.components import Messages
-from detkit.engine.compute import Precision, has_bf16, import_torch, resolve_compute
+from detkit.engine.compute import Compute, Precision, has_bf16, import_torch, resolve_compute
 from detkit.errors import ComputeError
 from detkit.spec.model import ComputeTable
 
@@ -27,7 +27,7 @@ def resolve_device(device: str) -> str:
         raise ComputeError(f"no device is called {device!r}; there are: auto, cpu, cuda, cuda:N, mps")
     number = int(named.group(2) or 0)
     wanted: Literal["auto", "cpu", "cuda", "mps"] = named.group(1) or "cuda"  # type: ignore[assignment]  # so the pattern
-    accelerator = resolve_compute(ComputeTable(device=wanted)).accelerator
+    accelerator = _resolved(ComputeTable(device=wanted)).accelerator
     if accelerator != "cuda":
         return accelerator
     count = import_torch().cuda.device_count()
@@ -46,9 +46,17 @@ def resolve_precision(
     """
     accelerator: Literal["cpu", "cuda", "mps"] = device.split(":")[0]  # type: ignore[assignment]  # of resolve_device
     if wanted != "auto":
-        return resolve_compute(ComputeTable(device=accelerator, precision=wanted)).precision
+        return _resolved(ComputeTable(device=accelerator, precision=wanted)).precision
     has = {"fp32": True, "bf16": has_bf16(accelerator), "fp16": accelerator != "cpu"}
     if has[of_run]:
         return of_run
     messages.warning(f"trained in {of_run}, which {device} does not have: predicts in fp32; scores may differ slightly")
     return "fp32"
+
+
+def _resolved(table: ComputeTable) -> Compute:
+    """As for a run; but what was asked stands in no spec."""
+    try:
+        return resolve_compute(table)
+    except ComputeError as error:
+        raise ComputeError(str(error).removeprefix("[compute] ")) from error

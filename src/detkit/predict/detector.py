@@ -14,6 +14,7 @@ from detkit.data.targets import prediction_from_output
 from detkit.data.types import ModelOutput
 from detkit.engine.compute import Precision
 from detkit.engine.evaluation import model_outputs
+from detkit.errors import UserError
 from detkit.predict.detections import Detections
 from detkit.predict.images import ImageLike, as_model_input, to_tensor
 from detkit.predict.pictures import draw, label_font, pillow
@@ -80,12 +81,15 @@ class Detector:
 
         Raises:
             DataError: an image cannot be read, or is none. ComponentError: the model failed. OutOfMemory.
+            UserError: the batch size is below 1.
         """
+        if batch_size < 1:
+            raise UserError(f"a batch has at least one image, not {batch_size}")
         if not isinstance(images, list | tuple):
             return self.detect([to_tensor(images)])[0]
         found: list[Detections] = []
-        for start in range(0, len(images), max(1, batch_size)):
-            found += self.detect([to_tensor(image) for image in images[start : start + max(1, batch_size)]])
+        for start in range(0, len(images), batch_size):
+            found += self.detect([to_tensor(image) for image in images[start : start + batch_size]])
         return found
 
     def detect(self, images: Sequence[Tensor], names: str = "an image") -> list[Detections]:

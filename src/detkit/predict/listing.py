@@ -52,7 +52,7 @@ def find_images(paths: Sequence[Path], *, recursive: bool = True) -> list[Found]
     Hidden files and folders are left out, and folders that `detkit predict` wrote. Links are followed.
 
     Raises:
-        DataError: a path does not exist, or a folder holds no image.
+        DataError: a path does not exist, a folder cannot be read, or holds no image.
     """
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
@@ -70,7 +70,7 @@ def find_images(paths: Sequence[Path], *, recursive: bool = True) -> list[Found]
 
 def _in_folder(folder: Path, recursive: bool) -> Iterator[Found]:
     seen: set[str] = set()  # links to folders may lead in a circle
-    for current, folders, files in os.walk(folder, followlinks=True):
+    for current, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         here = Path(current)
         seen.add(os.path.realpath(here))
         folders[:] = sorted(
@@ -84,3 +84,7 @@ def _in_folder(folder: Path, recursive: bool) -> Iterator[Found]:
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS:
                 yield Found(here / name, (here / name).relative_to(folder))
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
