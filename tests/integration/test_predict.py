@@ -318,7 +318,7 @@ def test_the_precision_is_the_runs_own_where_the_device_has_it(
     run = copied.run(RUN)
     assert detkit.load_detector(run, device="cpu").precision == "fp32"
     assert detkit.load_detector(run, device="cpu", precision="bf16").precision == "bf16"
-    with pytest.raises(ComputeError, match="^precision: fp16 does not work on a CPU"):
+    with pytest.raises(ComputeError, match=r"^precision: fp16 does not work on a CPU"):
         detkit.load_detector(run, device="cpu", precision="fp16")
     change(run.files.run, compute={**run.facts["compute"], "precision": "bf16"})
     assert detkit.load_detector(run, device="cpu").precision == ("bf16" if has_bf16("cpu") else "fp32")
