@@ -81,6 +81,7 @@ def test_images_of_every_type_one_by_one_and_as_a_list(detector: Detector, squar
     assert (wanted.width, wanted.height, len(wanted)) == (64, 64, 5)
     assert set(wanted.names) == {"square"}
     assert wanted.masks is None
+    assert detector.draw(array, wanted).size == (512, 512)
     for image in (array, Image.fromarray(array), pixels.float() / 255, array.astype(np.uint16) * 257):
         assert np.allclose(detector(image).boxes, wanted.boxes, atol=1e-4)
     sizes = [pixels, pixels[:, :40], pixels[:, :, :24]]
@@ -139,6 +140,16 @@ def test_the_example_of_the_docs_works(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
     assert re.fullmatch(r"square \d\.\d\d \[( *-?\d+\.){4}\]", lines[0])
+
+
+def test_of_the_last_checkpoint_the_averaged_weights_are_taken(copied: ExperimentRecord) -> None:
+    file = copied.run(RUN).files.last
+    content = load_checkpoint(file)
+    averaged = {name: value / 2 for name, value in content["model"].items()}
+    for ema, wanted in ((None, content["model"]), ({"model": averaged, "updates": 9}, averaged)):
+        save_checkpoint(file, {**content, "ema": ema})
+        loaded = detkit.load_detector(copied, checkpoint="last").model.state_dict()
+        assert all(torch.equal(loaded[name], value) for name, value in wanted.items())
 
 
 # --- thresholds ------------------------------------------------------------------------------------------------------
