@@ -49,7 +49,7 @@ from detkit.errors import (
 from detkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from detkit.api import load_spec, open_record, run
+    from detkit.api import load_detector, load_spec, open_record, run
 
 __version__ = "0.1.0"
 
@@ -93,6 +93,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "hookimpl",
+    "load_detector",
     "load_spec",
     "open_record",
     "run",
@@ -100,8 +101,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`run`, `load_spec` and `open_record` on first use: a plugin that imports detkit need not wait for them."""
-    if name in ("run", "load_spec", "open_record"):
+    """The functions of `detkit.api` on first use: a plugin that imports detkit need not wait for them."""
+    if name in ("run", "load_detector", "load_spec", "open_record"):
         from detkit import api
 
         return getattr(api, name)

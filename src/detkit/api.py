@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from detkit.record.reader import ExperimentRecord, open_record
+from detkit.record.reader import ExperimentRecord, RunRecord, open_record
 from detkit.spec.loader import load_spec
 
 if TYPE_CHECKING:
     from detkit.engine.display import Display
+    from detkit.predict.detector import Detector
     from detkit.spec.model import ExperimentSpec
 
-__all__ = ["load_spec", "open_record", "run"]
+__all__ = ["load_detector", "load_spec", "open_record", "run"]
 
 
 def run(
@@ -79,3 +80,44 @@ def renamed(spec: ExperimentSpec, name: str) -> ExperimentSpec:
     experiment = spec.experiment.model_copy(update={"name": name})
     resolved = {**spec.resolved, "experiment": {**spec.resolved["experiment"], "name": name}}
     return replace(spec, experiment=experiment, resolved=resolved)
+
+
+def load_detector(
+    run: str | Path | RunRecord | ExperimentRecord,
+    *,
+    checkpoint: Literal["best", "last"] = "best",
+    device: str = "auto",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    score_threshold: float | None = None,
+) -> Detector:
+    """A trained detector, to be called on images: `detkit.load_detector("runs/quickstart")("street.jpg")`.
+
+    Needs neither the training data nor the weights that the training began with.
+
+    Args:
+        run: a run's folder, EXPERIMENT_FOLDER/PREFIX of its name, or a run of a record; or an experiment (folder or
+            record): its only finished run, or the winner's.
+        checkpoint: "best", which the validation images selected, or "last".
+        device: auto (cuda where it is, else mps, else cpu), cpu, cuda, cuda:N or mps.
+        precision: auto is the run's own, or fp32 where the device does not compute in that.
+        score_threshold: from which score in 0..1 on a detection counts, for all classes. By default the thresholds that
+            the first metric with some has chosen on the validation images; 0.5 where none has.
+
+    Returns:
+        The detector; its attributes say what was chosen.
+
+    Raises:
+        RecordError: there is no such run, it has no such checkpoint, or its plugins are gone.
+        WeightsError: the checkpoint is cut, or of a newer format. ComputeError: there is no such device or precision.
+    """
+    from detkit.cli.console import RichMessages
+    from detkit.predict import loading
+
+    return loading.load_detector(
+        run,
+        checkpoint=checkpoint,
+        device=device,
+        precision=precision,
+        score_threshold=score_threshold,
+        messages=RichMessages(),
+    )

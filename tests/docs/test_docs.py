@@ -177,7 +177,8 @@ def command_problem(line: str) -> str:
         if found is None:
             return f"there is no command {words[0]}" if group.name == "detkit" else ""
         group, words = found, words[1:]
-    known = {option for parameter in group.params for option in parameter.opts} | {"--help", "-h"}
+    known = {option for parameter in group.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    known |= {"--help", "-h"}
     unknown = [word for word in words if word.startswith("-") and word.split("=")[0] not in known]
     return f"{group.name} has no option {unknown[0]}" if unknown else ""
 
@@ -206,7 +207,8 @@ def test_the_reference_names_every_command_with_every_option() -> None:
         assert section, f"docs/reference/cli.md has no section on detkit {name}"
         for parameter in command.params:
             if isinstance(parameter, click.Option):
-                assert f"`{parameter.opts[0]}" in section.group(), f"detkit {name} {parameter.opts[0]} is not in cli.md"
+                for option in (parameter.opts[0], *parameter.secondary_opts):
+                    assert f"`{option}" in section.group(), f"detkit {name} {option} is not in cli.md"
 
 
 # --- the other references --------------------------------------------------------------------------------------------

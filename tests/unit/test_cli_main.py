@@ -228,6 +228,10 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     assert python(HELP, tmp_path) == "[]"
 
 
+def test_help_of_predict_imports_nothing_heavy(tmp_path: Path) -> None:
+    assert python(HELP.replace('"--help"', '"predict", "--help"'), tmp_path) == "[]"
+
+
 def test_check_never_imports_torch(toys: Path, write: WriteFile, tmp_path: Path) -> None:
     # Names of its own, since the bundled plugins are there too.
     toys.write_text(

@@ -24,7 +24,7 @@ FLOORS = (
     ("plugins", "record"),
     ("spec",),
     ("engine", "compare"),
-    ("report", "testing"),
+    ("report", "testing", "predict"),
     ("top",),
 )
 GROUPS = {"components": "contracts", "data": "contracts", "api": "top", "cli": "top"}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("detkit.cli.run", "Train, evaluate and compare every model of a spec"),
     "check": ("detkit.cli.check", "Check a spec; say everything that is wrong with it"),
+    "predict": ("detkit.cli.predict", "Find objects in images with a trained detector"),
     "show": ("detkit.cli.show", "Show the table of an experiment, or a page in Markdown"),
     "upload": ("detkit.cli.upload", "Send a recorded experiment to a logger"),
     "plugins": ("detkit.cli.plugins", "List plugins, or show the options of a component"),

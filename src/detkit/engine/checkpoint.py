@@ -63,7 +63,8 @@ def load_checkpoint(file: Path, *, run_id: str | None = None) -> dict[str, Any]:
     if not isinstance(content, dict) or "format_version" not in content:
         raise WeightsError(f"{file} is no checkpoint of detkit")
     if content["format_version"] > FORMAT_VERSION:
-        raise WeightsError(f"{file} has format version {content['format_version']}; this detkit reads {FORMAT_VERSION}")
+        version = content["format_version"]
+        raise WeightsError(f"{file} has format version {version}; this detkit reads {FORMAT_VERSION}; update detkit")
     if run_id is not None and content["run_id"] != run_id:
         raise WeightsError(f"{file} is of the run {content['run_id']!r}, not of {run_id!r}")
     return content

@@ -110,19 +110,33 @@ def _load(run: Run, indices: Sequence[int]) -> Batch:
 def _predict(run: Run, indices: Sequence[int], batch: Batch) -> list[Prediction]:
     run.bare_model.eval()
     names = ", ".join(run.truths[index].label for index in indices)
-    with attributed(run.use, f"predicting {names}"):
-        outputs = run.bare_model(batch.images)
-    if not isinstance(outputs, list) or len(outputs) != len(indices):
-        raise ComponentError(
-            f"{run.use.title} returned {_kind(outputs)} for {len(indices)} images; it must be a list of dicts"
-        )
-    classes = len(run.info.class_names)
-    for output in outputs:
-        _check_output(run.use, output, classes, names)
+    outputs = model_outputs(run.use, run.bare_model, batch.images, len(run.info.class_names), names)
     return [
         prediction_from_output(run.truths[index].image_id, output)
         for index, output in zip(indices, outputs, strict=True)
     ]
+
+
+def model_outputs(
+    use: Use, model: nn.Module, images: Sequence[Tensor], classes: int, names: str
+) -> Sequence[ModelOutput]:
+    """What a model in evaluation mode finds in images (float32 [3, H, W] in 0..1, on its device).
+
+    Args:
+        use: the model's component. classes: how many there are. names: of the images, for messages.
+
+    Raises:
+        ComponentError: the model failed or broke its contract. OutOfMemory.
+    """
+    with attributed(use, f"predicting {names}"):
+        outputs = model(list(images))
+    if not isinstance(outputs, list) or len(outputs) != len(images):
+        raise ComponentError(
+            f"{use.title} returned {_kind(outputs)} for {len(images)} images; it must be a list of dicts"
+        )
+    for output in outputs:
+        _check_output(use, output, classes, names)
+    return outputs
 
 
 def _check_output(use: Use, output: ModelOutput, classes: int, names: str) -> None:

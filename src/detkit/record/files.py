@@ -81,7 +81,9 @@ def read_json(file: Path) -> dict[str, Any]:
         raise RecordError(f"{file} is damaged: {error}") from error
     version = content.get("format_version") if isinstance(content, dict) else None
     if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise RecordError(f"{file} has format version {version}; this detkit reads up to {FORMAT_VERSION}")
+        raise RecordError(
+            f"{file} has format version {version}; this detkit reads up to {FORMAT_VERSION}; update detkit"
+        )
     return dict(content)
 
 

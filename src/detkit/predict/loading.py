@@ -1,0 +1,104 @@
+"""From a run's folder to a detector: the model is built by its own plugin, with the weights of a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from detkit.components import Messages, Silent
+from detkit.data.seeds import derive_seed, seeded
+from detkit.engine.attribution import attributed
+from detkit.engine.checkpoint import load_checkpoint, load_weights
+from detkit.engine.prepare import build_context
+from detkit.errors import ComponentError, RecordError, SpecError, did_you_mean
+from detkit.predict.compute import resolve_device, resolve_precision
+from detkit.predict.detector import Detector
+from detkit.predict.finding import Checkpoint, checkpoint_file, find_run
+from detkit.predict.thresholds import choose_thresholds
+from detkit.record.reader import ExperimentRecord, RunRecord, open_record
+from detkit.spec.loader import load_spec
+from detkit.spec.model import ExperimentSpec, ModelUse
+
+
+def load_detector(
+    run: str | Path | RunRecord | ExperimentRecord,
+    *,
+    checkpoint: Checkpoint = "best",
+    device: str = "auto",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    score_threshold: float | None = None,
+    messages: Messages | None = None,
+) -> Detector:
+    """See `detkit.load_detector`; `messages` is where people are told what was chosen."""
+    messages = messages or Silent()
+    record = find_run(run, messages)
+    file = checkpoint_file(record, checkpoint, messages)
+    content = load_checkpoint(file, run_id=record.run_id)
+    weights = (content.get("ema") or content)["model"]  # last.pt keeps both; what was evaluated is the average
+    facts = record.facts
+    use = _model_use(record)
+    class_names = tuple(content.get("class_names") or facts["class_names"])  # last.pt leaves them to run.json
+    thresholds = choose_thresholds(class_names, content.get("thresholds", {}), score_threshold)
+    where = resolve_device(device)
+    how = resolve_precision(precision, facts["compute"]["precision"], where, messages)
+    model = _build(record, use, class_names, weights, where, messages)
+    load_weights(model, weights, file)
+    return Detector(
+        model,
+        use[1],
+        run_id=record.run_id,
+        checkpoint=checkpoint,
+        epoch=content.get("selected", {}).get("epoch"),
+        class_names=class_names,
+        device=where,
+        precision=how,
+        thresholds=thresholds,
+    )
+
+
+def _model_use(record: RunRecord) -> tuple[ExperimentSpec, ModelUse]:
+    """The experiment's own spec, and the run's model in it, with the plugins that made it."""
+    experiment = open_record(record.experiment)
+    try:
+        spec = load_spec(experiment.files.spec, blocked=experiment.facts["blocked"])
+    except SpecError as error:
+        raise RecordError(
+            f"{record.run_id} cannot be built again, for its spec does not load here:\n{error}\n"
+            f"bring back the plugins it was trained with, or write where they are now into {experiment.files.spec}"
+        ) from error
+    if record.model not in spec.models:
+        raise RecordError(
+            f"{experiment.files.spec} has no model {record.model!r}{did_you_mean(record.model, spec.models)}"
+        )
+    return spec, spec.models[record.model]
+
+
+def _build(
+    record: RunRecord,
+    found: tuple[ExperimentSpec, ModelUse],
+    class_names: tuple[str, ...],
+    weights: Any,
+    device: str,
+    messages: Messages,
+) -> nn.Module:
+    spec, use = found
+    context = build_context(
+        spec,
+        use,
+        messages=messages,
+        class_names=class_names,
+        input_size=use.input,
+        device=device,
+        seed=record.seed,
+        run_id=record.run_id,
+        run_folder=record.files.folder,
+        weights=weights,
+    )
+    # As the run seeds it, for what is random in a model and in no checkpoint; the caller's generators stay as they are.
+    with seeded(derive_seed(record.seed, "model", use.key)), attributed(use, "being built"):
+        model = use.offered.component.build(use.options, context)
+    if not isinstance(model, nn.Module):
+        raise ComponentError(f"{use.title} built a {type(model).__name__}; it must be a torch.nn.Module")
+    return model
