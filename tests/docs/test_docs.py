@@ -36,7 +36,7 @@ name = "base"
 [dataset]
 use = "synthetic"
 [models.{model}]
-backbone = "tiny_fpn"
+backbone = "mobilenet_v2_fpn"
 [metrics.coco]
 """
 
@@ -164,7 +164,7 @@ def command_problem(line: str) -> str:
     """What is wrong with a command line: its command, an option, a target of make, a spec under examples/."""
     program, *words = shlex.split(line.replace("\n", " "))
     if program == "make":
-        targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+        targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
         unknown = [word for word in words if "=" not in word and word not in targets]
         return f"make has no target {unknown[0]}" if unknown else ""
     missing = [word for word in words if word.startswith("examples/") and not (ROOT / word).exists()]
