@@ -26,9 +26,9 @@ from detkit.engine.attribution import attributed
 from detkit.engine.compute import Compute, make_fabric, resolve_compute
 from detkit.engine.evaluation import Evaluation, set_loss_mode
 from detkit.engine.events import Events
-from detkit.engine.loop import is_best
 from detkit.engine.optim import build_optimizer, learning_rate
 from detkit.engine.results import plain_result
+from detkit.engine.selection import is_best
 from detkit.engine.state import TrainState
 from detkit.engine.strategy import plan_strategy
 from detkit.errors import ComponentError, ComputeError, OutOfMemory, RunFailed
@@ -45,7 +45,7 @@ class TestLearningRate:
     )
     def test_it_stays_between_nothing_and_the_highest(self, total: int, warmup: int, schedule: Any) -> None:
         train = TrainTable(lr=0.1, warmup_steps=warmup, schedule=schedule)
-        rates = [learning_rate(step, total, train) for step in range(total)]
+        rates = [learning_rate(step, total, train, 10) for step in range(total)]
         assert all(0 < rate <= 0.1 for rate in rates)
         after = int(min(warmup, total * 0.2))
         assert rates[: after + 1] == sorted(rates[: after + 1])
@@ -53,19 +53,19 @@ class TestLearningRate:
 
     def test_known_values(self) -> None:
         train = TrainTable(lr=1.0, warmup_steps=10, warmup_factor=0.1)
-        assert learning_rate(0, 110, train) == pytest.approx(0.1)
-        assert learning_rate(5, 110, train) == pytest.approx(0.55)
-        assert learning_rate(10, 110, train) == 1.0
-        assert learning_rate(60, 110, train) == pytest.approx(0.5)
+        assert learning_rate(0, 110, train, 11) == pytest.approx(0.1)
+        assert learning_rate(5, 110, train, 11) == pytest.approx(0.55)
+        assert learning_rate(10, 110, train, 11) == 1.0
+        assert learning_rate(60, 110, train, 11) == pytest.approx(0.5)
         steps = train.model_copy(update={"schedule": "multistep", "milestones": (0.5, 0.8)})
-        assert [learning_rate(step, 100, steps) for step in (49, 50, 79, 80)] == pytest.approx([1, 0.1, 0.1, 0.01])
+        assert [learning_rate(step, 100, steps, 10) for step in (49, 50, 79, 80)] == pytest.approx([1, 0.1, 0.1, 0.01])
 
     def test_torchs_own_cosine_agrees(self) -> None:
         train = TrainTable(lr=0.3, warmup_steps=0)
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50)
         for step in range(50):
-            assert learning_rate(step, 50, train) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
+            assert learning_rate(step, 50, train, 10) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
             optimizer.step()
             schedule.step()
 
@@ -253,21 +253,21 @@ class TestBest:
 
     def test_an_earlier_epoch_wins_a_tie(self) -> None:
         state = TrainState(best_epoch=1, best_value=0.5)
-        assert not is_best(state, self.evaluation(0.5))
-        assert is_best(state, self.evaluation(0.6))
-        assert not is_best(state, self.evaluation(None))
+        assert not is_best(state, self.evaluation(0.5), TrainTable())
+        assert is_best(state, self.evaluation(0.6), TrainTable())
+        assert not is_best(state, self.evaluation(None), TrainTable())
 
     def test_lower_is_better_where_it_is(self) -> None:
         loss = Evaluation(values={"validation/loss": 0.4}, better={"validation/loss": False}, primary="validation/loss")
-        assert is_best(TrainState(best_epoch=1, best_value=0.5), loss)
-        assert not is_best(TrainState(best_epoch=1, best_value=0.3), loss)
+        assert is_best(TrainState(best_epoch=1, best_value=0.5), loss, TrainTable())
+        assert not is_best(TrainState(best_epoch=1, best_value=0.3), loss, TrainTable())
 
     def test_a_value_wins_over_an_epoch_without_one(self) -> None:
-        assert is_best(TrainState(), self.evaluation(None))
-        assert is_best(TrainState(best_epoch=1, best_value=None), self.evaluation(0.0))
+        assert is_best(TrainState(), self.evaluation(None), TrainTable())
+        assert is_best(TrainState(best_epoch=1, best_value=None), self.evaluation(0.0), TrainTable())
 
     def test_where_nothing_selects_the_last_epoch_is_the_best(self) -> None:
-        assert is_best(TrainState(best_epoch=3), Evaluation(values={"x": 1.0}))
+        assert is_best(TrainState(best_epoch=3), Evaluation(values={"x": 1.0}), TrainTable())
 
 
 def test_the_validation_loss_leaves_norms_and_dropout_in_evaluation() -> None:

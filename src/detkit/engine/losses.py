@@ -22,7 +22,8 @@ def compute_losses(run: Run, model: nn.Module, batch: Batch, place: str) -> dict
     try:
         losses = run.training_step(model, batch)
     except Exception as error:  # foreign code: the model's own fault, or that of the step around it
-        at_fault = run.use if passed_through(error, run.bare_model) else run.step_use
+        in_model = passed_through(error, model) or passed_through(error, run.bare_model)
+        at_fault = run.use if in_model else run.step_use
         with attributed(at_fault, f"computing the losses of {place}"):
             raise
     if not isinstance(losses, dict) or not losses:

@@ -11,6 +11,7 @@ runs/penn-fudan/                     ExperimentLayout
     predictions/epoch-003.json.gz    COCO's results form
     tables/  curves/  matrices/      what metrics gave beside numbers, by epoch
     checkpoints/last.pt, best.pt
+    incidents/step-000123.pt         what replays a step whose loss was not finite, or exploded
     progress.json                    where the run is, a few times a second
     failure.json  summary.json       how it ended
     loggers.json                     which loggers have received the whole run
@@ -88,6 +89,14 @@ class RunLayout:
     @property
     def best(self) -> Path:
         return self.folder / "checkpoints" / "best.pt"
+
+    @property
+    def incidents(self) -> Path:
+        return self.folder / "incidents"
+
+    def incident(self, step: int) -> Path:
+        """What replays a step whose loss was not finite, or exploded."""
+        return self.incidents / f"step-{step:06d}.pt"
 
     def predictions(self, epoch: int | str) -> Path:
         """Of an epoch's validation, or of a named evaluation such as "test"."""
