@@ -16,6 +16,7 @@ from detkit.engine.limits import Limits
 from detkit.engine.run import Run
 from detkit.engine.state import TrainState
 from detkit.errors import NonFiniteLoss
+from detkit.spec.model import TrainTable
 
 #: Fewer losses than these have no median that a next one could be held against.
 FEWEST_LOSSES = 10
@@ -108,19 +109,17 @@ def answer(run: Run, state: TrainState, fault: str, place: str, *, replayable: b
         count = f"{state.rollbacks + 1} of at most {train.max_rollbacks}"
         run.messages.warning(f"{fault} {place}; the run goes back to its last checkpoint ({count}){look}")
         return "rollback"
-    raise NonFiniteLoss(f"{fault} {place}{_used_up(state, run)}; {_advice(run, state)}{look}")
+    raise NonFiniteLoss(f"{fault} {place}{_used_up(train)}; {_advice(run, state)}{look}")
 
 
 def replay_command(run: Run, step: int) -> str:
     return f"detkit replay {shlex.quote(str(run.layout.folder))} --step {step}"
 
 
-def _used_up(state: TrainState, run: Run) -> str:
-    if run.train.on_nonfinite == "skip":
-        return f"; {state.skipped} steps were skipped before"
-    if run.train.on_nonfinite == "rollback":
-        return f"; the run went back {state.rollbacks} times before"
-    return ""
+def _used_up(train: TrainTable) -> str:
+    limits = {"skip": f"; max_skips = {train.max_skips} is used up"}
+    limits |= {"rollback": f"; max_rollbacks = {train.max_rollbacks} is used up"}
+    return limits.get(train.on_nonfinite, "")
 
 
 def _advice(run: Run, state: TrainState) -> str:

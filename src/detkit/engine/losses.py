@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from torch import Tensor, nn
 
+from detkit.components import TrainingStep
 from detkit.data.types import Batch
 from detkit.engine.attribution import attributed, passed_through
-from detkit.engine.run import Run
 from detkit.errors import ComponentError
+from detkit.spec.model import Use
 
 
-def compute_losses(run: Run, model: nn.Module, batch: Batch, place: str) -> dict[str, Tensor]:
+class Trained(Protocol):
+    """What of a run its training step concerns."""
+
+    @property
+    def use(self) -> Use: ...
+
+    @property
+    def bare_model(self) -> nn.Module: ...
+
+    @property
+    def step_use(self) -> Use: ...
+
+    @property
+    def training_step(self) -> TrainingStep: ...
+
+
+def compute_losses(run: Trained, model: nn.Module, batch: Batch, place: str) -> dict[str, Tensor]:
     """The named scalar losses of a batch.
 
     Args:
