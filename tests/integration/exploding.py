@@ -43,7 +43,7 @@ class Explosive(every_hook.CentrePoint):  # type: ignore[misc]  # a module that 
         if self._explodes([int(target["image_id"]) for target in targets]):
             result["loss_heat"] = result["loss_heat"] * self._options.factor
         self.passes += torch.is_grad_enabled()  # the validation loss asks for losses too
-        if self._options.last_weight is not None:
+        if self._options.last_weight is not None and torch.is_grad_enabled():
             self.idle.data.fill_(self._options.last_weight)
         return result
 

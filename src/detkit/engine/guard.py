@@ -16,7 +16,6 @@ from detkit.engine.limits import Limits
 from detkit.engine.run import Run
 from detkit.engine.state import TrainState
 from detkit.errors import NonFiniteLoss
-from detkit.spec.model import TrainTable
 
 #: Fewer losses than these have no median that a next one could be held against.
 FEWEST_LOSSES = 10
@@ -81,45 +80,52 @@ def has_finite_weights(model: nn.Module) -> bool:
     return bool(torch.stack(finite).all())
 
 
-def refuse_weights(run: Run, state: TrainState) -> None:
-    """Stop, where the policy is not to go back: a model whose weights are not finite can neither learn nor predict."""
-    place = f"after step {state.step}, at the end of epoch {state.epoch}"
-    if run.train.on_nonfinite == "skip":
-        raise NonFiniteLoss(f"the weights are not finite {place}; {_advice(run, state)}")
-    answer(run, state, "the weights are not finite", place, replayable=False)
+def refuse_start(run: Run) -> None:
+    """Refuse to train from weights that are not finite: no loss could be.
+
+    Raises:
+        NonFiniteLoss: some are not.
+    """
+    if not has_finite_weights(run.bare_model):
+        raise NonFiniteLoss(f"{run.use.title} begins with weights that are not finite; look at where they come from")
 
 
-def answer(run: Run, state: TrainState, fault: str, place: str, *, replayable: bool) -> Answer:
+def answer(run: Run, state: TrainState, fault: str, place: str, *, skippable: bool, earlier: bool) -> Answer:
     """What becomes of the run: `[train] on_nonfinite`. The same in all processes, whose losses are the same.
 
     Args:
         fault: what is wrong. place: where, as "in step 7, epoch 1; the images are ...".
-        replayable: whether the step was written down.
+        skippable: whether it is a step, written down, that can be left out; else the weights are spoilt.
+        earlier: whether there is a checkpoint to which going back would help.
 
     Raises:
-        NonFiniteLoss: the policy is to stop, or the others are used up.
+        NonFiniteLoss: the policy is to stop, or the others cannot help or are used up.
     """
     train = run.train
-    look = f"; look closer with: {replay_command(run, state.step + 1)}" if replayable and run.limits == Limits() else ""
-    if train.on_nonfinite == "skip" and state.skipped < train.max_skips:
+    look = f"; look closer with: {replay_command(run, state.step + 1)}" if skippable and run.limits == Limits() else ""
+    if train.on_nonfinite == "skip" and skippable and state.skipped < train.max_skips:
         count = f"{state.skipped + 1} of at most {train.max_skips}"
         run.messages.warning(f"{fault} {place}; the step is skipped ({count}){look}")
         return "skip"
-    if train.on_nonfinite == "rollback" and state.rollbacks < train.max_rollbacks:
+    if train.on_nonfinite == "rollback" and earlier and state.rollbacks < train.max_rollbacks:
         count = f"{state.rollbacks + 1} of at most {train.max_rollbacks}"
-        run.messages.warning(f"{fault} {place}; the run goes back to its last checkpoint ({count}){look}")
+        run.messages.warning(f"{fault} {place}; the run goes back to an earlier checkpoint ({count}){look}")
         return "rollback"
-    raise NonFiniteLoss(f"{fault} {place}{_used_up(train)}; {_advice(run, state)}{look}")
+    raise NonFiniteLoss(f"{fault} {place}{_no_help(run, state, earlier=earlier)}; {_advice(run, state)}{look}")
 
 
 def replay_command(run: Run, step: int) -> str:
     return f"detkit replay {shlex.quote(str(run.layout.folder))} --step {step}"
 
 
-def _used_up(train: TrainTable) -> str:
-    limits = {"skip": f"; max_skips = {train.max_skips} is used up"}
-    limits |= {"rollback": f"; max_rollbacks = {train.max_rollbacks} is used up"}
-    return limits.get(train.on_nonfinite, "")
+def _no_help(run: Run, state: TrainState, *, earlier: bool) -> str:
+    """Why the policy, where it is not to stop, does not help any more."""
+    train = run.train
+    if train.on_nonfinite == "skip" and state.skipped >= train.max_skips:
+        return f"; max_skips = {train.max_skips} is used up"
+    if train.on_nonfinite == "rollback" and not earlier:
+        return "; there is no earlier checkpoint to go back to, from which it could come out otherwise"
+    return f"; max_rollbacks = {train.max_rollbacks} is used up" if train.on_nonfinite == "rollback" else ""
 
 
 def _advice(run: Run, state: TrainState) -> str:

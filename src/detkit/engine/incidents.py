@@ -62,11 +62,10 @@ def put_back_buffers(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
         buffer.copy_(buffers[name])
 
 
-def write_incident(run: Run, state: TrainState, attempt: Attempt) -> bool:
+def write_incident(run: Run, state: TrainState, attempt: Attempt) -> None:
     """Write down what replays a step. All processes call it; the first one writes.
 
-    Returns:
-        Whether it is written. Where it cannot be, a warning says why: the fault itself is the news.
+    Where it cannot be written, a warning says why: the fault itself is the news.
     """
     passes = [_written_pass(run, one) for one in attempt.passes]
     if run.fabric.world_size > 1:
@@ -74,7 +73,7 @@ def write_incident(run: Run, state: TrainState, attempt: Attempt) -> bool:
         torch.distributed.all_gather_object(gathered, passes)
         passes = [one for of_process in gathered for one in of_process]
     if not run.fabric.is_global_zero:
-        return True
+        return
     file = run.layout.incident(state.step + 1)
     weights = run.bare_model.state_dict()
     try:
@@ -99,10 +98,9 @@ def write_incident(run: Run, state: TrainState, attempt: Attempt) -> bool:
         )
     except DetkitError as error:
         run.messages.warning(f"step {state.step + 1} cannot be replayed, it could not be written: {error}")
-        return False
+        return
     for old in sorted(incident_files(run.layout), key=lambda old: old.stat().st_mtime_ns)[:-KEPT]:
         old.unlink()
-    return True
 
 
 def _written_pass(run: Run, one: Pass) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from detkit.engine.incidents import Attempt, Pass, copied_buffers, put_back_buff
 from detkit.engine.losses import compute_losses
 from detkit.engine.optim import learning_rate, set_learning_rate
 from detkit.engine.run import Run
-from detkit.engine.saving import roll_back, save_best, save_last
+from detkit.engine.saving import checkpoint_before, roll_back, save_best, save_last
 from detkit.engine.selection import is_best, selecting
 from detkit.engine.state import TrainState
 from detkit.engine.system import memory_bytes, peak_memory_bytes
@@ -37,8 +37,10 @@ def train(run: Run, state: TrainState) -> None:
         Interrupted: a stop was requested; the checkpoint to resume from is on disk.
         RunFailed: a component failed, a loss is not finite, memory ran out.
     """
-    if state.step == 0 and run.train.on_nonfinite == "rollback":
-        save_last(run, state)
+    if state.step == 0:
+        guard.refuse_start(run)
+        if run.train.on_nonfinite == "rollback":
+            save_last(run, state)
     while not state.ended:
         run.model.train()
         run.strategy.begin_epoch(state.epoch)
@@ -46,8 +48,7 @@ def train(run: Run, state: TrainState) -> None:
         batches = load_batches(run, plan)
         for step_plan in plan:
             course = train_step(run, state, step_plan, batches)
-            if course == "back":
-                roll_back(run, state)
+            if course == "back":  # `state` is where it went back to
                 break
             if course == "stop":
                 save_last(run, state)
@@ -150,15 +151,29 @@ def refuse_step(run: Run, state: TrainState, plan: StepPlan, attempt: Attempt, s
     Raises:
         NonFiniteLoss: the run stops here.
     """
-    written = write_incident(run, state, attempt)
+    write_incident(run, state, attempt)
     names = ", ".join(run.dataset.info(item.sample).label for batch in plan for item in batch)
     place = f"in step {state.step + 1}, epoch {state.epoch}; the images are {names}"
-    if guard.answer(run, state, attempt.fault, place, replayable=written) == "rollback":
+    if went_back(run, state, attempt.fault, place, skippable=True):
         return "back"
     put_back_buffers(run.bare_model, attempt.buffers)
     state.skip_step(seconds)
     run.recorder.step(state.epoch, state.step, attempt.losses, attempt.rate, {"step_s": seconds}, skipped=True)
     return "stop" if attempt.stop else "on"
+
+
+def went_back(run: Run, state: TrainState, fault: str, place: str, *, skippable: bool) -> bool:
+    """Answer a fault: go back to a checkpoint, or return False where the step is to be skipped.
+
+    Raises:
+        NonFiniteLoss: the run stops here.
+    """
+    earlier = checkpoint_before(run, state) if run.train.on_nonfinite == "rollback" else None
+    answer = guard.answer(run, state, fault, place, skippable=skippable, earlier=earlier is not None)
+    if answer == "rollback" and earlier is not None:
+        roll_back(run, state, earlier)
+        return True
+    return False
 
 
 def show_progress(run: Run, state: TrainState, losses: Mapping[str, float], rate: float) -> None:
@@ -183,8 +198,8 @@ def show_progress(run: Run, state: TrainState, losses: Mapping[str, float], rate
 def end_epoch(run: Run, state: TrainState) -> None:
     """Evaluate, write the record, tell the callbacks, save; or go back, where the last step has spoilt the weights."""
     if not run.fabric.broadcast(guard.has_finite_weights(run.bare_model)):
-        guard.refuse_weights(run, state)
-        roll_back(run, state)
+        place = f"after step {state.step}, at the end of epoch {state.epoch}"
+        went_back(run, state, "the weights are not finite", place, skippable=False)
         return
     evaluation = evaluate_epoch(run, state)
     values: dict[str, float | None] = {f"train/epoch_{term}": value for term, value in state.mean_losses().items()}

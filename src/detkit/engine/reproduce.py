@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from detkit.components import Messages, TrainingStep
+from detkit.components import Messages, Parted, TrainingStep
 from detkit.data.types import Batch
 from detkit.engine.attribution import attributed
 from detkit.engine.checkpoint import capture_generators, load_weights, restore_generators
@@ -247,16 +247,27 @@ def _floats(output: Any) -> Iterator[Tensor]:
 
 
 def _gradient_norms(rebuilt: _Rebuilt) -> dict[str, float]:
-    """By the model's own parts, before clipping."""
+    """By part, before clipping."""
     scaler = scaler_of(rebuilt.fabric)
     scale = scaler.get_scale() if scaler else 1.0
     norms = {}
-    for part in rebuilt.strategy.parts:
-        parameters = {id(p): p for module in part.modules for p in module.parameters()}.values()
+    for name, parameters in _parts(rebuilt).items():
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if gradients:
-            norms[part.name] = float(torch.nn.utils.get_total_norm(gradients)) / scale
+            norms[name] = float(torch.nn.utils.get_total_norm(gradients)) / scale
     return norms
+
+
+def _parts(rebuilt: _Rebuilt) -> dict[str, list[nn.Parameter]]:
+    """The model's own parts; where it names none, its top-level modules."""
+    parts: dict[str, list[nn.Parameter]] = {}
+    if isinstance(rebuilt.bare_model, Parted):
+        for part in rebuilt.strategy.parts:
+            parts[part.name] = list({id(p): p for module in part.modules for p in module.parameters()}.values())
+    else:
+        for name, parameter in rebuilt.bare_model.named_parameters():
+            parts.setdefault(name.partition(".")[0], []).append(parameter)
+    return parts
 
 
 def _largest_weights(weights: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter]) -> dict[str, float]:

@@ -22,6 +22,7 @@ from detkit.engine.guard import has_finite_weights
 from detkit.engine.run import Run
 from detkit.engine.selection import selecting
 from detkit.engine.state import TrainState
+from detkit.record.files import duplicate
 
 
 def save_best(run: Run, state: TrainState, evaluation: Evaluation) -> None:
@@ -45,7 +46,8 @@ def save_best(run: Run, state: TrainState, evaluation: Evaluation) -> None:
 def save_last(run: Run, state: TrainState) -> None:
     """Everything that an exact resume needs. The streams reach the disk first: the checkpoint states their lengths.
 
-    Weights that are not finite are not saved: from the checkpoint before them the run can go on.
+    Weights that are not finite are not saved: from the checkpoint before them the run can go on. Where the run may go
+    back, the checkpoint of an earlier step is kept beside it.
     """
     generators = [capture_generators()]
     if run.fabric.world_size > 1:
@@ -57,6 +59,9 @@ def save_last(run: Run, state: TrainState) -> None:
     if not has_finite_weights(run.bare_model):
         run.messages.warning(f"after step {state.step} the weights are not finite; the checkpoint before it is kept")
         return
+    if run.train.on_nonfinite == "rollback" and state.saved < state.step and run.layout.last.exists():
+        duplicate(run.layout.last, run.layout.previous)
+    state.saved = state.step
     save_checkpoint(
         run.layout.last,
         {
@@ -72,6 +77,8 @@ def save_last(run: Run, state: TrainState) -> None:
             "streams": run.recorder.sync(),
         },
     )
+    if state.ended:
+        run.layout.previous.unlink(missing_ok=True)
 
 
 def component_states(run: Run) -> dict[str, object]:
@@ -101,14 +108,27 @@ def restore(run: Run, checkpoint: Mapping[str, Any]) -> None:
         restore_generators(generators[run.fabric.global_rank])
 
 
-def roll_back(run: Run, state: TrainState) -> None:
-    """Go back to the last checkpoint, and on from there at a lower rate.
+def checkpoint_before(run: Run, state: TrainState) -> dict[str, Any] | None:
+    """The latest checkpoint since which a step was taken; None where there is none.
+
+    Going back to one that was saved just before the step that failed would change nothing: the same weights, images and
+    random numbers give the same loss, whatever the rate.
+    """
+    run.fabric.barrier()  # the first process may still be writing it
+    for file in (run.layout.last, run.layout.previous):
+        if file.exists():
+            checkpoint = load_checkpoint(file, run_id=run.info.run_id)
+            if checkpoint["state"]["step"] < state.step:
+                return checkpoint
+    return None
+
+
+def roll_back(run: Run, state: TrainState, checkpoint: Mapping[str, Any]) -> None:
+    """Go back to a checkpoint, and on from there at a lower rate.
 
     Saved again at once: a run that is killed now must not come back with the rate that made it explode, and forget how
     often it went back.
     """
-    run.fabric.barrier()  # the first process may still be writing it
-    checkpoint = load_checkpoint(run.layout.last, run_id=run.info.run_id)
     restore(run, checkpoint)
     state.go_back(TrainState.from_dict(checkpoint["state"]), run.train.rollback_lr_scale)
     run.messages.info(

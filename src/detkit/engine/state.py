@@ -19,7 +19,7 @@ class TrainState:
     ended: why the training is over; empty while it goes on.
     recent: the losses of the latest steps that were taken, to which a next one is compared.
     skipped: steps that were not taken. rollbacks: how often the run went back to a checkpoint.
-    lr_scale: what the schedule's rate is multiplied by; below 1 after going back.
+    lr_scale: what the schedule's rate is multiplied by; below 1 after going back. saved: step of the last checkpoint.
     measured: seconds of training and evaluation so far, over all sittings.
     """
 
@@ -35,6 +35,7 @@ class TrainState:
     skipped: int = 0
     rollbacks: int = 0
     lr_scale: float = 1.0
+    saved: int = 0
     measured: dict[str, float] = field(
         default_factory=lambda: {"train_s": 0.0, "evaluation_s": 0.0, "epoch_train_s": 0.0}
     )

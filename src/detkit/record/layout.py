@@ -10,7 +10,7 @@ runs/penn-fudan/                     ExperimentLayout
     messages.jsonl                   what components told people
     predictions/epoch-003.json.gz    COCO's results form
     tables/  curves/  matrices/      what metrics gave beside numbers, by epoch
-    checkpoints/last.pt, best.pt
+    checkpoints/last.pt, best.pt     and previous.pt while a run trains that may go back
     incidents/step-000123.pt         what replays a step whose loss was not finite, or exploded
     progress.json                    where the run is, a few times a second
     failure.json  summary.json       how it ended
@@ -85,6 +85,11 @@ class RunLayout:
     @property
     def last(self) -> Path:
         return self.folder / "checkpoints" / "last.pt"
+
+    @property
+    def previous(self) -> Path:
+        """The checkpoint before the last one, while a run trains that may go back."""
+        return self.folder / "checkpoints" / "previous.pt"
 
     @property
     def best(self) -> Path:
