@@ -234,6 +234,27 @@ class TestRollback:
         assert all(bool(torch.isfinite(value).all()) for value in last["model"].values())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["skip", "rollback"])
+def test_two_processes_answer_alike(policy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The image is in the batch of one of them."""
+    model = {"image": IMAGE, "calm_steps": 4}
+    train = {"on_nonfinite": policy, "ema_decay": 0.9, "max_rollbacks": 1, "checkpoint_every_steps": 3}
+    both = run(tmp_path, model, train=train, compute={"devices": 2})
+    incident = torch.load(both.files.incident(5), weights_only=True)
+    assert [one["names"] for one in incident["passes"]] == [["image 1"], ["image 3"]]
+    found = replayed(both, capsys, "--step", "5")["replay"]
+    assert found["recorded"]["loss_heat"] == found["replayed"]["loss_heat"] == "nan"
+    assert found["replayed"]["loss_sides"] == pytest.approx(found["recorded"]["loss_sides"], rel=1e-6)
+    if policy == "skip":
+        assert both.state == "finished"
+        assert (both.summary or {})["guard"]["skipped"] == 2
+    else:
+        assert both.state == "failed"
+        assert "in step 5, epoch 1" in (both.failure or {})["message"]
+        assert "max_rollbacks = 1 is used up" in (both.failure or {})["message"]
+
+
 def resumable(folder: Path, step: int = 0, *, resume: bool = False) -> RunRecord:
     """Explodes once, in step 10, where the image is in the batch of the second epoch; killed after `step`."""
     return run(

@@ -53,11 +53,11 @@ def test_fcos_explodes_and_is_named(tmp_path: Path) -> None:
 
 
 def test_fcos_goes_back_and_finishes_at_a_lower_rate(tmp_path: Path) -> None:
-    run = train(tmp_path, "fcos", explosion=10.0, on_nonfinite="rollback", rollback_lr_scale=0.1)
+    run = train(tmp_path, "fcos", explosion=10.0, on_nonfinite="rollback", rollback_lr_scale=0.02)
     assert run.state == "finished"
     assert (run.summary or {})["guard"]["rollbacks"] >= 1
     losses = [row["loss"] for row in run.steps()]
     assert len(losses) == 24
-    assert max(losses[-12:]) < 10  # far below what it exploded to
+    assert max(losses) < 10, losses  # it exploded to hundreds
     weights = torch.load(run.files.last, weights_only=True)["model"]
     assert all(bool(torch.isfinite(value).all()) for value in weights.values() if value.is_floating_point())

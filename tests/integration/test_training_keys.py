@@ -1,4 +1,4 @@
-"""Keys of [train] in real runs: the moving average, its exact resume, what selects the best epoch, schedules that go on."""
+"""Keys of [train] in real runs: the moving average, its exact resume, what selects the best epoch, schedules."""
 
 from __future__ import annotations
 

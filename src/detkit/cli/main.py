@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("detkit.cli.run", "Train, evaluate and compare every model of a spec"),
     "check": ("detkit.cli.check", "Check a spec; say everything that is wrong with it"),
     "show": ("detkit.cli.show", "Show the table of an experiment"),
-    "replay": ("detkit.cli.replay", "Look closely at a training step whose loss was not finite, or exploded"),
+    "replay": ("detkit.cli.replay", "Replay a training step whose loss exploded"),
     "upload": ("detkit.cli.upload", "Send a recorded experiment to a logger"),
     "plugins": ("detkit.cli.plugins", "List plugins, or show the options of a component"),
     "schema": ("detkit.cli.schema", "Write a JSON Schema of specs, for completion in editors"),
