@@ -34,7 +34,7 @@ class Explosive(every_hook.CentrePoint):  # type: ignore[misc]  # a module that 
         self.body.append(nn.BatchNorm2d(8))
         self.body.append(nn.Dropout(0.2))
         self.register_buffer("passes", torch.zeros((), dtype=torch.int64))
-        self.idle = nn.Parameter(torch.zeros(1))
+        self.idle = nn.Parameter(torch.zeros(1)) if options.last_weight is not None else None
 
     def forward(self, images: Any, targets: Any = None) -> Any:
         result = super().forward(images, targets)
@@ -43,8 +43,8 @@ class Explosive(every_hook.CentrePoint):  # type: ignore[misc]  # a module that 
         if self._explodes([int(target["image_id"]) for target in targets]):
             result["loss_heat"] = result["loss_heat"] * self._options.factor
         self.passes += torch.is_grad_enabled()  # the validation loss asks for losses too
-        if self._options.last_weight is not None and torch.is_grad_enabled():
-            self.idle.data.fill_(self._options.last_weight)
+        if self.idle is not None and torch.is_grad_enabled():
+            self.idle.data.fill_(self._options.last_weight or 0.0)
         return result
 
     def _explodes(self, ids: list[int]) -> bool:

@@ -241,6 +241,7 @@ def test_two_processes_answer_alike(policy: str, tmp_path: Path, capsys: pytest.
     model = {"image": IMAGE, "calm_steps": 4}
     train = {"on_nonfinite": policy, "ema_decay": 0.9, "max_rollbacks": 1, "checkpoint_every_steps": 3}
     both = run(tmp_path, model, train=train, compute={"devices": 2})
+    assert both.files.incident(5).exists(), both.failure
     incident = torch.load(both.files.incident(5), weights_only=True)
     assert [one["names"] for one in incident["passes"]] == [["image 1"], ["image 3"]]
     found = replayed(both, capsys, "--step", "5")["replay"]
