@@ -181,34 +181,36 @@ class TestRollback:
         steps = [int(line.split(",")[table[0].split(",").index("step")]) for line in table[1:]]
         assert steps == list(range(1, 13))
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def never_killed(cls, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-        folder = tmp_path_factory.mktemp("never")
-        (folder / "struck").touch()
-        back = resumable(folder)
-        assert back.state == "finished"
-        assert (back.summary or {})["guard"]["rollbacks"] == 1
-        assert not back.files.previous.exists()
-        rates = [row["lr"] for row in back.steps()]
-        assert rates[6] < 0.6 * rates[5]  # it went back to step 6
-        return deterministic_part(back)
-
-    @pytest.mark.parametrize("step", [10, 12])
+    @pytest.mark.parametrize(
+        ("step", "every", "back_to"),
+        [
+            # Nothing is saved between going back and the kill, but by going back itself.
+            pytest.param(10, 100, 6, id="before the next checkpoint"),
+            # From the checkpoint of step 9 step 10 would come out the same: the run goes back to 6.
+            pytest.param(12, 3, 6, id="checkpoint just before", marks=pytest.mark.slow),
+        ],
+    )
     def test_killed_after_it_went_back_and_resumed_equals_never_killed(
-        self, step: int, never_killed: dict[str, Any], tmp_path: Path
+        self, step: int, every: int, back_to: int, tmp_path: Path
     ) -> None:
-        """Step 10 explodes once. From the checkpoint of step 9 it would come out the same, so the run goes back to 6.
+        """Step 10 explodes, once; it is taken after going back. Killed then, the old rate must not come back."""
+        whole, other = tmp_path / "whole", tmp_path / "other"
+        whole.mkdir()
+        (whole / "struck").touch()
+        never = resumable(whole, step, every)
+        assert never.state == "finished"
+        assert (never.summary or {})["guard"]["rollbacks"] == 1
+        assert not never.files.previous.exists()
+        rates = [row["lr"] for row in never.steps()]
+        assert rates[back_to] < 0.6 * rates[back_to - 1]
 
-        Step 10 is first taken after that: killed there, the run must not come back at the old rate.
-        """
-        killed = resumable(tmp_path, step)
+        killed = resumable(other, step, every)
         assert killed.state == "failed"
-        assert (tmp_path / "struck").exists()
-        resumed = resumable(tmp_path, step, resume=True)
+        assert (other / "struck").exists()
+        resumed = resumable(other, step, every, resume=True)
         assert resumed.state == "finished"
-        found = deterministic_part(resumed)
-        for part, value in never_killed.items():
+        expected, found = deterministic_part(never), deterministic_part(resumed)
+        for part, value in expected.items():
             assert found[part] == value, part
 
     def test_more_than_enough_stop_the_run(self, tmp_path: Path) -> None:
@@ -256,13 +258,13 @@ def test_two_processes_answer_alike(policy: str, tmp_path: Path, capsys: pytest.
         assert "max_rollbacks = 1 is used up" in (both.failure or {})["message"]
 
 
-def resumable(folder: Path, step: int = 0, *, resume: bool = False) -> RunRecord:
+def resumable(folder: Path, step: int, every: int, *, resume: bool = False) -> RunRecord:
     """Explodes once, in step 10, where the image is in the batch of the second epoch; killed after `step`."""
     return run(
         folder,
         {"image": IMAGE, "calm_steps": 8, "marker": str(folder / "once")},
         resume=resume,
-        train={**ROLLBACK, "ema_decay": 0.9},
+        train={"on_nonfinite": "rollback", "checkpoint_every_steps": every, "ema_decay": 0.9},
         experiment={"name": "killed"},
         callbacks={
             "saboteur": {"point": "step", "step": step, "marker": str(folder / "struck")},

@@ -103,6 +103,14 @@ class TestState:
         assert (state.step, state.position, state.skipped, state.recent) == (2, 2, 1, [2.0])
         assert state.measured["train_s"] == 2.0
 
+    def test_going_back_before_the_best_epoch_forgets_it(self) -> None:
+        state = TrainState(epoch=4, best_epoch=3, best_value=0.7)
+        state.go_back(TrainState(epoch=3, best_epoch=2, best_value=0.5), 0.5)
+        assert (state.best_epoch, state.best_value) == (None, None)
+        state = TrainState(epoch=4, best_epoch=2, best_value=0.5)
+        state.go_back(TrainState(epoch=3, best_epoch=2, best_value=0.5), 0.5)
+        assert (state.best_epoch, state.best_value) == (2, 0.5)
+
     def test_going_back_keeps_what_was_spent_and_lowers_the_rate_each_time(self) -> None:
         state = TrainState()
         state.add_step({"a": 1.0}, images=2, seconds=3.0)

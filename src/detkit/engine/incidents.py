@@ -53,13 +53,16 @@ class Attempt:
 
 def copied_buffers(model: nn.Module) -> dict[str, Tensor]:
     """The norms' statistics, say: a forward pass moves them before anybody can see that its loss is not finite."""
-    return {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+    # With the further names of a buffer that has several, as a state dict has them.
+    return {name: buffer.detach().clone() for name, buffer in model.named_buffers(remove_duplicate=False)}
 
 
 @torch.no_grad()
 def put_back_buffers(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
-    for name, buffer in model.named_buffers():
-        buffer.copy_(buffers[name])
+    """What `copied_buffers` gave; a buffer that the model has made or resized since is left as it is."""
+    for name, buffer in model.named_buffers(remove_duplicate=False):
+        if name in buffers and buffers[name].shape == buffer.shape:
+            buffer.copy_(buffers[name])
 
 
 def write_incident(run: Run, state: TrainState, attempt: Attempt) -> None:
@@ -92,7 +95,7 @@ def write_incident(run: Run, state: TrainState, attempt: Attempt) -> None:
                 "model": {name: attempt.buffers.get(name, value) for name, value in weights.items()},
                 "origin": run.origin,
                 "scaler": run.fabric.strategy.precision.state_dict(),
-                "training_step": _step_state(run),
+                "training_step": _step_state(run),  # as the passes have left it: nobody copies it before each step
                 "passes": passes,
             },
         )

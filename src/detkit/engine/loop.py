@@ -75,10 +75,10 @@ def train_step(run: Run, state: TrainState, plan: StepPlan, batches: Iterator[Ra
     attempt = optimizer_step(run, state, plan, batches, rate)
     images = sum(len(batch) for batch in plan)
     seconds = time.perf_counter() - began
-    if attempt.fault:
-        return refuse_step(run, state, plan, attempt, seconds)
-    state.add_step(attempt.losses, images, seconds)
     measured = {"step_s": seconds, "images_per_s": images / seconds}
+    if attempt.fault:
+        return refuse_step(run, state, plan, attempt, measured)
+    state.add_step(attempt.losses, images, seconds)
     run.recorder.step(state.epoch, state.step, attempt.losses, rate, measured)
     run.events.step_ended(run.info, state.step, attempt.losses)
     show_progress(run, state, attempt.losses, rate)
@@ -145,7 +145,7 @@ def apply_gradients(run: Run, rate: float) -> str:
     return ""
 
 
-def refuse_step(run: Run, state: TrainState, plan: StepPlan, attempt: Attempt, seconds: float) -> Course:
+def refuse_step(run: Run, state: TrainState, plan: StepPlan, attempt: Attempt, measured: Mapping[str, float]) -> Course:
     """Write the step down, and skip it, go back, or stop the run. All processes have the same values, and do the same.
 
     Raises:
@@ -157,8 +157,8 @@ def refuse_step(run: Run, state: TrainState, plan: StepPlan, attempt: Attempt, s
     if went_back(run, state, attempt.fault, place, skippable=True):
         return "back"
     put_back_buffers(run.bare_model, attempt.buffers)
-    state.skip_step(seconds)
-    run.recorder.step(state.epoch, state.step, attempt.losses, attempt.rate, {"step_s": seconds}, skipped=True)
+    state.skip_step(measured["step_s"])
+    run.recorder.step(state.epoch, state.step, attempt.losses, attempt.rate, measured, skipped=True)
     return "stop" if attempt.stop else "on"
 
 
