@@ -156,8 +156,8 @@ class TestAverage:
             if number:
                 decay = min(0.9, (1 + number) / (10 + number))
                 expected = decay * expected + (1 - decay) * value
+            torch.testing.assert_close(averaged.module.weight, torch.full((2,), expected))
         assert (1 + number) / (10 + number) > 0.9
-        torch.testing.assert_close(averaged.module.weight, torch.full((2,), expected))
         torch.testing.assert_close(averaged.module.mean, torch.tensor([10 * expected]))
         assert averaged.module.count == len(values)
         assert model.weight.tolist() == [2.0, 2.0]
