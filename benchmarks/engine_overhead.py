@@ -90,7 +90,7 @@ class BareLoop:
         self._bf16 = run.info.precision == "bf16"
 
     def step(self, number: int, batches: Iterator[RawBatch]) -> None:
-        rate = learning_rate(number, self._run.schedule[1], self._run.train)
+        rate = learning_rate(number, self._run.schedule[1], self._run.train, self._run.info.steps_per_epoch)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         images, targets = next(batches)

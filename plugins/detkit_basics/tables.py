@@ -73,6 +73,8 @@ class CsvTable:
 
     def append(self, epoch: int, step: int, values: Mapping[str, float]) -> None:
         row = {"epoch": str(epoch), "step": str(step)} | {name: repr(value) for name, value in values.items()}
+        if self._last is not None and step < int(self._last[1]["step"]):  # the run went back to a checkpoint
+            self._rewrite([row for row in self._read() if int(row["step"]) < step])
         if self._last is not None and all(self._last[1][key] == row[key] for key in KEYS):
             begin, last = self._last
             row = last | row

@@ -342,7 +342,8 @@ class Logger:
     All methods are called one after another on one thread of the logger's own, never on the training thread, in rank 0
     only, with paths and plain values. A method that raises ends this logger for the run, with one warning; `start` may
     raise `LoggerRefused` to stop the run before it begins. A resumed run calls `start` with `run.start_step` > 0.
-    Steps count optimizer steps from 1, epochs from 1.
+    Steps count optimizer steps from 1, epochs from 1. They rise; only a run that goes back to a checkpoint (`[train]
+    on_nonfinite`) gives some of them again.
     """
 
     def start(self, run: RunInfo) -> None:

@@ -85,7 +85,7 @@ class RunEvents(Protocol):
 
     @hookspec
     def step_ended(self, run: RunInfo, step: int, losses: Mapping[str, float]) -> None:
-        """After an optimizer step, with its loss terms."""
+        """After an optimizer step, with its loss terms; not after one that was skipped for its loss."""
 
     @hookspec
     def epoch_ended(self, run: RunInfo, epoch: int, metrics: Mapping[str, float | None]) -> None:

@@ -16,6 +16,7 @@ import torch
 from pydantic import Field
 
 import detkit.engine.loop
+import detkit.engine.saving
 from detkit import BuildContext, CallbackComponent, DatasetComponent, OptionPath, Options, hookimpl
 from detkit.data.types import Target
 from detkit.plugins import load_file
@@ -93,7 +94,7 @@ class Saboteur:
 
 def _wrap(name: str, chosen: Callable[[Path], bool], strike: Callable[[], None], *, before: bool) -> None:
     """Strike at the second chosen call."""
-    original = getattr(detkit.engine.loop, name)
+    original = getattr(detkit.engine.saving, name)
     calls = []
 
     def wrapped(file: Path, content: Any) -> None:
@@ -104,7 +105,7 @@ def _wrap(name: str, chosen: Callable[[Path], bool], strike: Callable[[], None],
         if second and not before:
             strike()
 
-    setattr(detkit.engine.loop, name, wrapped)
+    setattr(detkit.engine.saving, name, wrapped)
 
 
 def _wrap_evaluation(strike: Callable[[], None]) -> None:

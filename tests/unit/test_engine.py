@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,9 @@ from detkit.engine.attribution import attributed
 from detkit.engine.compute import Compute, make_fabric, resolve_compute
 from detkit.engine.evaluation import Evaluation, set_loss_mode
 from detkit.engine.events import Events
-from detkit.engine.loop import is_best
 from detkit.engine.optim import build_optimizer, learning_rate
 from detkit.engine.results import plain_result
+from detkit.engine.selection import check_best_by, is_best
 from detkit.engine.state import TrainState
 from detkit.engine.strategy import plan_strategy
 from detkit.errors import ComponentError, ComputeError, OutOfMemory, RunFailed
@@ -45,7 +46,7 @@ class TestLearningRate:
     )
     def test_it_stays_between_nothing_and_the_highest(self, total: int, warmup: int, schedule: Any) -> None:
         train = TrainTable(lr=0.1, warmup_steps=warmup, schedule=schedule)
-        rates = [learning_rate(step, total, train) for step in range(total)]
+        rates = [learning_rate(step, total, train, 10) for step in range(total)]
         assert all(0 < rate <= 0.1 for rate in rates)
         after = int(min(warmup, total * 0.2))
         assert rates[: after + 1] == sorted(rates[: after + 1])
@@ -53,21 +54,53 @@ class TestLearningRate:
 
     def test_known_values(self) -> None:
         train = TrainTable(lr=1.0, warmup_steps=10, warmup_factor=0.1)
-        assert learning_rate(0, 110, train) == pytest.approx(0.1)
-        assert learning_rate(5, 110, train) == pytest.approx(0.55)
-        assert learning_rate(10, 110, train) == 1.0
-        assert learning_rate(60, 110, train) == pytest.approx(0.5)
+        assert learning_rate(0, 110, train, 11) == pytest.approx(0.1)
+        assert learning_rate(5, 110, train, 11) == pytest.approx(0.55)
+        assert learning_rate(10, 110, train, 11) == 1.0
+        assert learning_rate(60, 110, train, 11) == pytest.approx(0.5)
         steps = train.model_copy(update={"schedule": "multistep", "milestones": (0.5, 0.8)})
-        assert [learning_rate(step, 100, steps) for step in (49, 50, 79, 80)] == pytest.approx([1, 0.1, 0.1, 0.01])
+        assert [learning_rate(step, 100, steps, 10) for step in (49, 50, 79, 80)] == pytest.approx([1, 0.1, 0.1, 0.01])
 
     def test_torchs_own_cosine_agrees(self) -> None:
         train = TrainTable(lr=0.3, warmup_steps=0)
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50)
         for step in range(50):
-            assert learning_rate(step, 50, train) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
+            assert learning_rate(step, 50, train, 10) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
             optimizer.step()
             schedule.step()
+
+    def test_torchs_own_one_cycle_agrees(self) -> None:
+        train = TrainTable(lr=0.3, schedule="onecycle", rise=0.25)
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3, momentum=0.9)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=0.3,
+            total_steps=60,
+            pct_start=0.25,
+            div_factor=25,
+            final_div_factor=1e4 / 25,
+            cycle_momentum=False,
+        )
+        for step in range(60):
+            assert learning_rate(step, 60, train, 10) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+            optimizer.step()
+            schedule.step()
+
+    @given(total=st.integers(1, 300), rise=st.floats(0.01, 0.99))
+    def test_one_cycle_rises_and_falls_and_is_never_nothing(self, total: int, rise: float) -> None:
+        train = TrainTable(lr=0.1, schedule="onecycle", rise=rise)
+        rates = [learning_rate(step, total, train, 10) for step in range(total)]
+        assert all(0 < rate <= 0.1 for rate in rates)
+        peak = rates.index(max(rates))
+        assert rates[: peak + 1] == sorted(rates[: peak + 1])
+        assert rates[peak:] == sorted(rates[peak:], reverse=True)
+
+    def test_a_warm_up_in_epochs_has_no_limit(self) -> None:
+        train = TrainTable(lr=1.0, warmup_epochs=1.5, warmup_factor=0.1, warmup_steps=2, schedule="constant")
+        assert learning_rate(6, 24, train, 8) == pytest.approx(0.55)
+        assert [learning_rate(step, 24, train, 8) for step in (11, 12)] == [pytest.approx(0.925), 1.0]
+        assert learning_rate(0, 24, train.model_copy(update={"warmup_epochs": 0.0}), 8) == 1.0
 
 
 class TestOptimizer:
@@ -253,21 +286,58 @@ class TestBest:
 
     def test_an_earlier_epoch_wins_a_tie(self) -> None:
         state = TrainState(best_epoch=1, best_value=0.5)
-        assert not is_best(state, self.evaluation(0.5))
-        assert is_best(state, self.evaluation(0.6))
-        assert not is_best(state, self.evaluation(None))
+        assert not is_best(state, self.evaluation(0.5), TrainTable())
+        assert is_best(state, self.evaluation(0.6), TrainTable())
+        assert not is_best(state, self.evaluation(None), TrainTable())
 
     def test_lower_is_better_where_it_is(self) -> None:
         loss = Evaluation(values={"validation/loss": 0.4}, better={"validation/loss": False}, primary="validation/loss")
-        assert is_best(TrainState(best_epoch=1, best_value=0.5), loss)
-        assert not is_best(TrainState(best_epoch=1, best_value=0.3), loss)
+        assert is_best(TrainState(best_epoch=1, best_value=0.5), loss, TrainTable())
+        assert not is_best(TrainState(best_epoch=1, best_value=0.3), loss, TrainTable())
 
     def test_a_value_wins_over_an_epoch_without_one(self) -> None:
-        assert is_best(TrainState(), self.evaluation(None))
-        assert is_best(TrainState(best_epoch=1, best_value=None), self.evaluation(0.0))
+        assert is_best(TrainState(), self.evaluation(None), TrainTable())
+        assert is_best(TrainState(best_epoch=1, best_value=None), self.evaluation(0.0), TrainTable())
 
     def test_where_nothing_selects_the_last_epoch_is_the_best(self) -> None:
-        assert is_best(TrainState(best_epoch=3), Evaluation(values={"x": 1.0}))
+        assert is_best(TrainState(best_epoch=3), Evaluation(values={"x": 1.0}), TrainTable())
+
+    def test_the_quantity_that_the_spec_names_selects(self) -> None:
+        better = {"coco/ap": True, "validation/loss": False}
+        evaluation = Evaluation((), {}, {"coco/ap": 0.1, "validation/loss": 0.4}, better, primary="coco/ap")
+        state = TrainState(best_epoch=1, best_value=0.5)
+        assert not is_best(state, evaluation, TrainTable())
+        assert is_best(state, evaluation, TrainTable(best_by="validation/loss"))
+
+    def test_of_the_epochs_that_are_left_out_the_last_one_stands_in(self) -> None:
+        train = TrainTable(skip_best_epochs=2)
+        assert is_best(TrainState(epoch=2, best_epoch=1, best_value=0.9), self.evaluation(0.1), train)
+        assert is_best(TrainState(epoch=3, best_epoch=2, best_value=0.9), self.evaluation(0.1), train)
+        assert not is_best(TrainState(epoch=4, best_epoch=3, best_value=0.9), self.evaluation(0.1), train)
+
+    @pytest.mark.parametrize(
+        ("by", "says"),
+        [
+            (
+                "coco/ap51",
+                "the evaluation has no 'coco/ap51'; did you mean 'coco/ap50'?; there are: coco/ap, coco/ap50",
+            ),
+            ("validation/loss", "the validation losses are off: set validation_loss = true; there are: coco/ap, coco/"),
+            (
+                "coco/scale",
+                "of 'coco/scale' neither more nor less is better, so it selects nothing; there are: coco/ap",
+            ),
+        ],
+    )
+    def test_what_can_select_nothing_is_refused(self, by: str, says: str) -> None:
+        evaluation = Evaluation(
+            values={"coco/ap": 0.1, "coco/ap50": None, "coco/scale": 2.0}, better={"coco/ap": True, "coco/ap50": True}
+        )
+        use = SimpleNamespace(key="fcos", train=TrainTable(best_by=by, validation_loss=False))
+        with pytest.raises(RunFailed) as caught:
+            check_best_by(evaluation, use)  # type: ignore[arg-type]  # what it looks at
+        assert "[models.fcos.train] best_by: " in str(caught.value)
+        assert says in str(caught.value)
 
 
 def test_the_validation_loss_leaves_norms_and_dropout_in_evaluation() -> None:

@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "check": ("detkit.cli.check", "Check a spec; say everything that is wrong with it"),
     "predict": ("detkit.cli.predict", "Find objects in images with a trained detector"),
     "show": ("detkit.cli.show", "Show the table of an experiment, or a page in Markdown"),
+    "replay": ("detkit.cli.replay", "Replay a training step whose loss exploded"),
     "upload": ("detkit.cli.upload", "Send a recorded experiment to a logger"),
     "plugins": ("detkit.cli.plugins", "List plugins, or show the options of a component"),
     "schema": ("detkit.cli.schema", "Write a JSON Schema of specs, for completion in editors"),

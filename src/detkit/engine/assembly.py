@@ -8,13 +8,15 @@ from typing import Any
 
 from lightning_fabric import Fabric
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from detkit.components import Messages, RunInfo
 from detkit.data.sampling import plan_epoch
 from detkit.engine import facts
 from detkit.engine.attribution import attributed
-from detkit.engine.checkpoint import load_checkpoint, load_weights, restore_generators
+from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.compute import Compute
+from detkit.engine.ema import averaged_model
 from detkit.engine.events import Events
 from detkit.engine.limits import Limits
 from detkit.engine.loggers import Loggers
@@ -22,6 +24,7 @@ from detkit.engine.optim import build_optimizer
 from detkit.engine.prepare import build_context, build_dataset, read_splits
 from detkit.engine.recorder import Recorder, RunRecorder, SilentRecorder
 from detkit.engine.run import Run, origin_of, seed_everything
+from detkit.engine.saving import restore
 from detkit.engine.signals import StopRequest
 from detkit.engine.state import TrainState
 from detkit.engine.strategy import Strategy, plan_strategy
@@ -114,6 +117,7 @@ def assemble(
         truths={index: dataset.info(index) for index in {*splits.validation, *splits.test}},
         model=model,
         bare_model=bare_model,
+        averaged=_averaged(use, bare_model),
         optimizer=fabric_optimizer,
         strategy=strategy,
         origin=origin,
@@ -122,6 +126,7 @@ def assemble(
         metrics={key: (metric, build(metric)) for key, metric in spec.metrics.items() if metric.enabled},
         events=events,
         recorder=_recorder(spec, layout, fabric, build, messages),
+        messages=messages,
         stop=stop,
         workers=spec.compute.workers,
         schedule=(schedule_start * steps_per_epoch, use.train.epochs * steps_per_epoch),
@@ -138,6 +143,13 @@ def assemble(
     return run, state, {**given, **info.parameters}
 
 
+def _averaged(use: ModelUse, model: nn.Module) -> AveragedModel | None:
+    if use.train.ema_decay is None:
+        return None
+    with attributed(use, "being copied, for the average of its weights"):
+        return averaged_model(model, use.train.ema_decay)
+
+
 def _recorder(spec: ExperimentSpec, layout: RunLayout, fabric: Fabric, build: Any, messages: Messages) -> Recorder:
     if not fabric.is_global_zero:
         return SilentRecorder()
@@ -148,21 +160,6 @@ def _recorder(spec: ExperimentSpec, layout: RunLayout, fabric: Fabric, build: An
         log_every_steps=spec.experiment.log_every_steps,
         keep_predictions=spec.experiment.keep_predictions,
     )
-
-
-def restore(run: Run, checkpoint: Mapping[str, Any]) -> None:
-    """Put a checkpoint back into everything that it was taken from."""
-    load_weights(run.bare_model, checkpoint["model"], run.layout.last)
-    run.optimizer.load_state_dict(checkpoint["optimizer"])
-    run.fabric.strategy.precision.load_state_dict(checkpoint["scaler"])
-    run.events.load_state_dict(checkpoint["components"]["callbacks"])
-    if "training_step" in checkpoint["components"]:
-        with attributed(run.step_use, "taking back its state"):
-            run.training_step.load_state_dict(checkpoint["components"]["training_step"])  # type: ignore[attr-defined]  # it saved one
-    run.recorder.cut(checkpoint["streams"])
-    generators = checkpoint["generators"]
-    if run.fabric.global_rank < len(generators):  # fewer where it was saved by fewer processes, to be evaluated here
-        restore_generators(generators[run.fabric.global_rank])
 
 
 def parameters(

@@ -19,6 +19,7 @@ from detkit.engine.costs import measure_costs
 from detkit.engine.evaluation import evaluate
 from detkit.engine.loop import train
 from detkit.engine.run import Run
+from detkit.engine.selection import check_best_by
 from detkit.engine.signals import StopRequest
 from detkit.engine.state import TrainState
 from detkit.engine.system import peak_memory_bytes
@@ -105,10 +106,15 @@ def tell_parts(run: Run, messages: StreamMessages) -> None:
 
 
 def sanity_check(run: Run, state: TrainState) -> None:
-    """Evaluate two images before the first step: a model or a metric that does not fit is found now, not in hours."""
+    """Evaluate two images before the first step: a model or a metric that does not fit is found now, not in hours.
+
+    So is a `best_by` that names nothing.
+    """
     if state.step == 0:
         generators = capture_generators()
-        evaluate(run, run.splits.validation[:2], name="checking", epoch=0, losses=run.train.validation_loss)
+        losses = run.train.validation_loss
+        evaluation = evaluate(run, run.splits.validation[:2], name="checking", epoch=0, losses=losses)
+        check_best_by(evaluation, run.use)
         restore_generators(generators)
 
 
@@ -121,7 +127,7 @@ def score(run: Run, state: TrainState, messages: Messages) -> dict[str, Any]:
     file = run.layout.best
     checkpoint = load_checkpoint(file, run_id=run.info.run_id)
     selected = checkpoint["selected"]
-    load_weights(run.bare_model, checkpoint["model"], file)
+    load_weights(run.evaluated_model, checkpoint["model"], file)
     evaluation = evaluate(
         run, run.splits.scored, name="scoring", epoch=selected["epoch"], losses=run.train.validation_loss
     )
@@ -135,6 +141,7 @@ def score(run: Run, state: TrainState, messages: Messages) -> dict[str, Any]:
         "seed": run.info.seed,
         "epochs": state.epoch,
         "ended": state.ended,
+        "guard": {"skipped": state.skipped, "rollbacks": state.rollbacks, "lr_scale": state.lr_scale},
         "selected": {**selected, "split": "validation"},
         "scored": {
             "split": run.splits.scored_name,
@@ -150,7 +157,7 @@ def score(run: Run, state: TrainState, messages: Messages) -> dict[str, Any]:
         "weights_origin": run.origin["weights"],
         "precision": run.info.precision,
         "device": run.info.device,
-        "costs": measure_costs(run, state, run.bare_model, messages),
+        "costs": measure_costs(run, state, run.evaluated_model, messages),
         "measured": {
             **state.measured,
             "images_per_s": state.epoch * len(run.splits.train) / max(state.measured["train_s"], 1e-9),

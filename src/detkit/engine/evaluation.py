@@ -52,7 +52,7 @@ class Evaluation:
 
 
 def evaluate(run: Run, indices: Sequence[int], *, name: str, epoch: int, losses: bool) -> Evaluation:
-    """Evaluate the model as it is.
+    """Evaluate the model as it is; the average of its weights where there is one.
 
     Batches are formed before they are dealt out, so that predictions do not depend on the number of processes.
 
@@ -69,7 +69,7 @@ def evaluate(run: Run, indices: Sequence[int], *, name: str, epoch: int, losses:
     batches = [indices[start : start + size] for start in range(0, len(indices), size)]
     own = list(enumerate(batches))[run.fabric.global_rank :: run.fabric.world_size]
     _share_buffers(run)
-    was_training = run.bare_model.training
+    was_training = run.evaluated_model.training
     done: list[_Evaluated] = []
     with torch.no_grad(), run.fabric.autocast():
         for number, batch_indices in own:
@@ -79,7 +79,7 @@ def evaluate(run: Run, indices: Sequence[int], *, name: str, epoch: int, losses:
             predictions = _predict(run, batch_indices, batch)
             terms = _losses(run, batch, number) if losses else {}
             done.append(_Evaluated(number, predictions, terms))
-    run.bare_model.train(was_training)
+    run.evaluated_model.train(was_training)
     done = _gather(run, done)
     evaluation = Evaluation()
     if run.fabric.is_global_zero:
@@ -108,9 +108,9 @@ def _load(run: Run, indices: Sequence[int]) -> Batch:
 
 
 def _predict(run: Run, indices: Sequence[int], batch: Batch) -> list[Prediction]:
-    run.bare_model.eval()
+    run.evaluated_model.eval()
     names = ", ".join(run.truths[index].label for index in indices)
-    outputs = model_outputs(run.use, run.bare_model, batch.images, len(run.info.class_names), names)
+    outputs = model_outputs(run.use, run.evaluated_model, batch.images, len(run.info.class_names), names)
     return [
         prediction_from_output(run.truths[index].image_id, output)
         for index, output in zip(indices, outputs, strict=True)
@@ -168,10 +168,10 @@ def _kind(value: object) -> str:
 def _losses(run: Run, batch: Batch, number: int) -> dict[str, float]:
     """The training step's terms with norm and dropout in evaluation mode; training's generators do not move."""
     device = run.fabric.device
-    set_loss_mode(run.bare_model)
+    set_loss_mode(run.evaluated_model)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(derive_seed(run.seed, "validation loss", number))
-        losses = compute_losses(run, run.bare_model, batch, "a validation batch")
+        losses = compute_losses(run, run.evaluated_model, batch, "a validation batch")
     return {"loss": float(sum(value.item() for value in losses.values())), **{k: v.item() for k, v in losses.items()}}
 
 
@@ -213,7 +213,7 @@ def _evaluation(
 def _share_buffers(run: Run) -> None:
     """Give all processes the first one's norm statistics, as a single process would have them."""
     if run.fabric.world_size > 1:
-        for buffer in run.bare_model.buffers():
+        for buffer in run.evaluated_model.buffers():
             torch.distributed.broadcast(buffer, 0)
 
 

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from torch import Tensor, nn
 
+from detkit.components import TrainingStep
 from detkit.data.types import Batch
 from detkit.engine.attribution import attributed, passed_through
-from detkit.engine.run import Run
 from detkit.errors import ComponentError
+from detkit.spec.model import Use
 
 
-def compute_losses(run: Run, model: nn.Module, batch: Batch, place: str) -> dict[str, Tensor]:
+class Trained(Protocol):
+    """What of a run its training step concerns."""
+
+    @property
+    def use(self) -> Use: ...
+
+    @property
+    def bare_model(self) -> nn.Module: ...
+
+    @property
+    def step_use(self) -> Use: ...
+
+    @property
+    def training_step(self) -> TrainingStep: ...
+
+
+def compute_losses(run: Trained, model: nn.Module, batch: Batch, place: str) -> dict[str, Tensor]:
     """The named scalar losses of a batch.
 
     Args:
@@ -22,7 +41,8 @@ def compute_losses(run: Run, model: nn.Module, batch: Batch, place: str) -> dict
     try:
         losses = run.training_step(model, batch)
     except Exception as error:  # foreign code: the model's own fault, or that of the step around it
-        at_fault = run.use if passed_through(error, run.bare_model) else run.step_use
+        in_model = passed_through(error, model) or passed_through(error, run.bare_model)
+        at_fault = run.use if in_model else run.step_use
         with attributed(at_fault, f"computing the losses of {place}"):
             raise
     if not isinstance(losses, dict) or not losses:

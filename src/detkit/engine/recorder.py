@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -29,7 +30,14 @@ class Recorder(Protocol):
 
     def start(self, run: RunInfo, facts: Mapping[str, Any]) -> None: ...
     def step(
-        self, epoch: int, step: int, losses: Mapping[str, float], rate: float, measured: Mapping[str, float]
+        self,
+        epoch: int,
+        step: int,
+        losses: Mapping[str, float],
+        rate: float,
+        measured: Mapping[str, float],
+        *,
+        skipped: bool = False,
     ) -> None: ...
     def epoch(
         self, epoch: int, step: int, values: Mapping[str, float | None], measured: Mapping[str, float]
@@ -50,7 +58,14 @@ class SilentRecorder:
         pass
 
     def step(
-        self, epoch: int, step: int, losses: Mapping[str, float], rate: float, measured: Mapping[str, float]
+        self,
+        epoch: int,
+        step: int,
+        losses: Mapping[str, float],
+        rate: float,
+        measured: Mapping[str, float],
+        *,
+        skipped: bool = False,
     ) -> None:
         pass
 
@@ -103,9 +118,18 @@ class RunRecorder:
         self._loggers.log_parameters(run.parameters)
 
     def step(
-        self, epoch: int, step: int, losses: Mapping[str, float], rate: float, measured: Mapping[str, float]
+        self,
+        epoch: int,
+        step: int,
+        losses: Mapping[str, float],
+        rate: float,
+        measured: Mapping[str, float],
+        *,
+        skipped: bool = False,
     ) -> None:
-        row = {"epoch": epoch, "step": step, "loss": sum(losses.values()), "losses": dict(losses), "lr": rate}
+        terms = {name: _finite(value) for name, value in losses.items()}
+        row: dict[str, Any] = {"epoch": epoch, "step": step, "loss": _finite(sum(losses.values())), "losses": terms}
+        row |= {"lr": rate, **({"skipped": True} if skipped else {})}
         self._streams["steps"].append({**row, "measured": dict(measured)})
         if is_logged(step, self._log_every_steps):
             self._loggers.log_metrics(step_values(row, measured), step=step, epoch=epoch)
@@ -183,7 +207,7 @@ def is_logged(step: int, every: int) -> bool:
     return step == 1 or step % every == 0
 
 
-def step_values(row: Mapping[str, Any], measured: Mapping[str, float]) -> dict[str, float]:
+def step_values(row: Mapping[str, Any], measured: Mapping[str, float]) -> dict[str, float | None]:
     """A row of steps.jsonl under the names that loggers get."""
     losses = {f"train/{name}": value for name, value in row["losses"].items()}
     return {"train/loss": row["loss"], **losses, "train/lr": row["lr"], **_measured(measured)}
@@ -192,6 +216,10 @@ def step_values(row: Mapping[str, Any], measured: Mapping[str, float]) -> dict[s
 def epoch_values(values: Mapping[str, float | None], measured: Mapping[str, float]) -> dict[str, float | None]:
     """A row of metrics.jsonl under the names that loggers get."""
     return {**values, **_measured(measured)}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _measured(measured: Mapping[str, float]) -> dict[str, float]:

@@ -12,8 +12,9 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule  # what `Fabric.setup` returns; it has no public name
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
-from detkit.components import Dataset, Metric, RunInfo, TrainingStep
+from detkit.components import Dataset, Messages, Metric, RunInfo, TrainingStep
 from detkit.data.sampling import StepPlan, plan_epoch
 from detkit.data.seeds import derive_seed
 from detkit.data.splits import Splits
@@ -33,7 +34,7 @@ class Run:
 
     Attributes:
         fabric: the device, the precision, the other processes.
-        model: as fabric set it up; `bare_model` is the module itself.
+        model: as fabric set it up; `bare_model` is the module itself. averaged: follows it, with `ema_decay`.
         truths: ground truth by index, of the images that are evaluated.
         strategy: what of the model trains, and from when. origin: see `origin_of`; of the run's beginning.
         schedule: the optimizer steps (first, end) over which the learning rate is planned.
@@ -49,6 +50,7 @@ class Run:
     truths: Mapping[int, ImageInfo]
     model: _FabricModule
     bare_model: nn.Module
+    averaged: AveragedModel | None
     optimizer: torch.optim.Optimizer
     strategy: Strategy
     origin: Mapping[str, Any]
@@ -57,6 +59,7 @@ class Run:
     metrics: Mapping[str, tuple[Use, Metric]]
     events: Events
     recorder: Recorder
+    messages: Messages
     stop: StopRequest
     workers: int
     schedule: tuple[int, int]
@@ -65,6 +68,11 @@ class Run:
     @property
     def train(self) -> TrainTable:
         return self.use.train
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """What is evaluated, selected and scored: the average of the weights where there is one."""
+        return self.averaged.module if self.averaged else self.bare_model
 
     def plan(self, epoch: int) -> list[StepPlan]:
         """The optimizer steps of an epoch."""

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+#: So many of the latest losses are remembered.
+WINDOW = 50
+
 
 @dataclass(slots=True)
 class TrainState:
@@ -14,6 +17,9 @@ class TrainState:
     loss_sums: of the epoch so far, each term's sum over images. images: the epoch's so far.
     best_epoch, best_value: the selected epoch, and its value of the quantity that selects.
     ended: why the training is over; empty while it goes on.
+    recent: the losses of the latest steps that were taken, to which a next one is compared.
+    skipped: steps that were not taken. rollbacks: how often the run went back to a checkpoint.
+    lr_scale: what the schedule's rate is multiplied by; below 1 after going back. saved: step of the last checkpoint.
     measured: seconds of training and evaluation so far, over all sittings.
     """
 
@@ -25,6 +31,11 @@ class TrainState:
     best_epoch: int | None = None
     best_value: float | None = None
     ended: str = ""
+    recent: list[float] = field(default_factory=list)
+    skipped: int = 0
+    rollbacks: int = 0
+    lr_scale: float = 1.0
+    saved: int = 0
     measured: dict[str, float] = field(
         default_factory=lambda: {"train_s": 0.0, "evaluation_s": 0.0, "epoch_train_s": 0.0}
     )
@@ -36,11 +47,37 @@ class TrainState:
         self.images += images
         for name, value in losses.items():
             self.loss_sums[name] = self.loss_sums.get(name, 0.0) + value * images
+        self.recent = [*self.recent, sum(losses.values())][-WINDOW:]
+        self._add_seconds(seconds)
+
+    def skip_step(self, seconds: float) -> None:
+        """Count a step whose losses are not worth counting: its images were seen, and nothing was learnt from them."""
+        self.position += 1
+        self.step += 1
+        self.skipped += 1
+        self._add_seconds(seconds)
+
+    def go_back(self, then: TrainState, rate_scale: float) -> None:
+        """Be where the run was then, at a lower rate; what it has cost since and how often it went back stays.
+
+        Where an epoch since then was the best one, none is for now: its weights have replaced those of the best before.
+        """
+        if self.best_epoch != then.best_epoch:
+            then.best_epoch, then.best_value = None, None
+        spent = {name: self.measured[name] for name in ("train_s", "evaluation_s")}
+        kept = {"rollbacks": self.rollbacks + 1, "lr_scale": self.lr_scale * rate_scale}
+        for name, value in {**then.to_dict(), **kept}.items():
+            setattr(self, name, value)
+        self.measured |= spent
+
+    def _add_seconds(self, seconds: float) -> None:
         self.measured["train_s"] += seconds
         self.measured["epoch_train_s"] += seconds
 
     def mean_losses(self) -> dict[str, float]:
-        """Of the epoch so far, over images; their sum under `loss`."""
+        """Of the epoch so far, over images; their sum under `loss`. Empty where every step was skipped."""
+        if not self.images:
+            return {}
         means = {name: value / self.images for name, value in self.loss_sums.items()}
         return {"loss": sum(means.values()), **means}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +40,26 @@ def write_atomically(file: Path, write: Callable[[IO[bytes]], object], *, durabl
         with suppress(OSError):  # where the folder is a file, even looking for the temporary one fails
             temporary.unlink()
         raise cannot_write(file, error) from error
+
+
+def duplicate(file: Path, to: Path) -> None:
+    """Give a file a second name, which keeps its content when the first is written again.
+
+    Raises:
+        RecordError: the folder cannot be written.
+    """
+    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
+    try:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(file, temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(file, temporary)
+        temporary.replace(to)
+    except OSError as error:
+        raise cannot_write(to, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)  # still there, too, where both are names of one file already
 
 
 def cannot_write(file: Path, error: OSError) -> RecordError:

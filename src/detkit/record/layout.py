@@ -10,7 +10,8 @@ runs/penn-fudan/                     ExperimentLayout
     messages.jsonl                   what components told people
     predictions/epoch-003.json.gz    COCO's results form
     tables/  curves/  matrices/      what metrics gave beside numbers, by epoch
-    checkpoints/last.pt, best.pt
+    checkpoints/last.pt, best.pt     and previous.pt while a run trains that may go back
+    incidents/step-000123.pt         what replays a step whose loss was not finite, or exploded
     progress.json                    where the run is, a few times a second
     failure.json  summary.json       how it ended
     loggers.json                     which loggers have received the whole run
@@ -86,8 +87,21 @@ class RunLayout:
         return self.folder / "checkpoints" / "last.pt"
 
     @property
+    def previous(self) -> Path:
+        """The checkpoint before the last one, while a run trains that may go back."""
+        return self.folder / "checkpoints" / "previous.pt"
+
+    @property
     def best(self) -> Path:
         return self.folder / "checkpoints" / "best.pt"
+
+    @property
+    def incidents(self) -> Path:
+        return self.folder / "incidents"
+
+    def incident(self, step: int) -> Path:
+        """What replays a step whose loss was not finite, or exploded."""
+        return self.incidents / f"step-{step:06d}.pt"
 
     def predictions(self, epoch: int | str) -> Path:
         """Of an epoch's validation, or of a named evaluation such as "test"."""

@@ -158,3 +158,23 @@ def open_record(folder: Path | str) -> ExperimentRecord:
     inside = sorted(child.name for child in path.iterdir() if ExperimentLayout(child).experiment.is_file())
     hint = f"; it holds the experiments {', '.join(inside)}: name one" if inside else ""
     raise RecordError(f"{path} is not the folder of an experiment: it has no experiment.json{hint}")
+
+
+def open_run(path: Path | str) -> RunRecord:
+    """A run by its folder (one put aside, too), by EXPERIMENT/BEGINNING of its name, or an experiment's only run.
+
+    Raises:
+        RecordError: there is no such run; says which there are.
+    """
+    path = Path(path).expanduser().absolute()
+    if RunLayout(path).run.is_file():
+        facts = read_json(RunLayout(path).run)
+        return RunRecord(path.parent, path.name, facts["model"], facts["seed"])
+    record = open_record(path)
+    if record.folder != path:
+        return record.run(path.name)
+    runs = record.runs
+    if len(runs) != 1:
+        names = ", ".join(run.run_id for run in runs)
+        raise RecordError(f"{path} holds several runs: {names}; name the folder of one")
+    return runs[0]

@@ -123,7 +123,8 @@ class TrainTable(Options):
         None,
         gt=0,
         lt=1,
-        description="evaluate and keep a moving average of the weights, as 0.999; by default the weights themselves",
+        description="evaluate and keep a moving average of the weights, as 0.999 (the decay warms up to it); by"
+        " default the weights themselves",
     )
     best_by: str | None = Field(
         None,
@@ -131,15 +132,20 @@ class TrainTable(Options):
         " metric's primary one, else the validation loss",
     )
     skip_best_epochs: int = Field(
-        0, ge=0, description="epochs at the start that are not selected as the best while there are later ones"
+        0,
+        ge=0,
+        description="epochs at the start that are not selected as the best while there are later ones; of a run that"
+        " ends among them the last one is",
     )
     on_nonfinite: Literal["stop", "skip", "rollback"] = Field(
         "stop",
-        description="when a loss is not finite or explodes: stop the run | skip the step | go back to the last"
+        description="when a loss is not finite or explodes: stop the run | skip the step | go back to an earlier"
         " checkpoint with a lower rate",
     )
     explosion: float | None = Field(
-        100.0, gt=1, description="a loss of so many times the median of the steps before it counts as exploded"
+        100.0,
+        gt=1,
+        description="a loss of so many times the median of the 50 steps before it counts as exploded; inf: none does",
     )
     max_skips: int = Field(20, ge=1, description="of skip: so many steps are skipped before the run stops")
     max_rollbacks: int = Field(3, ge=1, description="of rollback: so often the run goes back before it stops")
@@ -155,6 +161,12 @@ class TrainTable(Options):
     def _milestones_ordered(self) -> Self:
         if list(self.milestones) != sorted(set(self.milestones)) or any(not 0 < m < 1 for m in self.milestones):
             raise ValueError("milestones must rise and lie between 0 and 1")
+        return self
+
+    @model_validator(mode="after")
+    def _one_cycle_has_its_own_rise(self) -> Self:
+        if self.schedule == "onecycle" and self.warmup_epochs is not None:
+            raise ValueError('warmup_epochs does not go with schedule = "onecycle", whose rise is `rise`')
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,139 @@
+"""What a run saves, and takes back: the checkpoint of the best epoch, and the one that an exact resume needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from detkit.components import Stateful
+from detkit.engine.attribution import attributed
+from detkit.engine.checkpoint import (
+    capture_generators,
+    load_checkpoint,
+    load_weights,
+    restore_generators,
+    save_checkpoint,
+)
+from detkit.engine.ema import averaged_state, load_averaged_state
+from detkit.engine.evaluation import Evaluation
+from detkit.engine.guard import has_finite_weights
+from detkit.engine.run import Run
+from detkit.engine.selection import selecting
+from detkit.engine.state import TrainState
+from detkit.record.files import duplicate
+
+
+def save_best(run: Run, state: TrainState, evaluation: Evaluation) -> None:
+    """The weights that were evaluated, and what is needed to use them, without what is needed to go on training."""
+    if run.fabric.is_global_zero:
+        by = selecting(evaluation, run.train)
+        selected = {"epoch": state.epoch, "step": state.step, "by": by, "value": state.best_value}
+        save_checkpoint(
+            run.layout.best,
+            {
+                "run_id": run.info.run_id,
+                "model": run.evaluated_model.state_dict(),
+                "class_names": list(run.info.class_names),
+                "origin": run.origin,
+                "selected": selected,
+                "thresholds": {key: dict(result.thresholds) for key, result in evaluation.results.items()},
+            },
+        )
+
+
+def save_last(run: Run, state: TrainState) -> None:
+    """Everything that an exact resume needs. The streams reach the disk first: the checkpoint states their lengths.
+
+    Weights that are not finite are not saved: from the checkpoint before them the run can go on. Where the run may go
+    back, the checkpoint of an earlier step is kept beside it.
+    """
+    generators = [capture_generators()]
+    if run.fabric.world_size > 1:
+        gathered: list[dict[str, object]] = [{}] * run.fabric.world_size
+        torch.distributed.all_gather_object(gathered, generators[0])
+        generators = gathered
+    if not run.fabric.is_global_zero:
+        return
+    if not has_finite_weights(run.bare_model):
+        run.messages.warning(f"after step {state.step} the weights are not finite; the checkpoint before it is kept")
+        return
+    if run.train.on_nonfinite == "rollback" and state.saved < state.step and run.layout.last.exists():
+        duplicate(run.layout.last, run.layout.previous)
+    state.saved = state.step
+    save_checkpoint(
+        run.layout.last,
+        {
+            "run_id": run.info.run_id,
+            "model": run.bare_model.state_dict(),
+            "ema": averaged_state(run.averaged) if run.averaged else None,
+            "origin": run.origin,
+            "optimizer": run.optimizer.state_dict(),
+            "scaler": run.fabric.strategy.precision.state_dict(),
+            "components": component_states(run),
+            "generators": generators,
+            "state": state.to_dict(),
+            "streams": run.recorder.sync(),
+        },
+    )
+    if state.ended:
+        run.layout.previous.unlink(missing_ok=True)
+
+
+def component_states(run: Run) -> dict[str, object]:
+    """Of the callbacks, and of a training step that has one (a teacher, a queue)."""
+    states: dict[str, object] = {"callbacks": run.events.state_dict()}
+    step = run.training_step
+    if isinstance(step, Stateful):
+        with attributed(run.step_use, "giving its state"):
+            states["training_step"] = step.state_dict()
+    return states
+
+
+def restore(run: Run, checkpoint: Mapping[str, Any]) -> None:
+    """Put a checkpoint back into everything that it was taken from."""
+    load_weights(run.bare_model, checkpoint["model"], run.layout.last)
+    if run.averaged:
+        load_averaged_state(run.averaged, checkpoint["ema"])
+    run.optimizer.load_state_dict(checkpoint["optimizer"])
+    run.fabric.strategy.precision.load_state_dict(checkpoint["scaler"])
+    run.events.load_state_dict(checkpoint["components"]["callbacks"])
+    if "training_step" in checkpoint["components"]:
+        with attributed(run.step_use, "taking back its state"):
+            run.training_step.load_state_dict(checkpoint["components"]["training_step"])  # type: ignore[attr-defined]  # it saved one
+    run.recorder.cut(checkpoint["streams"])
+    generators = checkpoint["generators"]
+    if run.fabric.global_rank < len(generators):  # fewer where it was saved by fewer processes, to be evaluated here
+        restore_generators(generators[run.fabric.global_rank])
+
+
+def checkpoint_before(run: Run, state: TrainState) -> dict[str, Any] | None:
+    """The latest checkpoint since which a step was taken; None where there is none.
+
+    Going back to one that was saved just before the step that failed would change nothing: the same weights, images and
+    random numbers give the same loss, whatever the rate.
+    """
+    run.fabric.barrier()  # the first process may still be writing it
+    for file in (run.layout.last, run.layout.previous):
+        if file.exists():
+            checkpoint = load_checkpoint(file, run_id=run.info.run_id)
+            if checkpoint["state"]["step"] < state.step:
+                return checkpoint
+    return None
+
+
+def roll_back(run: Run, state: TrainState, checkpoint: Mapping[str, Any]) -> None:
+    """Go back to a checkpoint, and on from there at a lower rate.
+
+    Saved again at once: a run that is killed now must not come back with the rate that made it explode, and forget how
+    often it went back.
+    """
+    restore(run, checkpoint)
+    state.go_back(TrainState.from_dict(checkpoint["state"]), run.train.rollback_lr_scale)
+    run.messages.info(
+        f"back after step {state.step}, in epoch {state.epoch}; from here the learning rate is {state.lr_scale:g} times"
+        " what the schedule says"
+    )
+    run.fabric.barrier()  # all have read it
+    save_last(run, state)
