@@ -36,6 +36,7 @@ from detkit.engine.rerun import plan_runs
 from detkit.engine.run import Run
 from detkit.engine.signals import StopRequest
 from detkit.engine.state import TrainState
+from detkit.engine.strategy import plan_strategy
 from detkit.record.layout import ExperimentLayout
 from detkit.spec.loader import load_spec
 
@@ -86,7 +87,7 @@ class BareLoop:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._model = copy.deepcopy(run.bare_model).train()
-        self._optimizer = build_optimizer(self._model, run.train)
+        self._optimizer = build_optimizer(plan_strategy(self._model, run.train), run.train)
         self._bf16 = run.info.precision == "bf16"
 
     def step(self, number: int, batches: Iterator[RawBatch]) -> None:

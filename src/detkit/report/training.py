@@ -43,8 +43,8 @@ def recipes(runs: ShownRuns) -> list[str]:
 def guards(runs: ShownRuns) -> list[str]:
     """Steps that were skipped and trainings that were rolled back, where the runs say so."""
     shown = [run for run in runs.finished if isinstance(run.summary.get("guard"), dict)]
-    if not shown:
-        return []
+    if not any(run.summary["guard"].get(what) for run in shown for what in ("skipped", "rollbacks")):
+        return ["In no run did a loss explode or become other than finite."] if shown else []
     keys = list(dict.fromkeys(key for run in shown for key in run.summary["guard"]))
     rows = [[code(runs.label(run)), *(plain(run.summary["guard"].get(key)) for key in keys)] for run in shown]
     titles = [escape(key.replace("_", " ")) for key in keys]
