@@ -65,7 +65,8 @@ def check_detector(family: Family, options: DetectorOptions, context: BuildConte
         check_source(options, context)
     file = files.find(files.wanted(family, options), offline=context.offline)
     if file is not None:
-        build_detector(family, options, BuildContext(class_names=context.class_names or ("object",)))
+        fitted = options.model_copy(update={"proposals": "grid"})  # its file may not be there yet
+        build_detector(family, fitted, BuildContext(class_names=context.class_names or ("object",), offline=True))
 
 
 def _masks(_options: MaskRCNNOptions) -> frozenset[Literal["boxes", "masks"]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import LevelMapper
@@ -63,15 +64,54 @@ def anchor_sizes(features: Features, min_size: int, given: tuple[float, ...] | N
     return [[size] for size in sizes] if is_pyramid else [sizes] * len(features.strides)
 
 
-def make_anchors(features: Features, options: FasterRCNNOptions | RetinaNetOptions, min_size: int) -> Anchors:
-    """The anchors of a detector: derived from its maps and the input size, or those of COCO weights."""
+@dataclass(frozen=True, slots=True)
+class TrainedAnchors:
+    """Attributes: sizes: sides by map, in resized pixels. strides: of the maps; None where they are inferred."""
+
+    sizes: Sequence[Sequence[float]]
+    strides: Sequence[int] | None
+
+
+#: Those of TorchVision's COCO weights.
+COCO: Literal["coco"] = "coco"
+#: The anchors that a detector's weights were trained with; None where nobody says, or there are none.
+Trained = TrainedAnchors | Literal["coco"] | None
+
+
+def make_anchors(
+    features: Features, options: FasterRCNNOptions | RetinaNetOptions, min_size: int, trained: Trained
+) -> Anchors:
+    """The anchors of a detector: those that the user gives, those that its weights were trained with, or new ones."""
     octave = OCTAVE if isinstance(options, RetinaNetOptions) else (1.0,)
-    if options.weights == "coco":
+    if options.anchor_sizes is None and isinstance(trained, TrainedAnchors):
+        return Anchors(trained.sizes, RATIOS, trained.strides)
+    if options.anchor_sizes is None and trained == COCO:
         sizes = anchor_sizes(features, PAPER_MIN_SIZE, None)
-        # TorchVision truncates RetinaNet's sizes, and so do weights trained with them.
+        # TorchVision truncates RetinaNet's sizes and infers strides, and so do weights trained with them.
         return Anchors([[int(size * step) for size in level for step in octave] for level in sizes], RATIOS, None)
     sizes = anchor_sizes(features, min_size, options.anchor_sizes)
     return Anchors([[size * step for size in level for step in octave] for level in sizes], RATIOS, features.strides)
+
+
+def true_strides(features: Features, trained: Trained) -> Sequence[int] | None:
+    """On which points of an anchor-free detector lie; None where its weights were trained on inferred ones."""
+    inferred = trained == COCO or (isinstance(trained, TrainedAnchors) and trained.strides is None)
+    return None if inferred else features.strides
+
+
+def trained_anchors(origin: Mapping[str, Any]) -> Trained:
+    """From what a model said of itself in its `weights_origin`."""
+    stated = origin.get("anchors")
+    return TrainedAnchors(stated["sizes"], stated["strides"]) if isinstance(stated, Mapping) else stated
+
+
+def stated_anchors(model: nn.Module) -> dict[str, Any] | None:
+    """The anchors of a model, to be said; None for a detector without."""
+    for module in model.modules():
+        if isinstance(module, Anchors):
+            strides = None if module.strides is None else list(module.strides)
+            return {"sizes": [list(level) for level in module.sizes], "strides": strides}
+    return None
 
 
 def make_pooling(features: Features, cells: int) -> MultiScaleRoIAlign:

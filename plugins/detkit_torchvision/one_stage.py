@@ -11,7 +11,7 @@ from torchvision.models.detection.fcos import FCOSClassificationHead, FCOSHead, 
 from torchvision.models.detection.retinanet import RetinaNetHead
 
 from detkit_torchvision import backbones
-from detkit_torchvision.anchors import Anchors, make_anchors
+from detkit_torchvision.anchors import Anchors, Trained, make_anchors, true_strides
 from detkit_torchvision.backbones import Features
 from detkit_torchvision.heads import SMALL, Heads
 from detkit_torchvision.options import FCOSOptions, RetinaNetOptions
@@ -37,7 +37,14 @@ def _without_background(head_outputs: dict[str, list[Tensor]]) -> dict[str, list
 
 
 def make_retinanet(
-    features: Features, options: RetinaNetOptions, heads: Heads, *, classes: int, min_size: int, max_size: int
+    features: Features,
+    options: RetinaNetOptions,
+    heads: Heads,
+    trained: Trained,
+    *,
+    classes: int,
+    min_size: int,
+    max_size: int,
 ) -> nn.Module:
     """RetinaNet.
 
@@ -47,7 +54,7 @@ def make_retinanet(
     Args:
         classes: with the background.
     """
-    anchors = make_anchors(features, options, min_size)
+    anchors = make_anchors(features, options, min_size, trained)
     norm = None if options.backbone == "resnet50_fpn" else backbones.group_norm
     head = RetinaNetHead(features.width, anchors.num_anchors_per_location()[0], classes, norm_layer=norm)
     for branch in (head.classification_head, head.regression_head):
@@ -68,7 +75,14 @@ def make_retinanet(
 
 
 def make_fcos(
-    features: Features, options: FCOSOptions, heads: Heads, *, classes: int, min_size: int, max_size: int
+    features: Features,
+    options: FCOSOptions,
+    heads: Heads,
+    trained: Trained,
+    *,
+    classes: int,
+    min_size: int,
+    max_size: int,
 ) -> nn.Module:
     """FCOS, its points on the true strides of its maps.
 
@@ -85,7 +99,7 @@ def make_fcos(
     # has no gradient and never comes to be (one seed in three with tiny_fpn). At one stride they are alive.
     nn.init.constant_(head.regression_head.bbox_reg.bias, 1.0)
     # FCOS's points are anchors as large as their stride: its ranges of sizes and its box code count in strides.
-    strides = None if options.weights == "coco" else features.strides
+    strides = true_strides(features, trained)
     points = Anchors([[stride] for stride in features.strides], (1.0,), strides)
     return _ForegroundFCOS(
         features.module,

@@ -54,13 +54,12 @@ STAGES: Mapping[Backbone, tuple[str, ...]] = {
     "mobilenet_v3_large_fpn": ("stem", "stride4", "stride8", "stride16", "stride32", "last"),
     "tiny_fpn": ("stem", "stage1", "stage2", "stage3", "stage4"),
 }
-#: Feature maps with anchors, in R-CNNs and in RetinaNet. The one map of mobilenet_v2 takes any number of sizes.
+#: Feature maps with anchors, in R-CNNs and in RetinaNet. Backbones without a pyramid take any number of sizes.
 LEVELS: Mapping[Backbone, tuple[int, int]] = {
     "resnet50_fpn": (5, 5),
     "resnet50_fpn_v2": (5, 5),
     "resnet18_fpn": (5, 5),
     "mobilenet_v2_fpn": (5, 5),
-    "mobilenet_v3_large_fpn": (3, 3),
     "tiny_fpn": (4, 3),
 }
 WEIGHT_NAMES = ("coco", "imagenet", "none")
@@ -164,7 +163,9 @@ class FastRCNNOptions(RegionOptions):
         " with COCO weights, frozen; kept on disk)",
     )
     max_proposals: int = Field(
-        2500, ge=1, description="boxes an image; where a source has more, they are thinned out evenly, or the best stay"
+        2500,
+        ge=1,
+        description="boxes an image, at most: a grid gets wider for it, of others the best or evenly chosen ones stay",
     )
     grid_ratios: Sizes = Field(
         (0.5, 1.0, 2.0, 3.0),
@@ -175,7 +176,7 @@ class FastRCNNOptions(RegionOptions):
         6, ge=1, le=16, description="of grid: sizes of its boxes, each the root of 2 below the one before it"
     )
     grid_step: float = Field(
-        0.33, gt=0, le=1, description="of grid: distance between boxes of a size, as a share of their sides"
+        0.33, ge=0.05, le=1, description="of grid: distance between boxes of a size, as a share of their sides"
     )
     search_size: int = Field(
         320, ge=32, description="of selective_search: the shorter side of the image it works on, pixels"
@@ -184,12 +185,22 @@ class FastRCNNOptions(RegionOptions):
         "fast", description="of selective_search: fast | quality (twice the boxes, several times the time)"
     )
 
+    @model_validator(mode="after")
+    def _options_belong_to_the_source(self) -> Self:
+        # By value: a resolved spec states the defaults too.
+        for prefix, source in (("grid_", "grid"), ("search_", "selective_search")):
+            for name, info in type(self).model_fields.items():
+                if name.startswith(prefix) and self.proposals != source and getattr(self, name) != info.default:
+                    raise ValueError(f'{name} belongs to proposals = "{source}", not to "{self.proposals}"')
+        return self
+
 
 class _AnchorOptions(DetectorOptions):
     anchor_sizes: Sizes | None = Field(
         None,
-        description="sides of the anchors in resized pixels, one a feature map from fine to coarse; by default"
-        " halving from 0.64 min_size, which at 800 are the papers' 32 to 512",
+        description="sides of the anchors in resized pixels, one a feature map from fine to coarse (mobilenet_v2 and"
+        " mobilenet_v3_large_fpn: any number, all on every map); by default halving from 0.64 min_size, which at 800"
+        " are the papers' 32 to 512, or those that the weights were trained with",
     )
 
     _column = 0

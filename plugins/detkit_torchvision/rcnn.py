@@ -11,7 +11,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.rpn import RPNHead
 
 from detkit import BuildContext
-from detkit_torchvision.anchors import make_anchors, make_pooling
+from detkit_torchvision.anchors import Trained, make_anchors, make_pooling
 from detkit_torchvision.backbones import Features, Norm
 from detkit_torchvision.fast_rcnn import FastRCNN
 from detkit_torchvision.heads import MASK_CELLS, Heads
@@ -24,17 +24,22 @@ def make_faster_rcnn(
     options: FasterRCNNOptions,
     heads: Heads,
     norm: Norm,
+    trained: Trained,
     *,
     classes: int,
     min_size: int,
     max_size: int,
 ) -> nn.Module:
-    """Faster R-CNN. Args: norm: of the heads, where they have one. classes: with the background."""
+    """Faster R-CNN.
+
+    Args:
+        norm: of the heads, where they have one. trained: anchors of the weights. classes: with the background.
+    """
     return FasterRCNN(  # type: ignore[no-any-return]
         features.module,
         min_size=min_size,
         max_size=max_size,
-        **_proposal_network(features, options, heads, min_size),
+        **_proposal_network(features, options, heads, min_size, trained),
         **_box_branch(features, options, heads, norm, classes),
     )
 
@@ -44,6 +49,7 @@ def make_mask_rcnn(
     options: MaskRCNNOptions,
     heads: Heads,
     norm: Norm,
+    trained: Trained,
     *,
     classes: int,
     min_size: int,
@@ -55,7 +61,7 @@ def make_mask_rcnn(
         features.module,
         min_size=min_size,
         max_size=max_size,
-        **_proposal_network(features, options, heads, min_size),
+        **_proposal_network(features, options, heads, min_size, trained),
         **_box_branch(features, options, heads, norm, classes),
         mask_roi_pool=make_pooling(features, MASK_CELLS),
         mask_head=MaskRCNNHeads(features.width, heads.mask, 1, norm_layer=mask_norm),
@@ -76,8 +82,10 @@ def make_fast_rcnn(
     )
 
 
-def _proposal_network(features: Features, options: FasterRCNNOptions, heads: Heads, min_size: int) -> dict[str, Any]:
-    anchors = make_anchors(features, options, min_size)
+def _proposal_network(
+    features: Features, options: FasterRCNNOptions, heads: Heads, min_size: int, trained: Trained
+) -> dict[str, Any]:
+    anchors = make_anchors(features, options, min_size, trained)
     depth = 2 if options.backbone == "resnet50_fpn_v2" else 1
     return {
         "rpn_anchor_generator": anchors,

@@ -133,6 +133,7 @@ class BuildContext:
         run_folder: the run's folder in the record; None outside a run.
         weights: for models: the state dict that is loaded into what is built (a run goes on, a checkpoint predicts), so
             that `build` needs neither a weight file nor a network. None where the model starts from its own weights.
+        weights_origin: with `weights`, what the model that was first built said of itself in its `weights_origin`.
         messages: where to tell people something.
     """
 
@@ -147,6 +148,7 @@ class BuildContext:
     run_id: str = ""
     run_folder: Path | None = None
     weights: Mapping[str, Tensor] | None = None
+    weights_origin: Mapping[str, Any] = field(default_factory=dict)
     messages: Messages = field(default_factory=Silent)
 
     def generator(self) -> torch.Generator:
@@ -202,14 +204,15 @@ class Part:
     backbone: bool = False
 
 
-@runtime_checkable
 class Parted(Protocol):
     """What a model may say of itself, so that strategies can treat what it has learnt apart from what is new.
+
+    Each of the attributes may be absent.
 
     Attributes:
         parts: from the input to the output, none of which share a parameter. What is in none is shown as "other".
         pretrained: the names, as in `state_dict()`, of the parameters and buffers that were loaded.
-        weights_origin: where they came from, in plain values, for the record; empty where nothing was loaded.
+        weights_origin: where they came from, in plain values, for the record, and for `BuildContext.weights_origin`.
     """
 
     parts: Sequence[Part]

@@ -16,14 +16,20 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
 import pytest
+from torch import nn
 
 import detkit
 from detkit.cli.main import COMMANDS, Commands
+from detkit.components import BuildContext
+from detkit.engine.strategy import plan_strategy
 from detkit.errors import SpecError
 from detkit.spec.loader import load_spec
+from detkit.spec.model import TrainTable
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -135,6 +141,30 @@ def test_python_in_the_docs_compiles_and_names_what_exists(block: Block) -> None
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
+
+
+def test_the_model_of_ones_own_is_known_to_strategies() -> None:
+    """The page's example, with a detector and a loader behind it."""
+    (block,) = [block for block in PYTHON if block.page.name == "fine-tune.md"]
+
+    class MyDetector(nn.Module):
+        def __init__(self, _classes: int) -> None:
+            super().__init__()
+            self.stem, self.body, self.head = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+
+    def load_what_fits(_model: nn.Module, _weights: object) -> set[str]:
+        return {"stem.weight", "stem.bias", "body.weight", "body.bias"}
+
+    names: dict[str, Any] = {"MyDetector": MyDetector, "load_what_fits": load_what_fits}
+    exec(compile(block.text, str(block), "exec"), names)
+    options = SimpleNamespace(weights="mine.pth")
+    model = names["build_mine"](options, BuildContext(class_names=("a",)))
+    rows = plan_strategy(model, TrainTable(trainable_layers=1)).rows(0.1)
+    assert [(row["part"], row["weights"], row["from_epoch"]) for row in rows] == [
+        ("backbone stem", "pretrained", None),
+        ("backbone body", "pretrained", 1),
+        ("head", "new", 1),
+    ]
 
 
 def commands(page: Path) -> Iterator[tuple[str, str]]:

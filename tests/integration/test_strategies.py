@@ -105,6 +105,14 @@ def test_gradual_frees_the_last_stage_in_its_epoch_and_resumes_without_the_weigh
             {},
             "[train] unfreeze_epochs: epoch 3 is never reached: epochs is 2",
         ),
+        (
+            {"epochs": 9, "strategy": "gradual", "unfreeze_epochs": [2, 3, 4, 5, 6, 7, 8]},
+            {},
+            "[train] unfreeze_epochs: lists 7 epochs, but model 'retinanet'",
+        ),
+        ({"strategy": "gradual", "unfreeze_epochs": []}, {}, "[train] unfreeze_epochs: must hold at least 1"),
+        ({"backbone_lr_scale": 0.1}, {"weights": "none"}, "[train] backbone_lr_scale: is for pretrained weights"),
+        ({"warmup_epochs": 2.0}, {}, "warmup_epochs is 2, so lr is never reached in 2 epochs"),
     ],
 )
 def test_a_strategy_that_does_not_fit_is_found_with_the_spec(
@@ -113,3 +121,11 @@ def test_a_strategy_that_does_not_fit_is_found_with_the_spec(
     with pytest.raises(SpecError) as caught:
         detkit.load_spec(spec_file(tmp_path, {"epochs": 2, **train}, **model))
     assert message in str(caught.value)
+
+
+def test_gradual_on_several_devices_is_found_with_the_spec(tmp_path: Path) -> None:
+    file = spec_file(tmp_path, {"epochs": 2, "strategy": "gradual"})
+    with pytest.raises(
+        SpecError, match=r'\[train\] strategy: "gradual" works on one device, and \[compute\] devices is 2'
+    ):
+        detkit.load_spec(file, set={"compute.devices": 2})

@@ -111,6 +111,16 @@ def test_stages_are_those_that_hold_weights() -> None:
         assert model.stages(model.options(backbone="mobilenet_v2")) == STAGES["mobilenet_v2"]
 
 
+def test_options_of_another_source_are_refused() -> None:
+    assert 'grid_scales belongs to proposals = "grid", not to "rpn"' in refusal(
+        FastRCNNOptions, proposals="rpn", grid_scales=3
+    )
+    assert 'search_size belongs to proposals = "selective_search", not to "grid"' in refusal(
+        FastRCNNOptions, search_size=100
+    )
+    assert FastRCNNOptions(proposals="rpn", grid_scales=6), "as a resolved spec states it"
+
+
 def test_arrays_are_read_from_json_as_from_a_spec() -> None:
     """A validator of the whole model hands lists on, which strict tuples would refuse."""
     text = '{"backbone": "resnet18_fpn", "anchor_sizes": [8, 16, 32, 64, 128]}'
@@ -129,6 +139,8 @@ def test_anchor_sizes_are_one_a_feature_map() -> None:
     assert FasterRCNNOptions.model_validate({"backbone": "tiny_fpn", "anchor_sizes": [8, 16, 32, 64]})
     assert RetinaNetOptions.model_validate({"backbone": "tiny_fpn", "anchor_sizes": [16, 32, 64]})
     assert FasterRCNNOptions.model_validate({"backbone": "mobilenet_v2", "anchor_sizes": [16, 32]})
+    five = {"backbone": "mobilenet_v3_large_fpn", "weights": "imagenet", "anchor_sizes": [8, 16, 32, 64, 128]}
+    assert FasterRCNNOptions.model_validate(five), "all on every map"
     assert "which were trained with their own" in refusal(FasterRCNNOptions, anchor_sizes=[8, 16, 32, 64, 128])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torchvision.models import mobilenet_v2
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
-from torchvision.ops import box_iou
+from torchvision.models.detection._utils import overwrite_eps
+from torchvision.ops import FrozenBatchNorm2d, box_iou
 
 from detkit import BuildContext, UserError, WeightsError
 from detkit.components import Silent
@@ -21,7 +24,7 @@ from detkit_torchvision import FAST_RCNN, proposals
 from detkit_torchvision.options import FastRCNNOptions
 from detkit_torchvision.proposals.cache import Cached
 from detkit_torchvision.proposals.grid import grid_boxes, thinned
-from detkit_torchvision.proposals.rpn import COCO_CLASSES, FrozenRPN
+from detkit_torchvision.proposals.rpn import FrozenRPN
 from detkit_torchvision.proposals.selective_search import SelectiveSearch
 from detkit_torchvision.weights import files
 
@@ -93,6 +96,16 @@ def test_a_grid_reaches_from_edge_to_edge_and_finds_objects_of_its_scales() -> N
     assert float((box_iou(objects, boxes).max(dim=1).values > 0.5).float().mean()) > 0.9
 
 
+def test_a_grid_with_too_many_boxes_gets_wider_and_still_reaches_the_edges() -> None:
+    boxes = grid_boxes(200, 1000, 6, (0.5, 1.0, 2.0, 3.0), 0.33, 2500)
+    assert 1500 < len(boxes) <= 2500
+    assert float(boxes[:, 2].max()) == pytest.approx(1000)
+    widths = boxes[:, 2] - boxes[:, 0]
+    narrowest = boxes[torch.isclose(widths, widths.min(), atol=0.01)]
+    lefts = torch.unique(narrowest[:, 0])
+    assert float(lefts.diff().max() - lefts.diff().min()) < 1e-3, "at equal distances"
+
+
 def test_thinning_keeps_the_ends_and_the_order() -> None:
     boxes = torch.arange(40.0).reshape(10, 4)
     assert torch.equal(thinned(boxes, 10), boxes)
@@ -129,15 +142,16 @@ def test_without_opencv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="module")
 def coco_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where TorchVision's Faster R-CNN would be: the same names and shapes, random values."""
+    """Where TorchVision's Faster R-CNN would be: the published names and shapes, random values."""
     home = tmp_path_factory.mktemp("torch")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(home))
         file = files.coco("faster_rcnn", "resnet50_fpn").file
     file.parent.mkdir(parents=True)
     torch.manual_seed(0)
-    detector = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=COCO_CLASSES)
-    torch.save(detector.state_dict(), file)
+    detector = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91)
+    state = {name: value for name, value in detector.state_dict().items() if "num_batches_tracked" not in name}
+    torch.save({name: 0.5 + torch.rand_like(v) if "running_var" in name else v for name, v in state.items()}, file)
     return file
 
 
@@ -152,17 +166,60 @@ def test_a_frozen_network_proposes_and_never_learns(
     assert isinstance(source, FrozenRPN)
     assert not any(module.training for module in source.modules())
     assert not any(parameter.requires_grad for parameter in source.parameters())
-    boxes = cast(Any, model).source(torch.rand(3, 64, 80))
+    image = torch.rand(3, 64, 80)
+    boxes = cast(Any, model).source(image)
     assert 1 <= len(boxes) <= 40
     assert_inside(boxes, 64, 80)
+    origin = cast(Any, model).weights_origin["proposal_source"]
+    assert origin["file"] == coco_file.name
+    assert any(name.startswith("source.source.") for name in model.state_dict())
+
+    # The very network that TorchVision builds for these weights.
+    theirs = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91)
+    _freeze_norms(theirs)
+    theirs.load_state_dict(torch.load(coco_file, weights_only=True))
+    overwrite_eps(theirs, 0.0)
+    theirs.rpn._post_nms_top_n = {"training": 40, "testing": 40}
+    theirs.eval()
+    with torch.no_grad():
+        images, _ = theirs.transform([image])
+        (expected,), _ = theirs.rpn(images, theirs.backbone(images.tensors))
+    scale = torch.tensor([80, 64, 80, 64]) / torch.tensor([*images.image_sizes[0][::-1]] * 2)
+    assert torch.allclose(boxes, expected * scale, atol=1e-2)
 
     # A checkpoint holds the network too: to predict, no file is needed.
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
     state = model.state_dict()
-    again = FAST_RCNN.build(options, BuildContext(("a",), min_size=64, max_size=96, offline=True, weights=state))
+    said = cast(Any, model).weights_origin
+    again = FAST_RCNN.build(options, replace(context, weights=state, weights_origin=said))
     again.load_state_dict(state)
+    assert cast(Any, again).source.source.key == source.key
     with pytest.raises(WeightsError, match=f"{coco_file.name} are not in "):
         FAST_RCNN.build(options, context)
+
+
+def _freeze_norms(module: nn.Module) -> None:
+    """As TorchVision builds it for weights, which cannot be asked of it without fetching them."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, FrozenBatchNorm2d(child.num_features))
+        else:
+            _freeze_norms(child)
+
+
+def test_checking_a_frozen_network_fetches_nothing(
+    coco_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch_home = tmp_path / "hub" / "checkpoints"
+    torch_home.mkdir(parents=True)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(files, "_download", lambda *_: pytest.fail("it fetches"))
+    state = {f"features.{name}": value for name, value in mobilenet_v2(weights=None).features.state_dict().items()}
+    torch.save(state, torch_home / "mobilenet_v2-b0353104.pth")
+    options = FastRCNNOptions(backbone="mobilenet_v2_fpn", proposals="rpn")
+    cast(Any, FAST_RCNN.check)(options, BuildContext(("a",)))
+    with pytest.raises(WeightsError, match=f"{coco_file.name} are not in "):
+        cast(Any, FAST_RCNN.check)(options, BuildContext(("a",), offline=True))
 
 
 # --- the cache -------------------------------------------------------------------------------------------------------
@@ -171,9 +228,10 @@ def test_a_frozen_network_proposes_and_never_learns(
 class Counting(nn.Module):
     """A source that counts how often it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str = "key") -> None:
         super().__init__()
         self.asked = 0
+        self.key = key
 
     def forward(self, image: Tensor) -> Tensor:
         self.asked += 1
@@ -182,22 +240,23 @@ class Counting(nn.Module):
 
 def test_the_same_pixels_are_asked_once_also_by_another_process(tmp_path: Path) -> None:
     source, image = Counting(), two_squares()
-    first = Cached(source, "key", tmp_path, Silent())
+    first = Cached(source, tmp_path, Silent())
     boxes = first(image)
     assert torch.equal(first(image.clone()), boxes)
-    assert torch.equal(Cached(source, "key", tmp_path, Silent())(image), boxes)
+    assert torch.equal(Cached(source, tmp_path, Silent())(image), boxes)
     assert source.asked == 1
     first(image.flip(2))
     first(image[:, :-1])
     assert source.asked == 3, "another image"
-    Cached(source, "other options", tmp_path, Silent())(image)
-    assert source.asked == 4
+    other = Counting("other options")
+    Cached(other, tmp_path, Silent())(image)
+    assert other.asked == 1
     assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_a_cut_file_is_computed_again(tmp_path: Path) -> None:
     source, image = Counting(), two_squares()
-    cached = Cached(source, "key", tmp_path, Silent())
+    cached = Cached(source, tmp_path, Silent())
     boxes = cached(image)
     (file,) = tmp_path.rglob("*.npy")
     for content in (file.read_bytes()[:20], b""):
@@ -209,7 +268,7 @@ def test_a_cut_file_is_computed_again(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
     (tmp_path / "proposals").write_text("a file where the folder would be")
     source = Counting()
-    cached = Cached(source, "key", tmp_path, Silent())
+    cached = Cached(source, tmp_path, Silent())
     assert torch.equal(cached(two_squares()), cached(two_squares()))
     assert source.asked == 2
 
@@ -217,15 +276,36 @@ def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None
 def test_what_it_costs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("detkit_torchvision.proposals.cache.FIRST_TOLD_S", 0.0)
     heard = Heard()
-    cached = Cached(Counting(), "key", tmp_path, heard)
+    cached = Cached(Counting(), tmp_path, heard)
     cached(two_squares())
-    assert heard.infos[0].startswith("proposals (key): computed for 1 images in 0 s (0.00 s each), found for 0 in ")
+    assert heard.infos[0].startswith("proposals: computed for 1 images in 0 s (0.00 s each), found for 0; 0.0 MB are ")
+    assert str(tmp_path / "proposals" / "key") in heard.infos[0]
     assert "changes at random" in heard.infos[0]
+
+
+def test_what_never_comes_again_is_not_kept_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("detkit_torchvision.proposals.cache.KEPT_UNSEEN", 3)
+    cached = Cached(Counting(), tmp_path, Silent())
+    for shade in range(6):
+        cached(torch.full((3, 4, 4), shade / 10))
+    assert len(list(tmp_path.rglob("*.npy"))) == 3
+
+
+def test_costs_are_measured_without_the_cache(tmp_path: Path) -> None:
+    source, image = Counting(), two_squares()
+    cached = Cached(source, tmp_path, Silent())
+    cached(image)
+    with cached.uncached():
+        cached(image)
+        cached(image)
+    assert source.asked == 3
+    cached(image)
+    assert source.asked == 3
 
 
 def test_a_copy_of_the_model_counts_with_it(tmp_path: Path) -> None:
     """A moving average copies the model; where messages go may be a file, which cannot be copied."""
-    cached = Cached(Counting(), "key", tmp_path, Silent())
+    cached = Cached(Counting(), tmp_path, Silent())
     copied = copy.deepcopy(cached)
     assert copied._ledger is cached._ledger
     assert torch.equal(copied(two_squares()), cached(two_squares()))

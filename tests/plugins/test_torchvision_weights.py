@@ -232,6 +232,45 @@ def _anchor_generator(model: Any) -> Any:
     return model.rpn.anchor_generator if hasattr(model, "rpn") else model.anchor_generator
 
 
+def test_published_weights_by_path_are_what_they_are_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anchors and the epsilon of frozen norms go with the weights, not with how the file was named."""
+    published = detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91)
+    file = folder / "renamed.pth"
+    torch.save(published.state_dict(), file)
+    name = f"fasterrcnn_resnet50_fpn_coco-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}.pth"
+    monkeypatch.setattr(files, "COCO_FILES", {("faster_rcnn", "resnet50_fpn"): (name, "")})
+    by_path = build("faster_rcnn", weights=file)
+    file.rename(folder / name)
+    by_name = build("faster_rcnn", weights="coco")
+    for model in (by_path, by_name):
+        assert origin(model)["anchors"] == {"sizes": [[32], [64], [128], [256], [512]], "strides": None}
+        assert {m.eps for m in model.modules() if isinstance(m, FrozenBatchNorm2d)} == {0.0}
+    assert origin(by_path)["new"] == origin(by_name)["new"]
+
+
+def test_a_checkpoint_of_detkit_brings_its_anchors_its_classes_and_its_average(tiny: Path, tmp_path: Path) -> None:
+    begun = build("faster_rcnn", backbone="tiny_fpn", anchor_sizes=[5, 10, 20, 40])
+    state = begun.state_dict()
+    average = {name: value + 1 if value.is_floating_point() else value for name, value in state.items()}
+    checkpoint = tmp_path / "last.pt"
+    content = {"model": state, "origin": {"weights": origin(begun)}, "class_names": ["a", "b"]}
+    torch.save({**content, "ema": {"model": average, "updates": 3}}, checkpoint)
+    heard = Heard()
+    model = build("faster_rcnn", heard, backbone="tiny_fpn", weights=checkpoint)
+    assert _anchor_generator(model).sizes == ((5,), (10,), (20,), (40,))
+    assert all(torch.equal(value, average[name]) for name, value in model.state_dict().items())
+    assert heard.warnings == []
+    user = build("faster_rcnn", backbone="tiny_fpn", weights=checkpoint, anchor_sizes=[1, 2, 3, 4])
+    assert _anchor_generator(user).sizes == ((1,), (2,), (3,), (4,)), "what the user sets wins"
+
+    torch.save({**content, "class_names": ["dog", "cat"]}, checkpoint)
+    others = build("faster_rcnn", backbone="tiny_fpn", weights=checkpoint)
+    assert origin(others)["new"] == [name for name in state if name.startswith("roi_heads.box_predictor.")]
+
+    build("faster_rcnn", heard, backbone="tiny_fpn", weights=tiny)
+    assert "tiny.pth does not say with which anchors it was trained" in heard.warnings[0]
+
+
 # --- ImageNet --------------------------------------------------------------------------------------------------------
 
 
@@ -361,6 +400,7 @@ def test_a_state_dict_of_ones_own_is_taken_whole(tiny: Path) -> None:
         "taken_by_part": origin(model)["taken_by_part"],
         "dropped": [],
         "new": [],
+        "anchors": origin(model)["anchors"],
     }
     assert messages.infos == [f"faster_rcnn: tiny.pth: {len(saved)} tensors taken, 0 dropped, 0 new"]
 
@@ -395,7 +435,8 @@ def test_a_backbones_own_state_dict_is_taken_for_the_backbone(tmp_path: Path) ->
 
 
 def test_no_weights_are_said_to_be_none() -> None:
-    assert origin(build("fcos", backbone="tiny_fpn")) == {"source": "none"}
+    said = origin(build("fast_rcnn", backbone="tiny_fpn"))
+    assert said == {"source": "none"}
 
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:

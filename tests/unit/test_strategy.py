@@ -13,8 +13,8 @@ from torch import nn
 
 from detkit.components import Part
 from detkit.engine.optim import build_optimizer, set_learning_rate
-from detkit.engine.strategy import Strategy, plan_strategy, spread_epochs
-from detkit.errors import RunFailed
+from detkit.engine.strategy import Strategy, parts_of, plan_strategy, spread_epochs
+from detkit.errors import ComponentError, RunFailed
 from detkit.spec.model import TrainTable
 
 
@@ -212,6 +212,49 @@ def test_a_resumed_run_says_itself_what_was_pretrained() -> None:
     model = Detector()
     strategy = plan_strategy(model, TrainTable(strategy="transfer"), pretrained=BACKBONE)
     assert trained(strategy, model, 1) == {"neck", "head", "scale"}
+
+
+def test_a_run_that_is_made_longer_freezes_nothing_again() -> None:
+    model = Detector(BACKBONE)
+    short = plan_strategy(model, TrainTable(strategy="gradual", epochs=6))
+    longer = TrainTable(strategy="gradual", epochs=60)
+    assert trained(plan_strategy(model, longer, starts=short.starts), model, 4) >= {"stem", "middle", "end"}
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    assert "stem" not in trained(plan_strategy(model, longer), model, 4), "else the test says nothing"
+
+
+def test_a_model_that_names_no_parts_is_shown_by_its_modules() -> None:
+    model = Detector()
+    del model.parts
+    rows = plan_strategy(model, TrainTable()).rows(0.1)
+    assert [row["part"] for row in rows] == ["other", "stem", "middle", "end", "neck", "head"]
+
+
+def test_what_is_in_no_part_is_shown_by_its_module() -> None:
+    model = Detector()
+    model.parts = (Part("bottom", (model.stem[0],)),)
+    assert [part.name for part in parts_of(model)] == ["bottom", "other", "stem.1", "middle", "end", "neck", "head"]
+
+
+def test_parts_that_are_not_right_are_named() -> None:
+    model = Detector()
+    model.parts = (Part("foreign", (nn.Linear(2, 3),)),)
+    with pytest.raises(ComponentError, match=r"its part 'foreign' holds a parameter of shape \(3, 2\) that the model"):
+        plan_strategy(model, TrainTable())
+    model.parts = (Part("one", (model.stem,)), Part("two", (model.stem[0],)))
+    with pytest.raises(ComponentError, match=r"its parts 'one' and 'two' both hold stem\.0\.weight"):
+        plan_strategy(model, TrainTable())
+
+
+@pytest.mark.parametrize(("strategy", "still"), [("transfer", True), ("finetune", False)])
+def test_norms_without_parameters_stand_still_with_what_was_loaded(strategy: Any, still: bool) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False), nn.Conv2d(4, 2, 1))
+    loaded = [name for name in model.state_dict() if name[0] in "01"]
+    strategy_of_all = plan_strategy(model, TrainTable(strategy=strategy), pretrained=loaded)
+    model.train()
+    strategy_of_all.begin_epoch(1)
+    assert model[1].training is not still
 
 
 class TestKeys:

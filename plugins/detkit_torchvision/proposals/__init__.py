@@ -7,6 +7,7 @@ A source takes the image as it arrives at the model, float32 [3, H, W] in 0..1, 
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Any
 
 from torch import nn
 
@@ -31,13 +32,19 @@ def make_source(options: FastRCNNOptions, context: BuildContext) -> nn.Module:
             from detkit_torchvision.proposals.selective_search import SelectiveSearch
 
             search = SelectiveSearch(options.search_size, options.search_quality, options.max_proposals)
-            return Cached(search, search.key, context.cache_folder, context.messages)
+            return Cached(search, context.cache_folder, context.messages)
         case "rpn":
             from detkit_torchvision.proposals.cache import Cached
             from detkit_torchvision.proposals.rpn import frozen_rpn
 
             network = frozen_rpn(options.max_proposals, context)
-            return Cached(network, network.key, context.cache_folder, context.messages)
+            return Cached(network, context.cache_folder, context.messages)
+
+
+def source_origin(source: nn.Module) -> dict[str, Any]:
+    """What a source with weights of its own says of them, for the `weights_origin` of its detector; else empty."""
+    origin = next((module.origin for module in source.modules() if hasattr(module, "origin")), None)
+    return {"proposal_source": origin} if origin else {}
 
 
 def check_source(options: FastRCNNOptions, context: BuildContext) -> None:

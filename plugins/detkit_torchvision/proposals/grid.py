@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 #: Grids of so many image sizes are kept.
 SIZES_KEPT = 512
+#: By so much distances grow at a time, until the boxes are few enough.
+WIDENED = 1.05
 
 
 class Grid(nn.Module):
@@ -18,7 +21,7 @@ class Grid(nn.Module):
     Args:
         scales: how many sizes; the largest is the shorter side of the image, each next one the root of 2 smaller.
         ratios: heights over widths. step: distance between neighbours as a share of the box's side.
-        limit: most boxes; more are thinned out evenly.
+        limit: most boxes.
     """
 
     def __init__(self, scales: int, ratios: Sequence[float], step: float, limit: int) -> None:
@@ -32,17 +35,30 @@ class Grid(nn.Module):
 
 @lru_cache(maxsize=SIZES_KEPT)
 def grid_boxes(height: int, width: int, scales: int, ratios: tuple[float, ...], step: float, limit: int) -> Tensor:
-    """The grid of an image of height x width pixels: float32 [N, 4], N <= limit, inside the image."""
+    """The grid of an image of height x width pixels: float32 [N, 4], N <= limit, inside the image.
+
+    Where it would have more boxes than the limit, the distances between them grow.
+    """
     shorter = min(height, width)
+    sides = [
+        (min(float(width), side / ratio**0.5), min(float(height), side * ratio**0.5))
+        for side in (shorter * 2 ** (-scale / 2) for scale in range(scales))
+        for ratio in ratios
+    ]
+    while step < 1 and sum(_count(width, w, step) * _count(height, h, step) for w, h in sides) > limit:
+        step = min(1.0, step * WIDENED)
     boxes = []
-    for scale in range(scales):
-        side = shorter * 2 ** (-scale / 2)
-        for ratio in ratios:
-            box_width, box_height = min(width, side / ratio**0.5), min(height, side * ratio**0.5)
-            lefts, tops = _starts(width, box_width, step), _starts(height, box_height, step)
-            corners = torch.cartesian_prod(tops, lefts).flip(1)
-            boxes.append(torch.cat([corners, corners + torch.tensor([box_width, box_height])], dim=1))
+    for box_width, box_height in sides:
+        lefts = torch.linspace(0, width - box_width, _count(width, box_width, step))
+        tops = torch.linspace(0, height - box_height, _count(height, box_height, step))
+        corners = torch.cartesian_prod(tops, lefts).flip(1)
+        boxes.append(torch.cat([corners, corners + torch.tensor([box_width, box_height])], dim=1))
     return thinned(torch.cat(boxes), limit)
+
+
+def _count(length: int, side: float, step: float) -> int:
+    """How many boxes of a side stand from edge to edge at most `step` sides apart."""
+    return math.ceil((length - side) / (side * step) - 1e-9) + 1
 
 
 def thinned(boxes: Tensor, limit: int) -> Tensor:
@@ -50,9 +66,3 @@ def thinned(boxes: Tensor, limit: int) -> Tensor:
     if len(boxes) <= limit:
         return boxes
     return boxes[torch.linspace(0, len(boxes) - 1, limit).round().long()]
-
-
-def _starts(length: int, side: float, step: float) -> Tensor:
-    room = length - side
-    count = int(room / (side * step) + 0.999) + 1
-    return torch.linspace(0, room, count)

@@ -25,7 +25,13 @@ class SelectiveSearch(nn.Module):
     def __init__(self, size: int, quality: Literal["fast", "quality"], limit: int) -> None:
         super().__init__()
         self._size, self._quality, self._limit = size, quality, limit
-        self.key = f"selective_search-{quality}-{size}-{limit}"
+
+    @property
+    def key(self) -> str:
+        """Names what it proposes: the options and OpenCV's version."""
+        import cv2
+
+        return f"selective_search-{cv2.__version__}-{self._quality}-{self._size}-{self._limit}"
 
     def forward(self, image: Tensor) -> Tensor:
         import cv2

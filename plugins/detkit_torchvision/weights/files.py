@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,16 +174,39 @@ def sha256(file: Path) -> str:
 
 
 def _named_after(file: Path, digest: str) -> bool:
-    """Whether a digest is the one that TorchVision's naming (`name-1234abcd.pth`) states; True where it states none."""
-    stated = re.search(r"-([0-9a-f]{8,})\.pth$", file.name)
-    return stated is None or digest.startswith(stated.group(1))
+    """Whether a digest is the one that TorchVision's naming states; True where it states none."""
+    return digest.startswith(_stated_digest(file.name))
 
 
-def read(file: Path, messages: Messages) -> tuple[dict[str, Tensor], str]:
+def _stated_digest(name: str) -> str:
+    """The beginning of a sha256 in a name such as `name-1234abcd.pth`; empty where there is none."""
+    stated = re.search(r"-([0-9a-f]{8,})\.pth$", name)
+    return stated.group(1) if stated else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a file holds.
+
+    Attributes:
+        tensors: names to tensors, on the CPU. digest: the file's sha256.
+        origin: of a checkpoint of detkit, what its model said of itself; else empty.
+        class_names: of a checkpoint of detkit; else empty.
+        coco: whether it is a file that TorchVision trained on COCO, whatever it is called.
+    """
+
+    file: Path
+    tensors: Mapping[str, Tensor]
+    digest: str
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    coco: bool = False
+
+
+def read(file: Path, messages: Messages) -> Weights:
     """Read a state dict; one that lies under "model" or "state_dict", as checkpoints have it, is found.
 
-    Returns:
-        Names to tensors on the CPU, and the file's sha256.
+    Of a checkpoint that keeps a moving average beside the trained weights, the average is taken.
 
     Raises:
         WeightsError: the file is cut, not readable, holds code, or no state dict.
@@ -191,6 +214,9 @@ def read(file: Path, messages: Messages) -> tuple[dict[str, Tensor], str]:
     import torch
 
     content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
+    outer = content if isinstance(content, dict) else {}
+    if isinstance(outer.get("ema"), dict):
+        content = outer["ema"]
     for key in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -201,7 +227,15 @@ def read(file: Path, messages: Messages) -> tuple[dict[str, Tensor], str]:
         messages.warning(
             f"{file.name} has sha256 {digest[:8]}..., not the one in its name: it is not the published file"
         )
-    return dict(content), digest
+    origin = outer.get("origin") if isinstance(outer.get("origin"), dict) else {}
+    return Weights(
+        file,
+        dict(content),
+        digest,
+        origin=dict(origin.get("weights", {})) if origin else {},
+        class_names=tuple(outer.get("class_names", ())),
+        coco=any(digest.startswith(_stated_digest(name)) for name, _ in COCO_FILES.values()),
+    )
 
 
 def _read_pickle(file: Path) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +28,12 @@ class Taken:
     dropped: tuple[str, ...]
 
 
-def is_detector(state: dict[str, Tensor]) -> bool:
+def is_detector(state: Mapping[str, Tensor]) -> bool:
     """Whether a state dict is of a whole detector, not of a classification network."""
     return any(name.startswith("backbone.") for name in state)
 
 
-def load_network(net: nn.Module, state: dict[str, Tensor], file: Path) -> Taken:
+def load_network(net: nn.Module, state: Mapping[str, Tensor], file: Path) -> Taken:
     """Load a classification network but for its classifier, which may have any number of classes.
 
     Raises:
@@ -45,7 +45,7 @@ def load_network(net: nn.Module, state: dict[str, Tensor], file: Path) -> Taken:
 
 def load_detector(
     model: nn.Module,
-    state: dict[str, Tensor],
+    state: Mapping[str, Tensor],
     file: Path,
     *,
     own_classes: bool,
@@ -76,7 +76,7 @@ def load_detector(
 
 
 def _load(
-    module: nn.Module, state: dict[str, Tensor], file: Path, *, may_lack: tuple[str, ...], dropped: Sequence[str]
+    module: nn.Module, state: Mapping[str, Tensor], file: Path, *, may_lack: tuple[str, ...], dropped: Sequence[str]
 ) -> Taken:
     try:
         result = module.load_state_dict(state, strict=False)

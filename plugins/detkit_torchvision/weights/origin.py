@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from detkit import Messages, Part
+from detkit_torchvision.weights.files import Weights
 from detkit_torchvision.weights.loading import Taken, some
 
 
@@ -27,8 +27,7 @@ def tell_origin(
     model: nn.Module,
     title: str,
     source: str,
-    file: Path,
-    digest: str,
+    weights: Weights,
     taken: Taken,
     parts: Sequence[Part],
     messages: Messages,
@@ -40,13 +39,13 @@ def tell_origin(
     """
     new = [name for name in model.state_dict() if name not in taken.taken]
     messages.info(
-        f"{title}: {file.name}: {len(taken.taken)} tensors taken,"
+        f"{title}: {weights.file.name}: {len(taken.taken)} tensors taken,"
         f" {len(taken.dropped)} dropped{some(taken.dropped)}, {len(new)} new{some(new)}"
     )
     return {
         "source": source,
-        "file": file.name,
-        "sha256": digest,
+        "file": weights.file.name,
+        "sha256": weights.digest,
         "taken": len(taken.taken),
         "taken_by_part": _count_by_part(model, parts, taken.taken),
         "dropped": list(taken.dropped),

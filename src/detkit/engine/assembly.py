@@ -64,6 +64,7 @@ def assemble(
             run_folder=folder,
             # What goes on needs no weight file: its weights are in the checkpoint.
             weights=checkpoint["model"] if checkpoint and component is use else None,
+            weights_origin=checkpoint["origin"]["weights"] if checkpoint and component is use else None,
         )
 
     def build(component: Use) -> Any:
@@ -75,7 +76,9 @@ def assemble(
     if not isinstance(bare_model, nn.Module):
         raise ComponentError(f"{use.title} built a {type(bare_model).__name__}; it must be a torch.nn.Module")
     origin = checkpoint["origin"] if checkpoint else origin_of(bare_model)
-    strategy = plan_strategy(bare_model, use.train, pretrained=origin["pretrained"])
+    with attributed(use, "saying what of it is trained"):
+        strategy = plan_strategy(bare_model, use.train, pretrained=origin["pretrained"], starts=origin.get("starts"))
+    origin = {**origin, "starts": strategy.starts}
     if fabric.world_size > 1 and any(strategy.changes_at(epoch) for epoch in range(2, use.train.epochs + 1)):
         raise ComputeError('strategy = "gradual" works on one device; set [compute] devices = 1')
     strategy.begin_epoch(state.epoch)  # before DDP looks at what trains

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from detkit.components import BuildContext, Capabilities, Dataset, Messages
 from detkit.data.checks import CleanDataset, checked_infos
@@ -50,6 +50,7 @@ def build_context(
     run_id: str = "",
     run_folder: Path | None = None,
     weights: Mapping[str, Tensor] | None = None,
+    weights_origin: Mapping[str, Any] | None = None,
 ) -> BuildContext:
     """The context in which one component is built, with a seed of its own."""
     context = BuildContext(
@@ -61,6 +62,7 @@ def build_context(
         run_id=run_id,
         run_folder=run_folder,
         weights=weights,
+        weights_origin=weights_origin or {},
         messages=messages,
     )
     return replace(context, min_size=input_size.min_size, max_size=input_size.max_size) if input_size else context

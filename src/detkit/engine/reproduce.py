@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from detkit.components import Messages, Parted, TrainingStep
+from detkit.components import Messages, TrainingStep
 from detkit.data.types import Batch
 from detkit.engine.attribution import attributed
 from detkit.engine.checkpoint import capture_generators, load_weights, restore_generators
@@ -141,6 +141,7 @@ def _rebuild(run: RunRecord, incident: Mapping[str, Any], file: Path, messages: 
             run_id=run.run_id,
             run_folder=run.files.folder,
             weights=incident["model"] if component is use else None,
+            weights_origin=incident["origin"]["weights"] if component is use else None,
         )
         with attributed(component, "being built"):
             return component.offered.component.build(component.options, context)
@@ -150,7 +151,9 @@ def _rebuild(run: RunRecord, incident: Mapping[str, Any], file: Path, messages: 
     if incident["training_step"] is not None:
         with attributed(spec.training_step, "taking back its state"):
             step.load_state_dict(incident["training_step"])
-    strategy = plan_strategy(model, use.train, pretrained=incident["origin"]["pretrained"])
+    strategy = plan_strategy(
+        model, use.train, pretrained=incident["origin"]["pretrained"], starts=incident["origin"].get("starts")
+    )
     set_up = fabric.setup_module(model)
     model.train()
     strategy.begin_epoch(incident["epoch"])
@@ -251,22 +254,17 @@ def _gradient_norms(rebuilt: _Rebuilt) -> dict[str, float]:
     scaler = scaler_of(rebuilt.fabric)
     scale = scaler.get_scale() if scaler else 1.0
     norms = {}
-    for name, parameters in _parts(rebuilt).items():
+    for name, parameters in _parameters_by_part(rebuilt.strategy).items():
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if gradients:
             norms[name] = float(torch.nn.utils.get_total_norm(gradients)) / scale
     return norms
 
 
-def _parts(rebuilt: _Rebuilt) -> dict[str, list[nn.Parameter]]:
-    """The model's own parts; where it names none, its top-level modules."""
+def _parameters_by_part(strategy: Strategy) -> dict[str, list[nn.Parameter]]:
     parts: dict[str, list[nn.Parameter]] = {}
-    if isinstance(rebuilt.bare_model, Parted):
-        for part in rebuilt.strategy.parts:
-            parts[part.name] = list({id(p): p for module in part.modules for p in module.parameters()}.values())
-    else:
-        for name, parameter in rebuilt.bare_model.named_parameters():
-            parts.setdefault(name.partition(".")[0], []).append(parameter)
+    for piece in strategy.slices:
+        parts.setdefault(piece.part, []).extend(piece.parameters)
     return parts
 
 

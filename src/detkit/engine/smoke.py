@@ -73,7 +73,10 @@ def _rehearsal(spec: ExperimentSpec, folder: Path) -> ExperimentSpec:
     with file.open("wb") as stream:
         tomli_w.dump(spec.resolved, stream)
     changes: dict[str, object] = {"experiment.output": str(folder), "experiment.seeds": [spec.experiment.seeds[0]]}
-    changes |= {f"models.{key}.train.epochs": 1 for key in spec.models}
+    for key in spec.models:
+        # What counts in epochs does not fit into one.
+        changes |= {f"models.{key}.train.epochs": 1}
+        changes |= {f"models.{key}.train.{counted}": None for counted in ("warmup_epochs", "unfreeze_epochs")}
     return load_spec(file, set=changes, blocked=spec.blocked)
 
 

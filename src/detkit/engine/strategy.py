@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from detkit.components import Part, Parted
-from detkit.errors import RunFailed
+from detkit.components import Part
+from detkit.errors import ComponentError, RunFailed
 from detkit.spec.model import TrainTable
 
 Weights = Literal["pretrained", "new", "fixed"]
+#: What parameters of the model itself, that belong to none of its modules, are shown as.
 OTHER = "other"
 
 
@@ -42,13 +43,17 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """Attributes: parts: of the model, all of it. slices: of the parts, from the input to the output."""
+    """Attributes: parts: of the model, all of it. slices: of the parts, from the input to the output.
+
+    loaded_norms: norms without parameters whose statistics were loaded, with the name of their part, if any.
+    """
 
     parts: tuple[Part, ...]
     slices: tuple[Slice, ...]
+    loaded_norms: tuple[tuple[str | None, nn.Module], ...] = ()
 
     def begin_epoch(self, epoch: int) -> None:
-        """Freeze and free parameters, and keep the statistics of norms in frozen parts; the model is in training mode.
+        """Freeze and free parameters, and keep the statistics of frozen norms; the model is in training mode.
 
         A norm whose statistics moved on would change what frozen layers compute.
         """
@@ -56,11 +61,19 @@ class Strategy:
             for parameter in piece.parameters:
                 parameter.requires_grad_(piece.trains(epoch))
         for part in self.parts:
-            modules = [module for top in part.modules for module in top.modules()]
-            frozen = not any(parameter.requires_grad for top in part.modules for parameter in top.parameters())
-            for module in modules:
+            frozen = not any(parameter.requires_grad for parameter in _own(part))
+            for module in (module for top in part.modules for module in top.modules()):
                 if isinstance(module, _NormBase) and (frozen or _is_frozen(module)):
                     module.eval()
+        learning = {piece.part for piece in self.slices if piece.weights == "pretrained" and piece.trains(epoch)}
+        for name, norm in self.loaded_norms:
+            if not learning or (name is not None and name not in learning):
+                norm.eval()
+
+    @property
+    def starts(self) -> list[int | None]:
+        """The first epoch of each slice, for a resume: one with more epochs must not freeze again what was free."""
+        return [piece.from_epoch for piece in self.slices]
 
     def changes_at(self, epoch: int) -> list[Slice]:
         """What begins to train with that epoch, after the first."""
@@ -92,20 +105,28 @@ class Strategy:
         ]
 
 
-def plan_strategy(model: nn.Module, train: TrainTable, *, pretrained: Sequence[str] | None = None) -> Strategy:
+def plan_strategy(
+    model: nn.Module,
+    train: TrainTable,
+    *,
+    pretrained: Sequence[str] | None = None,
+    starts: Sequence[int | None] | None = None,
+) -> Strategy:
     """How the model is trained.
 
     Args:
         pretrained: names of what was loaded, where the model's own account is not to be had: of a resumed run.
+        starts: `Strategy.starts` of a resumed run.
 
     Raises:
         RunFailed: the strategy does not fit the model's weights, or leaves nothing to train.
+        ComponentError: the model's own account of its parts is not right.
     """
     loaded = frozenset(pretrained if pretrained is not None else getattr(model, "pretrained", ()))
     _refuse_misfit(loaded, train)
-    parts = _parts(model)
+    parts = parts_of(model)
     pieces = [piece for part in parts for piece in _pieces(part, model, loaded)]
-    slices = [
+    slices = tuple(
         Slice(
             piece.part.name,
             piece.part.backbone,
@@ -114,14 +135,39 @@ def plan_strategy(model: nn.Module, train: TrainTable, *, pretrained: Sequence[s
             None if piece.weights == "fixed" else start,
             train.backbone_lr_scale if piece.weights == "pretrained" else 1.0,
         )
-        for piece, start in zip(pieces, _starts(pieces, train), strict=True)
-    ]
+        for piece, start in zip(pieces, starts if starts is not None else _starts(pieces, train), strict=True)
+    )
     if not any(piece.from_epoch == 1 for piece in slices):
         raise RunFailed(
             f'strategy = "{train.strategy}" leaves nothing to train: no parameter of the model is trainable'
             + ("; everything was loaded" if loaded else "")
         )
-    return Strategy(parts, tuple(slices))
+    return Strategy(parts, slices, tuple(_loaded_norms(parts, model, loaded)))
+
+
+def parts_of(model: nn.Module) -> tuple[Part, ...]:
+    """The parts that a model names in its attribute `parts`, and the rest of it by the names of its modules.
+
+    Raises:
+        ComponentError: a part holds what the model does not, or two hold the same.
+    """
+    named: tuple[Part, ...] = tuple(getattr(model, "parts", ()))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    seen: dict[int, str] = {}
+    for part in named:
+        for parameter in _own(part):
+            if id(parameter) not in names:
+                raise ComponentError(
+                    f"{type(model).__name__}: its part {part.name!r} holds a parameter of shape"
+                    f" {tuple(parameter.shape)} that the model does not have"
+                )
+            if id(parameter) in seen:
+                raise ComponentError(
+                    f"{type(model).__name__}: its parts {seen[id(parameter)]!r} and {part.name!r} both hold"
+                    f" {names[id(parameter)]}"
+                )
+            seen[id(parameter)] = part.name
+    return (*named, *_rest(model, seen.keys()))
 
 
 class _Piece(NamedTuple):
@@ -156,26 +202,28 @@ def _refuse_misfit(loaded: frozenset[str], train: TrainTable) -> None:
         )
 
 
-def _parts(model: nn.Module) -> tuple[Part, ...]:
-    """The parts that the model names, and the rest of it."""
-    named = tuple(model.parts) if isinstance(model, Parted) else ()
-    seen = {id(parameter) for part in named for parameter in _own(part)}
-    rest = tuple(module for module in _maximal_without(model, seen))
-    return (*named, Part(OTHER, rest)) if rest else named
+def _rest(model: nn.Module, seen: Collection[int], prefix: str = "") -> Iterator[Part]:
+    """What no part holds: whole modules where none of a module is held, under their names."""
+    loose = [parameter for parameter in model.parameters(recurse=False) if id(parameter) not in seen]
+    if loose:
+        yield Part(prefix.rstrip(".") or OTHER, (_Loose(loose),))
+    for name, child in model.named_children():
+        held = [id(parameter) in seen for parameter in child.parameters()]
+        if held and not any(held):
+            yield Part(prefix + name, (child,))
+        elif not all(held):
+            yield from _rest(child, seen, f"{prefix}{name}.")
 
 
-def _maximal_without(module: nn.Module, seen: set[int]) -> Iterator[nn.Module]:
-    """The largest modules of which no parameter has been seen."""
-    ids = [id(parameter) for parameter in module.parameters()]
-    if not any(one in seen for one in ids):
-        if ids:
-            yield module
-        return
-    unseen_own = [p for p in module.parameters(recurse=False) if id(p) not in seen]
-    if unseen_own:
-        yield _Loose(unseen_own)
-    for child in module.children():
-        yield from _maximal_without(child, seen)
+def _loaded_norms(
+    parts: Sequence[Part], model: nn.Module, loaded: frozenset[str]
+) -> Iterator[tuple[str | None, nn.Module]]:
+    statistics = {id(buffer) for name, buffer in model.named_buffers() if name in loaded}
+    holder = {id(module): part.name for part in parts for top in part.modules for module in top.modules()}
+    for module in model.modules():
+        without = isinstance(module, _NormBase) and not list(module.parameters(recurse=False))
+        if without and any(id(buffer) in statistics for buffer in module.buffers(recurse=False)):
+            yield holder.get(id(module)), module
 
 
 class _Loose(nn.Module):

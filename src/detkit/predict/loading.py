@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +44,7 @@ def load_detector(
     thresholds = choose_thresholds(class_names, content.get("thresholds", {}), score_threshold)
     where = resolve_device(device)
     how = resolve_precision(precision, facts["compute"]["precision"], where, messages)
-    model = _build(record, use, class_names, weights, where, messages)
+    model = _build(record, use, class_names, weights, content["origin"], where, messages)
     load_weights(model, weights, file)
     return Detector(
         model,
@@ -79,7 +80,8 @@ def _build(
     record: RunRecord,
     found: tuple[ExperimentSpec, ModelUse],
     class_names: tuple[str, ...],
-    weights: Any,
+    weights: Mapping[str, Any],
+    origin: Mapping[str, Any],
     device: str,
     messages: Messages,
 ) -> nn.Module:
@@ -95,6 +97,7 @@ def _build(
         run_id=record.run_id,
         run_folder=record.files.folder,
         weights=weights,
+        weights_origin=origin["weights"],
     )
     # As the run seeds it, for what is random in a model and in no checkpoint; the caller's generators stay as they are.
     with seeded(derive_seed(record.seed, "model", use.key)), attributed(use, "being built"):

@@ -30,6 +30,7 @@ from detkit.spec.overrides import apply_overrides, switch_loggers
 from detkit.spec.resolve import plain, resolve
 from detkit.spec.scanner import KeyPath, format_key
 from detkit.spec.secrets import REFUSAL, secret_paths
+from detkit.spec.strategies import strategy_problems
 
 Degenerate = Literal["error", "drop", "clip"]
 T = TypeVar("T")
@@ -226,8 +227,7 @@ class _Reader:
         loggers = {use.key: use for use in self.uses("loggers", registry)}
         callbacks = {use.key: use for use in self.uses("callbacks", registry)}
         self.require_models(registry, models)
-        for model in models.values():
-            self.check_strategy(model)
+        self.check_strategies(models, compute)
         if dataset is not None:
             needy = [*models.values(), *([step] if step else []), *metrics.values()]
             self.check_capabilities(dataset, needy)
@@ -470,47 +470,22 @@ class _Reader:
         elif len(models) == len(stated) and not any(use.enabled for use in models.values()):
             self.problem(("models",), "none is enabled; there is nothing to train", is_table=True)
 
-    def check_strategy(self, model: ModelUse) -> None:
-        """Refuse a strategy that does not fit the weights, as far as options tell; the built model has its own say."""
-        component = model.offered.component
-        assert isinstance(component, ModelComponent)
-        path = table_of(model)
-        stages = self.guarded(path, model.offered, "`stages`", lambda: component.stages(model.options))
-        train = model.train
-        last = max(train.unfreeze_epochs or (0,))
-        if last > train.epochs:
-            self._problem_of_train(path, "unfreeze_epochs", f"epoch {last} is never reached: epochs is {train.epochs}")
-        if not model.enabled or stages is None:
-            return
-        strategy = train.strategy
-        if strategy in ("transfer", "gradual") and not stages:
-            self._problem_of_train(
-                path,
-                "strategy",
-                f'"{strategy}" keeps what was pretrained, and {model.title} starts'
-                ' from nothing; choose weights, or use "finetune" or "scratch"',
+    def check_strategies(self, models: Mapping[str, ModelUse], compute: ComputeTable | None) -> None:
+        """Refuse strategies that do not fit the weights, as far as options tell; the built model has its own say."""
+        for model in models.values():
+            component = model.offered.component
+            assert isinstance(component, ModelComponent)
+            find_stages = component.stages
+            stages = self.guarded(
+                table_of(model),
+                model.offered,
+                "`stages`",
+                lambda find=find_stages, use=model: find(use.options),  # type: ignore[misc]  # bound per pass
             )
-        elif strategy == "scratch" and stages:
-            self._problem_of_train(
-                path,
-                "strategy",
-                f'"scratch" starts from nothing, and {model.title} starts from'
-                ' weights; set its weights to "none", or use "finetune"',
-            )
-        elif train.trainable_layers is not None and not stages:
-            self._problem_of_train(
-                path,
-                "trainable_layers",
-                f"would freeze layers that have learnt nothing: {model.title}"
-                " starts from nothing; leave it out, or choose weights",
-            )
-        elif train.trainable_layers is not None and train.trainable_layers > len(stages):
-            self._problem_of_train(
-                path,
-                "trainable_layers",
-                f"is {train.trainable_layers}, but the backbone of"
-                f" {model.title} has {len(stages)} stages: {', '.join(stages)}",
-            )
+            if not model.enabled:
+                continue
+            for key, message in strategy_problems(model, stages, compute.devices if compute else 1):
+                self._problem_of_train(table_of(model), key, message)
 
     def _problem_of_train(self, path: KeyPath, key: str, message: str) -> None:
         """Where the value stands: the model's own [train] or the shared one; the model, where its recipe set it."""

@@ -93,8 +93,9 @@ class TrainTable(Options):
         ge=0,
         description="of finetune: stages of the backbone that are trained, counted from its output; by default all",
     )
-    unfreeze_epochs: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+    unfreeze_epochs: tuple[Annotated[int, Field(ge=2)], ...] | None = Field(
         None,
+        min_length=1,
         description="of gradual: at the beginning of each of these epochs one more stage is trained; by default spread"
         " evenly over the first half of the training",
     )
@@ -167,6 +168,12 @@ class TrainTable(Options):
     def _one_cycle_has_its_own_rise(self) -> Self:
         if self.schedule == "onecycle" and self.warmup_epochs is not None:
             raise ValueError('warmup_epochs does not go with schedule = "onecycle", whose rise is `rise`')
+        return self
+
+    @model_validator(mode="after")
+    def _rises_in_time(self) -> Self:
+        if self.warmup_epochs is not None and self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs is {self.warmup_epochs:g}, so lr is never reached in {self.epochs} epochs")
         return self
 
     @model_validator(mode="after")
