@@ -78,7 +78,13 @@ def facts(model: str) -> dict[str, Any]:
         "spec": {"model": {"use": model, "train": train, "input": {"min_size": 320, "max_size": 640}}},
         "hardware": {"processor": "Chip | 9000", "cores": 8, "threads": 4, "gpus": [], "system": "Linux"},
         "compute": {"accelerator": "cpu", "processes": 1, "precision": "bf16"},
-        "weights_origin": {"source": "file", "file": str(SECRET_PLACE / "w.pth"), "sha256": "abc"},
+        "weights_origin": {
+            "source": "file",
+            "file": str(SECRET_PLACE / "w.pth"),
+            "sha256": "abc",
+            "new": ["head.weight"],
+            "taken_by_part": {"body": 3},
+        },
     }
 
 
@@ -194,7 +200,7 @@ def test_setting_recipes_and_guards(two: ExperimentRecord) -> None:
     assert "`penn_fudan`, 140 images with 300 objects of 2 classes (pedestrian, dog)" in page
     assert "100 images train, 40 validate, none are kept for a test (split seed 7)" in page
     assert "shorter side of an image becomes 320 px, the longer at most 640 px" in page
-    assert "- **Weights at the start:** `file` file w.pth, sha256 abc" in page
+    assert "- **Weights at the start:** `file` file w.pth, sha256 abc\n" in page
     assert "Chip | 9000 (cpu), 8 cores, 4 threads, precision bf16" in page
     assert "1 January 2026 (UTC)" in page
     header, mask_rcnn, fcos = rows(section(page, "Recipes"))

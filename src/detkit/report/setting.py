@@ -13,6 +13,9 @@ from detkit.report.runs import ShownRun, ShownRuns
 from detkit.report.say import shared
 from detkit.report.text import code, escape
 
+#: Characters of a value that are shown: those of a sha256.
+LONGEST_VALUE = 64
+
 
 def setting(record: ExperimentRecord, runs: ShownRuns, spec: Mapping[str, Any]) -> str:
     begun = datetime.fromtimestamp(record.facts["created"], UTC).strftime("%d %B %Y").lstrip("0")
@@ -60,7 +63,9 @@ def _origin(run: ShownRun) -> str:
         return "the model does not say"
     plain = portable(dict(origin))
     source = plain.pop("source", None)
-    rest = ", ".join(f"{escape(str(key))} {escape(str(value))}" for key, value in plain.items())
+    # Lists and tables, such as the names of all tensors that were taken, are for the record.
+    single = {key: value for key, value in plain.items() if isinstance(value, (str, int, float))}
+    rest = ", ".join(f"{escape(str(key))} {escape(str(value)[:LONGEST_VALUE])}" for key, value in single.items())
     return " ".join(filter(None, (code(str(source)) if source is not None else "", rest)))
 
 
