@@ -182,7 +182,7 @@ class FastRCNNOptions(RegionOptions):
         320, ge=32, description="of selective_search: the shorter side of the image it works on, pixels"
     )
     search_quality: Literal["fast", "quality"] = Field(
-        "fast", description="of selective_search: fast | quality (twice the boxes, several times the time)"
+        "fast", description="of selective_search: fast | quality (about four times the boxes, three times the time)"
     )
 
     @model_validator(mode="after")
