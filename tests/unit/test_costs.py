@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -183,6 +185,56 @@ def test_every_image_is_run_once_before_it_is_measured() -> None:
     measured = found["measured"]
     assert (measured["latency_images"], measured["latency_measurements"]) == (20, 60)
     assert len(model.calls) == 2 + 20 + 60  # memory and FLOPs, warming up, measuring
+
+
+class Keeping(nn.Module):
+    """Computes once, and remembers it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.rand(8, 8))
+        self.kept: Tensor | None = None
+        self.afresh = False
+        self.computed = 0
+
+    @contextmanager
+    def uncached(self) -> Iterator[None]:
+        self.afresh = True
+        try:
+            yield
+        finally:
+            self.afresh = False
+
+    def forward(self, images: list[Tensor]) -> Tensor:
+        if self.kept is not None and not self.afresh:
+            return self.kept
+        self.computed += 1
+        result = images[0] @ self.weights
+        if not self.afresh:
+            self.kept = result
+        return result
+
+
+def test_what_is_kept_from_before_is_computed_again_in_every_pass() -> None:
+    model = nn.Sequential(Keeping(), nn.Identity())
+    keeping = model[0]
+    assert isinstance(keeping, Keeping)
+    image = torch.rand(3, 8, 8)
+    before = model([image])
+    found = measure_costs(fake_run(3), state_after(1, 1.0), model, Silent())
+    assert found["flops"] == 2 * 3 * 8 * 8 * 8
+    assert keeping.computed == 1 + 2 + 3 + 9  # before; memory and FLOPs, warming up, measuring
+    assert model([image]) is before
+
+
+def test_a_cache_that_cannot_be_left_out_costs_only_the_measurements() -> None:
+    class Broken(Restless):
+        def uncached(self) -> None:
+            raise OSError("no disk")
+
+    found = measure_costs(fake_run(2), state_after(1, 1.0), Broken(), Silent())
+    assert found["measured"]["latency_ms_median"] is None
+    assert found["troubles"]["latency"] == "OSError: no disk"
 
 
 def test_training_time_is_over_the_images_of_all_epochs() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,9 @@ def measure_costs(
             messages.warning(f"{run.use.title}: its {what} could not be measured: {troubles[what]}")
             return None
 
+    def tried_afresh(what: str, measure: Callable[[], Any]) -> Any:
+        return tried(what, _afresh(model)(measure))
+
     with _undisturbed(run, model):
         weights_bytes = tried("size", lambda: saved_bytes(model))
         memory = flops = latency = None
@@ -89,9 +92,9 @@ def measure_costs(
         if samples:
             first = _batch(run, samples[0])
             # Before any other pass: autocast then keeps copies of the weights, which belong to what inference needs.
-            memory = tried("memory", lambda: inference_bytes(model, lambda: model(first), run.fabric.device))
-            flops = tried("FLOPs", lambda: count_flops(model, first))
-            latency = tried("latency", lambda: _latency(run, model, samples, chosen))
+            memory = tried_afresh("memory", lambda: inference_bytes(model, lambda: model(first), run.fabric.device))
+            flops = tried_afresh("FLOPs", lambda: count_flops(model, first))
+            latency = tried_afresh("latency", lambda: _latency(run, model, samples, chosen))
     return {
         "parameters": run.info.parameters["parameters"],
         "trained_parameters": run.info.parameters["trained_parameters"],
@@ -128,6 +131,17 @@ def _undisturbed(run: Run, model: nn.Module) -> Iterator[None]:
     finally:
         model.train(was_training)
         restore_generators(generators)
+
+
+@contextmanager
+def _afresh(model: nn.Module) -> Iterator[None]:
+    """Without what parts of the model have kept from before: the images have just been evaluated."""
+    with ExitStack() as stack:
+        for module in model.modules():
+            uncached = getattr(module, "uncached", None)
+            if callable(uncached):
+                stack.enter_context(uncached())
+        yield
 
 
 def _samples(run: Run, indices: Sequence[int]) -> list[Sample]:
