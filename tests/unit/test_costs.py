@@ -155,13 +155,13 @@ def fake_run(images: int, *, stop: bool = False, limits: Limits | None = None) -
         ),
         use=SimpleNamespace(title="model 'restless'"),
         recorder=SilentRecorder(),
-        plan=lambda _epoch: [[["a", "b"], ["c"]], [["d"]]],
     )
 
 
 def state_after(epochs: int, train_s: float) -> TrainState:
+    """Of four images an epoch."""
     state = TrainState(epoch=epochs)
-    state.measured["train_s"] = train_s
+    state.measured |= {"train_s": train_s, "train_images": 4 * epochs}
     return state
 
 
@@ -240,6 +240,18 @@ def test_a_cache_that_cannot_be_left_out_costs_only_the_measurements() -> None:
 def test_training_time_is_over_the_images_of_all_epochs() -> None:
     found = measure_costs(fake_run(1), state_after(2, 4.0), Restless(), Silent())
     assert found["measured"]["train_ms_per_image"] == pytest.approx(500)  # 4 s, two epochs of four images
+
+
+def test_training_time_counts_the_images_of_steps_that_were_abandoned_as_their_seconds() -> None:
+    state = TrainState()
+    saved = TrainState.from_dict(state.to_dict())
+    for _ in range(3):
+        state.add_step({"a": 1.0}, images=2, seconds=1.0)
+    state.skip_step(images=2, seconds=1.0)
+    state.go_back(saved, 0.5)
+    state.add_step({"a": 1.0}, images=2, seconds=1.0)
+    found = measure_costs(fake_run(1), state, Restless(), Silent())
+    assert found["measured"]["train_ms_per_image"] == pytest.approx(500)
 
 
 def test_a_rehearsal_takes_the_short_way() -> None:

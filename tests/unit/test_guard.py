@@ -96,7 +96,7 @@ class TestState:
 
     def test_a_skipped_step_leaves_no_trace_in_the_means(self) -> None:
         state = TrainState()
-        state.skip_step(1.0)
+        state.skip_step(images=2, seconds=1.0)
         assert state.mean_losses() == {}
         state.add_step({"a": 2.0}, images=2, seconds=1.0)
         assert state.mean_losses() == {"loss": 2.0, "a": 2.0}

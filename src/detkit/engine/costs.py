@@ -113,7 +113,7 @@ def measure_costs(
         "precision": run.info.precision,
         "troubles": troubles,
         "measured": {
-            "train_ms_per_image": _train_ms_per_image(run, state),
+            "train_ms_per_image": _train_ms_per_image(state),
             **(latency or NO_LATENCY),
             "inference_memory_bytes": memory,
         },
@@ -163,9 +163,9 @@ def _image(run: Run, index: int) -> dict[str, int]:
     return {"image_id": truth.image_id, "width": truth.width, "height": truth.height}
 
 
-def _train_ms_per_image(run: Run, state: TrainState) -> float | None:
+def _train_ms_per_image(state: TrainState) -> float | None:
     """Of the training itself: loading, forward, backward and step, without evaluations."""
-    images = state.epoch * sum(len(batch) for step in run.plan(1) for batch in step)
+    images = state.measured["train_images"]
     return 1000 * state.measured["train_s"] / images if images else None
 
 

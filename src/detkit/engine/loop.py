@@ -157,7 +157,7 @@ def refuse_step(run: Run, state: TrainState, plan: StepPlan, attempt: Attempt, m
     if went_back(run, state, attempt.fault, place, skippable=True):
         return "back"
     put_back_buffers(run.bare_model, attempt.buffers)
-    state.skip_step(measured["step_s"])
+    state.skip_step(sum(map(len, plan)), measured["step_s"])
     run.recorder.step(state.epoch, state.step, attempt.losses, attempt.rate, measured, skipped=True)
     return "stop" if attempt.stop else "on"
 
