@@ -30,12 +30,13 @@ def run(
     display: RecordingDisplay | None = None,
     *,
     resume: bool = False,
+    extend: bool = False,
     **changes: Any,
 ) -> RunRecord:
     spec = squares_spec(folder / "runs", plugins=[str(EVERY_HOOK), str(EXPLODING), str(SABOTEUR)], **changes)
     spec["models"] = {"explosive": model}
     file = write_spec(folder / "spec.toml", spec)
-    return detkit.run(file, resume=resume, display=display or RecordingDisplay()).runs[0]
+    return detkit.run(file, resume=resume, extend=extend, display=display or RecordingDisplay()).runs[0]
 
 
 def weights(run: RunRecord) -> dict[str, torch.Tensor]:
@@ -234,6 +235,21 @@ class TestRollback:
         assert last["state"]["step"] == 0
         assert last["state"]["rollbacks"] == 1
         assert all(bool(torch.isfinite(value).all()) for value in last["model"].values())
+
+
+def test_an_extension_that_goes_back_to_its_beginning_goes_on_from_there(tmp_path: Path) -> None:
+    """Its beginning is the end of the run that was extended."""
+    model = {"image": IMAGE, "calm_steps": 12, "marker": str(tmp_path / "once")}
+    train = {"on_nonfinite": "rollback", "epochs": 2}
+    ended = run(tmp_path, model, train=train)
+    assert (ended.summary or {})["guard"]["rollbacks"] == 0
+    display = RecordingDisplay()
+    extended = run(tmp_path, model, display, extend=True, train={**train, "epochs": 3})
+    assert any("back after step 12, in epoch 3" in text for text in display.infos)
+    summary = extended.summary or {}
+    assert (summary["epochs"], summary["ended"]) == (3, "all 3 epochs trained")
+    assert summary["guard"]["rollbacks"] == 1
+    assert [row["step"] for row in extended.steps()] == list(range(1, 19))
 
 
 @pytest.mark.slow

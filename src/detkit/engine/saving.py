@@ -81,6 +81,16 @@ def save_last(run: Run, state: TrainState) -> None:
         run.layout.previous.unlink(missing_ok=True)
 
 
+def begin_extension(run: Run, state: TrainState) -> None:
+    """Let a run that has ended go on with a further epoch.
+
+    Saved at once: the run may go back to this checkpoint, and must not find there that it has ended.
+    """
+    state.ended = ""
+    state.next_epoch()
+    save_last(run, state)
+
+
 def component_states(run: Run) -> dict[str, object]:
     """Of the callbacks, and of a training step that has one (a teacher, a queue)."""
     states: dict[str, object] = {"callbacks": run.events.state_dict()}
