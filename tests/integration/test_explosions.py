@@ -22,6 +22,7 @@ SABOTEUR = Path(__file__).with_name("saboteur.py")
 #: Of the squares' training images, twelve in six steps an epoch: in step 5 of epoch 1 and in step 10, of epoch 2.
 IMAGE = 1
 STEPS = (5, 10)
+FIRST_OF_EPOCH_3 = 3
 
 
 def run(
@@ -214,6 +215,28 @@ class TestRollback:
         for part, value in expected.items():
             assert found[part] == value, part
 
+    def test_before_the_best_epoch_the_best_of_before_is_back(self, tmp_path: Path) -> None:
+        """Step 13, the first of epoch 3, explodes when epoch 2 is the best, as every one of the first two is."""
+        whole, other = tmp_path / "whole", tmp_path / "other"
+        whole.mkdir()
+        (whole / "struck").touch()
+        never = back_before_best(whole)
+        assert never.state == "finished"
+        assert (never.summary or {})["guard"]["rollbacks"] == 1
+        assert sorted(file.name for file in never.files.best.parent.iterdir()) == ["best.pt", "last.pt"]
+
+        killed = back_before_best(other)
+        assert killed.state == "failed"
+        best = torch.load(killed.files.best, weights_only=True)["selected"]
+        state = torch.load(killed.files.last, weights_only=True)["state"]
+        assert (state["step"], state["rollbacks"]) == (6, 1)
+        assert (best["epoch"], state["best_epoch"]) == (1, 1)
+        assert best["value"] == state["best_value"]
+        resumed = back_before_best(other, resume=True)
+        expected, found = deterministic_part(never), deterministic_part(resumed)
+        for part, value in expected.items():
+            assert found[part] == value, part
+
     def test_more_than_enough_stop_the_run(self, tmp_path: Path) -> None:
         failed = run(tmp_path, {"image": IMAGE}, train={**ROLLBACK, "max_rollbacks": 2})
         assert failed.state == "failed"
@@ -286,4 +309,16 @@ def resumable(folder: Path, step: int, every: int, *, resume: bool = False) -> R
             "saboteur": {"point": "step", "step": step, "marker": str(folder / "struck")},
             "early_stop": {"metric": "validation/loss", "patience": 5},
         },
+    )
+
+
+def back_before_best(folder: Path, *, resume: bool = False) -> RunRecord:
+    """Explodes once, in step 13, and goes back to the end of epoch 1; killed in the step after that."""
+    return run(
+        folder,
+        {"image": FIRST_OF_EPOCH_3, "calm_steps": 12, "marker": str(folder / "once")},
+        resume=resume,
+        train={"on_nonfinite": "rollback", "epochs": 3, "skip_best_epochs": 2},
+        experiment={"name": "killed"},
+        callbacks={"saboteur": {"point": "second_time", "step": 7, "marker": str(folder / "struck")}},
     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +23,10 @@ from detkit.engine.guard import (
     loss_fault,
     scaler_of,
 )
+from detkit.engine.saving import bring_back_best, forget_bests, keep_best
 from detkit.engine.state import WINDOW, TrainState
+from detkit.record.files import write_atomically
+from detkit.record.layout import RunLayout
 
 CALM = [1.0] * FEWEST_LOSSES
 
@@ -103,14 +109,6 @@ class TestState:
         assert (state.step, state.position, state.skipped, state.recent) == (2, 2, 1, [2.0])
         assert state.measured["train_s"] == 2.0
 
-    def test_going_back_before_the_best_epoch_forgets_it(self) -> None:
-        state = TrainState(epoch=4, best_epoch=3, best_value=0.7)
-        state.go_back(TrainState(epoch=3, best_epoch=2, best_value=0.5), 0.5)
-        assert (state.best_epoch, state.best_value) == (None, None)
-        state = TrainState(epoch=4, best_epoch=2, best_value=0.5)
-        state.go_back(TrainState(epoch=3, best_epoch=2, best_value=0.5), 0.5)
-        assert (state.best_epoch, state.best_value) == (2, 0.5)
-
     def test_going_back_keeps_what_was_spent_and_lowers_the_rate_each_time(self) -> None:
         state = TrainState()
         state.add_step({"a": 1.0}, images=2, seconds=3.0)
@@ -124,6 +122,48 @@ class TestState:
         state.go_back(saved, 0.5)
         assert (state.rollbacks, state.lr_scale) == (2, 0.25)
         assert TrainState.from_dict(state.to_dict()) == state
+
+
+class TestBestOfBefore:
+    """`best.pt` belongs to the state that the run goes on from, wherever it was killed."""
+
+    @pytest.fixture
+    def run(self, tmp_path: Path) -> Any:
+        train = SimpleNamespace(on_nonfinite="rollback")
+        fabric = SimpleNamespace(is_global_zero=True, broadcast=lambda value: value)
+        return SimpleNamespace(train=train, fabric=fabric, layout=RunLayout(tmp_path))
+
+    def best(self, run: Any, epoch: int) -> TrainState:
+        """As at the end of an epoch that is the best, before `last.pt` is written."""
+        state = TrainState(epoch=epoch, best_epoch=epoch, best_value=epoch / 10)
+        write_atomically(run.layout.best, lambda stream: stream.write(f"epoch {epoch}".encode()))
+        keep_best(run, state)
+        return state
+
+    def test_it_comes_back_and_forth(self, run: Any) -> None:
+        first, second = self.best(run, 1), self.best(run, 2)
+        bring_back_best(run, first)
+        assert run.layout.best.read_text() == "epoch 1"
+        bring_back_best(run, second)  # killed before the way back was saved
+        assert run.layout.best.read_text() == "epoch 2"
+        assert (second.best_epoch, second.best_value) == (2, 0.2)
+
+    def test_the_latest_two_are_kept_and_those_of_an_abandoned_training_are_not(self, run: Any) -> None:
+        states = [self.best(run, epoch) for epoch in (1, 2, 3)]
+        forget_bests(run, states[2])
+        assert [epoch for epoch, _ in run.layout.bests()] == [2, 3]
+        bring_back_best(run, states[1])
+        forget_bests(run, states[1])
+        assert [epoch for epoch, _ in run.layout.bests()] == [2]
+        assert run.layout.best.read_text() == "epoch 2"
+        forget_bests(run, TrainState(best_epoch=2, ended="all epochs trained"))
+        assert run.layout.bests() == []
+        assert run.layout.best.read_text() == "epoch 2"
+
+    def test_where_none_was_kept_none_is_the_best(self, run: Any) -> None:
+        state = TrainState(best_epoch=4, best_value=0.5)
+        bring_back_best(run, state)
+        assert (state.best_epoch, state.best_value) == (None, None)
 
 
 class Net(nn.Module):

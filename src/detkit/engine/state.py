@@ -59,12 +59,7 @@ class TrainState:
         self._measure(images, seconds)
 
     def go_back(self, then: TrainState, rate_scale: float) -> None:
-        """Be where the run was then, at a lower rate; what it has cost since and how often it went back stays.
-
-        Where an epoch since then was the best one, none is for now: its weights have replaced those of the best before.
-        """
-        if self.best_epoch != then.best_epoch:
-            then.best_epoch, then.best_value = None, None
+        """Be where the run was then, at a lower rate; what it has cost since and how often it went back stays."""
         spent = {name: self.measured[name] for name in ("train_s", "train_images", "evaluation_s")}
         kept = {"rollbacks": self.rollbacks + 1, "lr_scale": self.lr_scale * rate_scale}
         for name, value in {**then.to_dict(), **kept}.items():
