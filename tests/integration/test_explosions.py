@@ -249,6 +249,30 @@ class TestRollback:
         failed = run(tmp_path, {"image": 15}, train={**ROLLBACK, "epochs": 1, "batch_size": 12})
         assert "there is no earlier checkpoint to go back to" in (failed.failure or {})["message"]
 
+    @pytest.mark.parametrize(
+        ("devices", "rank"), [(1, 0), pytest.param(2, 1, marks=pytest.mark.slow, id="in one of two processes")]
+    )
+    def test_predictions_that_are_not_finite(self, devices: int, rank: int, tmp_path: Path) -> None:
+        """The weights are finite, and so large that what they give is not."""
+        display = RecordingDisplay()
+        model = {"last_weight": 3e38, "marker": str(tmp_path / "once"), "rank": rank}
+        train = {"on_nonfinite": "rollback"}
+        back = run(tmp_path, model, display, train=train, compute={"devices": devices})
+        assert back.state == "finished", back.failure
+        assert (back.summary or {})["guard"]["rollbacks"] == 1
+        assert [row["epoch"] for row in back.epochs()] == [1, 2]
+        (said,) = (text for text in display.warnings if "goes back" in text)
+        assert "predicted boxes or scores that are not finite for image " in said
+        assert (
+            "after step 6, at the end of epoch 1; the run goes back to an earlier checkpoint (1 of at most 3)" in said
+        )
+
+    def test_predictions_that_are_not_finite_cannot_be_skipped(self, tmp_path: Path) -> None:
+        failed = run(tmp_path, {"last_weight": 3e38}, train={"on_nonfinite": "skip", "epochs": 1})
+        assert (failed.failure or {})["kind"] == "NonFiniteLoss"
+        message = (failed.failure or {})["message"]
+        assert "it has diverged after step 6, at the end of epoch 1; lower [models.explosive.train] lr" in message
+
     def test_weights_that_are_not_finite_are_never_saved(self, tmp_path: Path) -> None:
         """They count in no loss, so only a look at the weights themselves finds them."""
         failed = run(tmp_path, {"last_weight": math.inf}, train={**ROLLBACK, "max_rollbacks": 1})

@@ -24,7 +24,7 @@ from detkit.engine.saving import checkpoint_before, roll_back, save_best, save_l
 from detkit.engine.selection import is_best, selecting
 from detkit.engine.state import TrainState
 from detkit.engine.system import memory_bytes, peak_memory_bytes
-from detkit.errors import Interrupted
+from detkit.errors import Interrupted, NonFiniteLoss
 
 #: How a run goes on after a step: with the next one, not at all, or from its last checkpoint.
 Course = Literal["on", "stop", "back"]
@@ -197,11 +197,15 @@ def show_progress(run: Run, state: TrainState, losses: Mapping[str, float], rate
 
 def end_epoch(run: Run, state: TrainState) -> None:
     """Evaluate, write the record, tell the callbacks, save; or go back, where the last step has spoilt the weights."""
+    place = f"after step {state.step}, at the end of epoch {state.epoch}"
     if not run.fabric.broadcast(guard.has_finite_weights(run.bare_model)):
-        place = f"after step {state.step}, at the end of epoch {state.epoch}"
         went_back(run, state, "the weights are not finite", place, skippable=False)
         return
-    evaluation = evaluate_epoch(run, state)
+    try:
+        evaluation = evaluate_epoch(run, state)
+    except NonFiniteLoss as error:  # the weights are finite, and huge; all processes raise it
+        went_back(run, state, str(error), place, skippable=False)
+        return
     values: dict[str, float | None] = {f"train/epoch_{term}": value for term, value in state.mean_losses().items()}
     values |= evaluation.values if evaluation else {}
     run.recorder.epoch(state.epoch, state.step, values, measure_epoch(run, state, evaluation))
