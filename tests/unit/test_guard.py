@@ -7,12 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torchvision import tv_tensors
 
+from detkit.components import Silent
+from detkit.data.sampling import Item
 from detkit.engine.compute import Compute, make_fabric
 from detkit.engine.ema import averaged_model, averaged_state, load_averaged_state
 from detkit.engine.guard import (
@@ -23,6 +27,7 @@ from detkit.engine.guard import (
     loss_fault,
     scaler_of,
 )
+from detkit.engine.incidents import Attempt, Pass, read_incident, write_incident
 from detkit.engine.saving import bring_back_best, forget_bests, keep_best
 from detkit.engine.state import WINDOW, TrainState
 from detkit.record.files import write_atomically
@@ -91,6 +96,68 @@ def test_one_weight_that_is_not_finite_is_found(value: float) -> None:
     with torch.no_grad():
         model[1].get_parameter("bias")[1] = value
     assert not has_finite_weights(model)
+
+
+def test_a_norm_whose_statistics_are_nan_is_found_and_a_mask_of_infinities_is_none() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    model.register_buffer("mask", torch.full((2,), -math.inf))
+    assert has_finite_weights(model)
+    model[1].get_buffer("running_var")[2] = math.nan
+    assert not has_finite_weights(model)
+
+
+class Unwritable:
+    def item(self) -> None:
+        raise ValueError("no number")
+
+
+class TestIncident:
+    @pytest.fixture
+    def run(self, tmp_path: Path) -> Any:
+        fabric = make_fabric(Compute("cpu", 1, "fp32", None))
+        return SimpleNamespace(
+            fabric=fabric,
+            layout=RunLayout(tmp_path),
+            info=SimpleNamespace(run_id="a-seed1", precision="fp32", device="cpu"),
+            dataset=SimpleNamespace(info=lambda index: SimpleNamespace(label=f"image {index}")),
+            bare_model=nn.Linear(2, 2),
+            origin={},
+            training_step=None,
+            messages=Told(),
+        )
+
+    def attempt(self, target: dict[str, Any]) -> Attempt:
+        image = tv_tensors.Image(torch.zeros(3, 4, 4, dtype=torch.uint8))
+        one = Pass([Item(1, 0, 7)], ([image], [target]), {})  # type: ignore[list-item]  # what a dataset may give
+        return Attempt({"loss": math.nan}, 0.1, "loss is nan", False, [one], {})
+
+    def test_numpys_arrays_and_numbers_in_a_target_are_written(self, run: Any) -> None:
+        target = {"angles": np.array([0.5, 1.5], dtype=np.float32), "scale": np.float64(2.0), "note": "dusk"}
+        write_incident(run, TrainState(), self.attempt(target))
+        assert run.messages.warnings == []
+        (found,) = read_incident(run.layout.incident(1))["passes"][0]["targets"]
+        assert found["angles"].tolist() == [0.5, 1.5]
+        assert (found["scale"], found["note"]) == (2.0, "dusk")
+
+    @pytest.mark.parametrize("value", [np.array(["a"]), np.array([None]), Unwritable()])
+    def test_what_cannot_be_written_is_told_and_hides_nothing(self, value: Any, run: Any) -> None:
+        write_incident(run, TrainState(), self.attempt({"extra": value}))
+        (said,) = run.messages.warnings
+        assert said.startswith("step 1 cannot be replayed, it could not be written: ")
+        assert not run.layout.incident(1).exists()
+
+    def test_a_dataset_that_fails_meanwhile_hides_nothing(self, run: Any) -> None:
+        run.dataset = SimpleNamespace(info=lambda index: {}[index])
+        write_incident(run, TrainState(), self.attempt({}))
+        assert run.messages.warnings == ["step 1 cannot be replayed, it could not be written: KeyError: 7"]
+
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 class TestState:
