@@ -17,7 +17,7 @@ from detkit.engine.attribution import out_of_memory_named
 from detkit.engine.checkpoint import capture_generators
 from detkit.engine.evaluation import Evaluation, evaluate
 from detkit.engine.incidents import Attempt, Pass, copied_buffers, put_back_buffers, write_incident
-from detkit.engine.losses import compute_losses
+from detkit.engine.losses import add_weighted, compute_losses
 from detkit.engine.optim import learning_rate, set_learning_rate
 from detkit.engine.run import Run
 from detkit.engine.saving import checkpoint_before, roll_back, save_best, save_last
@@ -106,9 +106,7 @@ def optimizer_step(run: Run, state: TrainState, plan: StepPlan, batches: Iterato
             losses = compute_losses(run, run.model, batch, f"step {state.step + 1} (images {samples})")
             with out_of_memory_named(f"going backward in step {state.step + 1}"):
                 fabric.backward(torch.stack(list(losses.values())).sum() * share)
-        for term, value in losses.items():
-            weighted = value.detach().float() * share
-            terms[term] = terms[term] + weighted if term in terms else weighted
+        add_weighted(terms, losses, share)
     values, stop = average(run, terms)
     fault = guard.loss_fault(values, state.recent, run.train.explosion)
     if fault:
