@@ -124,9 +124,7 @@ class TestCheckpoints:
         with pytest.raises(WeightsError, match="is of the run 'a-seed1', not of 'b-seed1'"):
             load_checkpoint(file, run_id="b-seed1")
 
-    @pytest.mark.parametrize(
-        ("version", "do"), [(1, "an older detkit wrote it: train anew with --fresh"), (99, "update")]
-    )
+    @pytest.mark.parametrize(("version", "do"), [(1, "an older detkit wrote it: train anew with"), (99, "update")])
     def test_of_another_format(self, version: int, do: str, file: Path) -> None:
         torch.save({**load_checkpoint(file), "format_version": version}, file)
         with pytest.raises(WeightsError, match=f"has format version {version}; this detkit reads 2; {do}"):

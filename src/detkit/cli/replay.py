@@ -38,7 +38,7 @@ def command(run: Path, step: int | None, as_json: bool) -> None:
         there = f"there are: {', '.join(map(str, files))}" if files else "it has none"
         raise RecordError(f"{record.run_id} has no incident in step {step}; {there}")
     chosen = files[step] if step is not None else next(iter(files.values())) if len(files) == 1 else None
-    listed = [read_incident(file) for file in ([chosen] if chosen else files.values())]
+    listed = [read_incident(file, lazily=True) for file in ([chosen] if chosen else files.values())]
     found = reproduce(record, chosen, RichMessages()) if chosen else None
     if as_json:
         incidents = [{key: one[key] for key in ("step", "epoch", "fault")} for one in listed]

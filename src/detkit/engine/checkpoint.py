@@ -44,17 +44,18 @@ def _foreign(value: Any, place: str) -> str:
     return f"{place} is a {type(value).__module__}.{type(value).__name__}"
 
 
-def load_checkpoint(file: Path, *, run_id: str | None = None) -> dict[str, Any]:
+def load_checkpoint(file: Path, *, run_id: str | None = None, lazily: bool = False) -> dict[str, Any]:
     """Read a checkpoint onto the CPU, with `weights_only=True`.
 
     Args:
         run_id: the run that it must be of.
+        lazily: leave tensors on the disk until they are looked at. Not for a file that is written again meanwhile.
 
     Raises:
         WeightsError: the file is missing, cut, of another program, another format, or another run.
     """
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=lazily)
     except FileNotFoundError:
         raise WeightsError(f"there is no checkpoint {file}") from None
     except PermissionError as error:

@@ -156,10 +156,10 @@ def incident_files(layout: RunLayout) -> list[Path]:
     return sorted(layout.incidents.glob("step-*.pt"))
 
 
-def read_incident(file: Path) -> dict[str, Any]:
-    """What `write_incident` wrote.
+def read_incident(file: Path, *, lazily: bool = False) -> dict[str, Any]:
+    """What `write_incident` wrote; `lazily` where its tensors are not wanted, which are as large as the model.
 
     Raises:
         WeightsError: the file is cut, or something else.
     """
-    return load_checkpoint(file)
+    return load_checkpoint(file, lazily=lazily)
