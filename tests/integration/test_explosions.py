@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,15 @@ class TestStop:
         assert open_run(exploded.files.folder) == exploded
         assert open_run(exploded.experiment) == exploded
 
+    def test_replay_and_predict_take_the_same_forms_of_a_run(self, exploded: RunRecord, tmp_path: Path) -> None:
+        copied = Path(shutil.copytree(exploded.experiment, tmp_path / "copied"))
+        aside = Path(shutil.copytree(exploded.files.folder, copied / f"{exploded.run_id}.failed-1"))
+        inside = copied / exploded.run_id / "checkpoints" / ".."
+        for form in (copied / exploded.run_id, copied, copied / "expl", inside, aside):
+            run = open_run(form)
+            assert run.files.incident(14).exists()
+            assert detkit.load_detector(form, device="cpu").run_id == run.run_id
+
 
 class TestSkip:
     @pytest.fixture(scope="class")
@@ -153,6 +163,20 @@ class TestSkip:
         assert found["recorded"]["loss_heat"] == "nan"
         assert found["first_bad"] == {"module": "the model", "kind": "Explosive", "count": 1, "total": 2}
         assert [image["losses"]["loss_heat"] == "nan" for image in found["images"]] == [True, False]
+
+    def test_listing_them_leaves_their_tensors_on_the_disk(
+        self, skipped: tuple[RunRecord, RecordingDisplay], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run, _ = skipped
+        load, mapped = torch.load, []
+
+        def watched(*of: Any, **how: Any) -> Any:
+            mapped.append(how.get("mmap"))
+            return load(*of, **how)
+
+        monkeypatch.setattr(torch, "load", watched)
+        assert command_line(["replay", str(run.files.folder)]) == 0
+        assert mapped == [True, True]
 
     def test_more_than_enough_stop_the_run(self, tmp_path: Path) -> None:
         failed = run(tmp_path, {"image": IMAGE}, train={"on_nonfinite": "skip", "max_skips": 1})
