@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def command(run: Path, step: int | None, as_json: bool) -> None:
     """Replay a training step of RUN whose loss was not finite, or exploded.
 
-    RUN is the folder of a run, or EXPERIMENT_FOLDER/BEGINNING of its name. Lists the run's incidents; replays the one
-    of --step, or the only one.
+    RUN is the folder of a run, EXPERIMENT_FOLDER/BEGINNING of its name, or an experiment with one run. Lists the run's
+    incidents; replays the one of --step, or the only one.
     """
     from detkit.engine.incidents import incident_files, read_incident
     from detkit.engine.reproduce import reproduce
