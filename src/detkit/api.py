@@ -108,7 +108,7 @@ def load_detector(
 
     Raises:
         RecordError: there is no such run, it has no such checkpoint, or its plugins are gone.
-        WeightsError: the checkpoint is cut, or of a newer format. ComputeError: there is no such device or precision.
+        WeightsError: the checkpoint is cut, or of another format. ComputeError: there is no such device or precision.
     """
     from detkit.cli.console import RichMessages
     from detkit.predict import loading

@@ -451,7 +451,9 @@ class ModelComponent(Component[O, "nn.Module"]):
 
     In training `model(images, targets)` returns named scalar losses; in evaluation `model(images)` returns a
     `ModelOutput` an image. Resizing and normalisation are the model's own. A model that starts from weights says which
-    with the attributes of `Parted`; without them, all of it counts as new.
+    with the attributes of `Parted`; without them, all of it counts as new. A module in it that keeps what it computed
+    for an image has a method `uncached()`: a context manager within which it computes everything afresh, and reads and
+    keeps nothing. What the model costs is measured within it.
 
     Attributes:
         needs: what targets must hold. gives: what predictions hold.

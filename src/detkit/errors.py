@@ -11,7 +11,7 @@ DetkitError                     something went wrong that a person can mend
 ├── PluginError          (2)    a plugin does not load or breaks its contract
 ├── RunFailed            (1)    a run stopped in the middle; other runs go on
 │   ├── ComponentError          a plugin's component raised, named with its plugin and distribution
-│   ├── NonFiniteLoss           a loss is NaN or infinite: names the step, the images and the term
+│   ├── NonFiniteLoss           a loss or a prediction is NaN or infinite: names the step, the images and the term
 │   └── OutOfMemory             says what was being done and what to lower
 └── Interrupted          (130)  Ctrl-C or SIGTERM; says how to go on
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ class ExplosiveOptions(Options):
     factor: float = Field(float("nan"), description="what its loss is multiplied by")
     calm_steps: int = Field(0, description="so many forward passes of training go well before")
     marker: OptionPath | None = Field(None, description="made when it has exploded; it does so only while it is absent")
-    last_weight: float | None = Field(None, description="a weight that counts in no loss becomes this in training")
+    last_weight: float | None = Field(
+        None, description="a weight that counts in no loss becomes this in training; its square is added to predictions"
+    )
+    rank: int = Field(0, description="of the process in which it is added")
 
 
 class Explosive(every_hook.CentrePoint):  # type: ignore[misc]  # a module that is loaded by its path
@@ -39,13 +43,26 @@ class Explosive(every_hook.CentrePoint):  # type: ignore[misc]  # a module that 
     def forward(self, images: Any, targets: Any = None) -> Any:
         result = super().forward(images, targets)
         if not self.training:
-            return result
+            return self._widened(result)
         if self._explodes([int(target["image_id"]) for target in targets]):
             result["loss_heat"] = result["loss_heat"] * self._options.factor
         self.passes += torch.is_grad_enabled()  # the validation loss asks for losses too
-        if self.idle is not None and torch.is_grad_enabled():
+        if self.idle is not None:
+            result["loss_sides"] = result["loss_sides"] + 0 * self.idle.clamp(0, 0).sum()  # DDP wants a gradient of all
+        if self.idle is not None and torch.is_grad_enabled() and not self._marked():
             self.idle.data.fill_(self._options.last_weight or 0.0)
         return result
+
+    def _widened(self, predictions: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+        if self.idle is None or int(os.environ.get("LOCAL_RANK", "0")) != self._options.rank:
+            return predictions
+        more = self.idle.detach() ** 2
+        if self._options.marker is not None and not bool(torch.isfinite(more)):
+            self._options.marker.touch()
+        return [{**prediction, "boxes": prediction["boxes"] + more} for prediction in predictions]
+
+    def _marked(self) -> bool:
+        return self._options.marker is not None and self._options.marker.exists()
 
     def _explodes(self, ids: list[int]) -> bool:
         options = self._options

@@ -23,7 +23,7 @@ from detkit.plugins import load_file
 
 every_hook: Any = load_file(Path(__file__).parents[2] / "examples" / "plugin_in_one_file" / "every_hook.py")
 
-Point = Literal["nowhere", "step", "checkpoint", "before_checkpoint", "after_best", "evaluation"]
+Point = Literal["nowhere", "step", "checkpoint", "before_checkpoint", "after_best", "evaluation", "second_time"]
 
 
 class NoisySquares(every_hook.Squares):  # type: ignore[misc]  # a module that is loaded by its path
@@ -44,7 +44,9 @@ class SaboteurOptions(Options):
     point: Point = Field("nowhere", description="where to kill the process")
     marker: OptionPath = Field(description="exists once it has struck")
     pause_s: float = Field(0.0, description="after each step, so that a test has the time to do something to the run")
-    step: int = Field(9, description="at `step`: the optimizer step; otherwise the number of the checkpoint is 2")
+    step: int = Field(
+        9, description="at `step`, `second_time`: the optimizer step; otherwise the number of the checkpoint is 2"
+    )
 
 
 class Saboteur:
@@ -52,6 +54,7 @@ class Saboteur:
 
     def __init__(self, options: SaboteurOptions) -> None:
         self._options = options
+        self._times = 0
 
     def strike(self) -> None:
         if not self._options.marker.exists():
@@ -75,7 +78,8 @@ class Saboteur:
     @hookimpl
     def step_ended(self, step: int) -> None:
         time.sleep(self._options.pause_s)
-        if self._options.point == "step" and step == self._options.step:
+        self._times += step == self._options.step
+        if step == self._options.step and self._times == {"step": 1, "second_time": 2}.get(self._options.point):
             self.strike()
 
     def _half_written(self, save: Callable[..., None]) -> Callable[..., None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ SABOTEUR = Path(__file__).with_name("saboteur.py")
 #: Of the squares' training images, twelve in six steps an epoch: in step 5 of epoch 1 and in step 10, of epoch 2.
 IMAGE = 1
 STEPS = (5, 10)
+FIRST_OF_EPOCH_3 = 3
 
 
 def run(
@@ -30,12 +32,13 @@ def run(
     display: RecordingDisplay | None = None,
     *,
     resume: bool = False,
+    extend: bool = False,
     **changes: Any,
 ) -> RunRecord:
     spec = squares_spec(folder / "runs", plugins=[str(EVERY_HOOK), str(EXPLODING), str(SABOTEUR)], **changes)
     spec["models"] = {"explosive": model}
     file = write_spec(folder / "spec.toml", spec)
-    return detkit.run(file, resume=resume, display=display or RecordingDisplay()).runs[0]
+    return detkit.run(file, resume=resume, extend=extend, display=display or RecordingDisplay()).runs[0]
 
 
 def weights(run: RunRecord) -> dict[str, torch.Tensor]:
@@ -104,6 +107,15 @@ class TestStop:
         assert open_run(exploded.files.folder) == exploded
         assert open_run(exploded.experiment) == exploded
 
+    def test_replay_and_predict_take_the_same_forms_of_a_run(self, exploded: RunRecord, tmp_path: Path) -> None:
+        copied = Path(shutil.copytree(exploded.experiment, tmp_path / "copied"))
+        aside = Path(shutil.copytree(exploded.files.folder, copied / f"{exploded.run_id}.failed-1"))
+        inside = copied / exploded.run_id / "checkpoints" / ".."
+        for form in (copied / exploded.run_id, copied, copied / "expl", inside, aside):
+            run = open_run(form)
+            assert run.files.incident(14).exists()
+            assert detkit.load_detector(form, device="cpu").run_id == run.run_id
+
 
 class TestSkip:
     @pytest.fixture(scope="class")
@@ -151,6 +163,20 @@ class TestSkip:
         assert found["recorded"]["loss_heat"] == "nan"
         assert found["first_bad"] == {"module": "the model", "kind": "Explosive", "count": 1, "total": 2}
         assert [image["losses"]["loss_heat"] == "nan" for image in found["images"]] == [True, False]
+
+    def test_listing_them_leaves_their_tensors_on_the_disk(
+        self, skipped: tuple[RunRecord, RecordingDisplay], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run, _ = skipped
+        load, mapped = torch.load, []
+
+        def watched(*of: Any, **how: Any) -> Any:
+            mapped.append(how.get("mmap"))
+            return load(*of, **how)
+
+        monkeypatch.setattr(torch, "load", watched)
+        assert command_line(["replay", str(run.files.folder)]) == 0
+        assert mapped == [True, True]
 
     def test_more_than_enough_stop_the_run(self, tmp_path: Path) -> None:
         failed = run(tmp_path, {"image": IMAGE}, train={"on_nonfinite": "skip", "max_skips": 1})
@@ -213,6 +239,28 @@ class TestRollback:
         for part, value in expected.items():
             assert found[part] == value, part
 
+    def test_before_the_best_epoch_the_best_of_before_is_back(self, tmp_path: Path) -> None:
+        """Step 13, the first of epoch 3, explodes when epoch 2 is the best, as every one of the first two is."""
+        whole, other = tmp_path / "whole", tmp_path / "other"
+        whole.mkdir()
+        (whole / "struck").touch()
+        never = back_before_best(whole)
+        assert never.state == "finished"
+        assert (never.summary or {})["guard"]["rollbacks"] == 1
+        assert sorted(file.name for file in never.files.best.parent.iterdir()) == ["best.pt", "last.pt"]
+
+        killed = back_before_best(other)
+        assert killed.state == "failed"
+        best = torch.load(killed.files.best, weights_only=True)["selected"]
+        state = torch.load(killed.files.last, weights_only=True)["state"]
+        assert (state["step"], state["rollbacks"]) == (6, 1)
+        assert (best["epoch"], state["best_epoch"]) == (1, 1)
+        assert best["value"] == state["best_value"]
+        resumed = back_before_best(other, resume=True)
+        expected, found = deterministic_part(never), deterministic_part(resumed)
+        for part, value in expected.items():
+            assert found[part] == value, part
+
     def test_more_than_enough_stop_the_run(self, tmp_path: Path) -> None:
         failed = run(tmp_path, {"image": IMAGE}, train={**ROLLBACK, "max_rollbacks": 2})
         assert failed.state == "failed"
@@ -225,6 +273,30 @@ class TestRollback:
         failed = run(tmp_path, {"image": 15}, train={**ROLLBACK, "epochs": 1, "batch_size": 12})
         assert "there is no earlier checkpoint to go back to" in (failed.failure or {})["message"]
 
+    @pytest.mark.parametrize(
+        ("devices", "rank"), [(1, 0), pytest.param(2, 1, marks=pytest.mark.slow, id="in one of two processes")]
+    )
+    def test_predictions_that_are_not_finite(self, devices: int, rank: int, tmp_path: Path) -> None:
+        """The weights are finite, and so large that what they give is not."""
+        display = RecordingDisplay()
+        model = {"last_weight": 3e38, "marker": str(tmp_path / "once"), "rank": rank}
+        train = {"on_nonfinite": "rollback"}
+        back = run(tmp_path, model, display, train=train, compute={"devices": devices})
+        assert back.state == "finished", back.failure
+        assert (back.summary or {})["guard"]["rollbacks"] == 1
+        assert [row["epoch"] for row in back.epochs()] == [1, 2]
+        (said,) = (text for text in display.warnings if "goes back" in text)
+        assert "predicted boxes or scores that are not finite for image " in said
+        assert (
+            "after step 6, at the end of epoch 1; the run goes back to an earlier checkpoint (1 of at most 3)" in said
+        )
+
+    def test_predictions_that_are_not_finite_cannot_be_skipped(self, tmp_path: Path) -> None:
+        failed = run(tmp_path, {"last_weight": 3e38}, train={"on_nonfinite": "skip", "epochs": 1})
+        assert (failed.failure or {})["kind"] == "NonFiniteLoss"
+        message = (failed.failure or {})["message"]
+        assert "it has diverged after step 6, at the end of epoch 1; lower [models.explosive.train] lr" in message
+
     def test_weights_that_are_not_finite_are_never_saved(self, tmp_path: Path) -> None:
         """They count in no loss, so only a look at the weights themselves finds them."""
         failed = run(tmp_path, {"last_weight": math.inf}, train={**ROLLBACK, "max_rollbacks": 1})
@@ -234,6 +306,21 @@ class TestRollback:
         assert last["state"]["step"] == 0
         assert last["state"]["rollbacks"] == 1
         assert all(bool(torch.isfinite(value).all()) for value in last["model"].values())
+
+
+def test_an_extension_that_goes_back_to_its_beginning_goes_on_from_there(tmp_path: Path) -> None:
+    """Its beginning is the end of the run that was extended."""
+    model = {"image": IMAGE, "calm_steps": 12, "marker": str(tmp_path / "once")}
+    train = {"on_nonfinite": "rollback", "epochs": 2}
+    ended = run(tmp_path, model, train=train)
+    assert (ended.summary or {})["guard"]["rollbacks"] == 0
+    display = RecordingDisplay()
+    extended = run(tmp_path, model, display, extend=True, train={**train, "epochs": 3})
+    assert any("back after step 12, in epoch 3" in text for text in display.infos)
+    summary = extended.summary or {}
+    assert (summary["epochs"], summary["ended"]) == (3, "all 3 epochs trained")
+    assert summary["guard"]["rollbacks"] == 1
+    assert [row["step"] for row in extended.steps()] == list(range(1, 19))
 
 
 @pytest.mark.slow
@@ -270,4 +357,16 @@ def resumable(folder: Path, step: int, every: int, *, resume: bool = False) -> R
             "saboteur": {"point": "step", "step": step, "marker": str(folder / "struck")},
             "early_stop": {"metric": "validation/loss", "patience": 5},
         },
+    )
+
+
+def back_before_best(folder: Path, *, resume: bool = False) -> RunRecord:
+    """Explodes once, in step 13, and goes back to the end of epoch 1; killed in the step after that."""
+    return run(
+        folder,
+        {"image": FIRST_OF_EPOCH_3, "calm_steps": 12, "marker": str(folder / "once")},
+        resume=resume,
+        train={"on_nonfinite": "rollback", "epochs": 3, "skip_best_epochs": 2},
+        experiment={"name": "killed"},
+        callbacks={"saboteur": {"point": "second_time", "step": 7, "marker": str(folder / "struck")}},
     )

@@ -210,6 +210,7 @@ def add_run(record: ExperimentRecord, run_id: str, model: str, seed: int, *, sco
     summary["selected"]["value"] = selected
     summary["scored"]["values"][summary["primary"]] = scored
     change(files.summary, **summary)
+    change(files.run, run_id=run_id)
     save_checkpoint(files.best, {**load_checkpoint(files.best), "run_id": run_id})
     rows = json.loads(record.files.experiment.read_text())["runs"]
     change(record.files.experiment, runs=[*rows, {"run_id": run_id, "model": model, "seed": seed}])
@@ -297,7 +298,7 @@ def _experiment_of_the_future(record: ExperimentRecord) -> None:
 @pytest.mark.parametrize(
     ("damage", "kind", "complaint"),
     [
-        (_of_the_future, WeightsError, r"best\.pt has format version 99; this detkit reads 1; update detkit"),
+        (_of_the_future, WeightsError, r"best\.pt has format version 99; this detkit reads 2; update detkit"),
         (_experiment_of_the_future, RecordError, r"experiment\.json has format version 99.*update detkit"),
         (_cut, WeightsError, r"best\.pt is cut or no checkpoint of detkit"),
         (_of_another_model, WeightsError, r"best\.pt is of another model"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -153,13 +155,13 @@ def fake_run(images: int, *, stop: bool = False, limits: Limits | None = None) -
         ),
         use=SimpleNamespace(title="model 'restless'"),
         recorder=SilentRecorder(),
-        plan=lambda _epoch: [[["a", "b"], ["c"]], [["d"]]],
     )
 
 
 def state_after(epochs: int, train_s: float) -> TrainState:
+    """Of four images an epoch."""
     state = TrainState(epoch=epochs)
-    state.measured["train_s"] = train_s
+    state.measured |= {"train_s": train_s, "train_images": 4 * epochs}
     return state
 
 
@@ -185,9 +187,71 @@ def test_every_image_is_run_once_before_it_is_measured() -> None:
     assert len(model.calls) == 2 + 20 + 60  # memory and FLOPs, warming up, measuring
 
 
+class Keeping(nn.Module):
+    """Computes once, and remembers it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.rand(8, 8))
+        self.kept: Tensor | None = None
+        self.afresh = False
+        self.computed = 0
+
+    @contextmanager
+    def uncached(self) -> Iterator[None]:
+        self.afresh = True
+        try:
+            yield
+        finally:
+            self.afresh = False
+
+    def forward(self, images: list[Tensor]) -> Tensor:
+        if self.kept is not None and not self.afresh:
+            return self.kept
+        self.computed += 1
+        result = images[0] @ self.weights
+        if not self.afresh:
+            self.kept = result
+        return result
+
+
+def test_what_is_kept_from_before_is_computed_again_in_every_pass() -> None:
+    model = nn.Sequential(Keeping(), nn.Identity())
+    keeping = model[0]
+    assert isinstance(keeping, Keeping)
+    image = torch.rand(3, 8, 8)
+    before = model([image])
+    found = measure_costs(fake_run(3), state_after(1, 1.0), model, Silent())
+    assert found["flops"] == 2 * 3 * 8 * 8 * 8
+    assert keeping.computed == 1 + 2 + 3 + 9  # before; memory and FLOPs, warming up, measuring
+    assert model([image]) is before
+
+
+def test_a_cache_that_cannot_be_left_out_costs_only_the_measurements() -> None:
+    class Broken(Restless):
+        def uncached(self) -> None:
+            raise OSError("no disk")
+
+    found = measure_costs(fake_run(2), state_after(1, 1.0), Broken(), Silent())
+    assert found["measured"]["latency_ms_median"] is None
+    assert found["troubles"]["latency"] == "OSError: no disk"
+
+
 def test_training_time_is_over_the_images_of_all_epochs() -> None:
     found = measure_costs(fake_run(1), state_after(2, 4.0), Restless(), Silent())
     assert found["measured"]["train_ms_per_image"] == pytest.approx(500)  # 4 s, two epochs of four images
+
+
+def test_training_time_counts_the_images_of_steps_that_were_abandoned_as_their_seconds() -> None:
+    state = TrainState()
+    saved = TrainState.from_dict(state.to_dict())
+    for _ in range(3):
+        state.add_step({"a": 1.0}, images=2, seconds=1.0)
+    state.skip_step(images=2, seconds=1.0)
+    state.go_back(saved, 0.5)
+    state.add_step({"a": 1.0}, images=2, seconds=1.0)
+    found = measure_costs(fake_run(1), state, Restless(), Silent())
+    assert found["measured"]["train_ms_per_image"] == pytest.approx(500)
 
 
 def test_a_rehearsal_takes_the_short_way() -> None:

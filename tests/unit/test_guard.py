@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torchvision import tv_tensors
 
+from detkit.components import Silent
+from detkit.data.sampling import Item
 from detkit.engine.compute import Compute, make_fabric
 from detkit.engine.ema import averaged_model, averaged_state, load_averaged_state
 from detkit.engine.guard import (
@@ -20,7 +27,11 @@ from detkit.engine.guard import (
     loss_fault,
     scaler_of,
 )
+from detkit.engine.incidents import Attempt, Pass, read_incident, write_incident
+from detkit.engine.saving import bring_back_best, forget_bests, keep_best
 from detkit.engine.state import WINDOW, TrainState
+from detkit.record.files import write_atomically
+from detkit.record.layout import RunLayout
 
 CALM = [1.0] * FEWEST_LOSSES
 
@@ -87,6 +98,68 @@ def test_one_weight_that_is_not_finite_is_found(value: float) -> None:
     assert not has_finite_weights(model)
 
 
+def test_a_norm_whose_statistics_are_nan_is_found_and_a_mask_of_infinities_is_none() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    model.register_buffer("mask", torch.full((2,), -math.inf))
+    assert has_finite_weights(model)
+    model[1].get_buffer("running_var")[2] = math.nan
+    assert not has_finite_weights(model)
+
+
+class Unwritable:
+    def item(self) -> None:
+        raise ValueError("no number")
+
+
+class TestIncident:
+    @pytest.fixture
+    def run(self, tmp_path: Path) -> Any:
+        fabric = make_fabric(Compute("cpu", 1, "fp32", None))
+        return SimpleNamespace(
+            fabric=fabric,
+            layout=RunLayout(tmp_path),
+            info=SimpleNamespace(run_id="a-seed1", precision="fp32", device="cpu"),
+            dataset=SimpleNamespace(info=lambda index: SimpleNamespace(label=f"image {index}")),
+            bare_model=nn.Linear(2, 2),
+            origin={},
+            training_step=None,
+            messages=Told(),
+        )
+
+    def attempt(self, target: dict[str, Any]) -> Attempt:
+        image = tv_tensors.Image(torch.zeros(3, 4, 4, dtype=torch.uint8))
+        one = Pass([Item(1, 0, 7)], ([image], [target]), {})  # type: ignore[list-item]  # what a dataset may give
+        return Attempt({"loss": math.nan}, 0.1, "loss is nan", False, [one], {})
+
+    def test_numpys_arrays_and_numbers_in_a_target_are_written(self, run: Any) -> None:
+        target = {"angles": np.array([0.5, 1.5], dtype=np.float32), "scale": np.float64(2.0), "note": "dusk"}
+        write_incident(run, TrainState(), self.attempt(target))
+        assert run.messages.warnings == []
+        (found,) = read_incident(run.layout.incident(1))["passes"][0]["targets"]
+        assert found["angles"].tolist() == [0.5, 1.5]
+        assert (found["scale"], found["note"]) == (2.0, "dusk")
+
+    @pytest.mark.parametrize("value", [np.array(["a"]), np.array([None]), Unwritable()])
+    def test_what_cannot_be_written_is_told_and_hides_nothing(self, value: Any, run: Any) -> None:
+        write_incident(run, TrainState(), self.attempt({"extra": value}))
+        (said,) = run.messages.warnings
+        assert said.startswith("step 1 cannot be replayed, it could not be written: ")
+        assert not run.layout.incident(1).exists()
+
+    def test_a_dataset_that_fails_meanwhile_hides_nothing(self, run: Any) -> None:
+        run.dataset = SimpleNamespace(info=lambda index: {}[index])
+        write_incident(run, TrainState(), self.attempt({}))
+        assert run.messages.warnings == ["step 1 cannot be replayed, it could not be written: KeyError: 7"]
+
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+
 class TestState:
     def test_the_latest_losses_are_remembered(self) -> None:
         state = TrainState()
@@ -96,20 +169,12 @@ class TestState:
 
     def test_a_skipped_step_leaves_no_trace_in_the_means(self) -> None:
         state = TrainState()
-        state.skip_step(1.0)
+        state.skip_step(images=2, seconds=1.0)
         assert state.mean_losses() == {}
         state.add_step({"a": 2.0}, images=2, seconds=1.0)
         assert state.mean_losses() == {"loss": 2.0, "a": 2.0}
         assert (state.step, state.position, state.skipped, state.recent) == (2, 2, 1, [2.0])
         assert state.measured["train_s"] == 2.0
-
-    def test_going_back_before_the_best_epoch_forgets_it(self) -> None:
-        state = TrainState(epoch=4, best_epoch=3, best_value=0.7)
-        state.go_back(TrainState(epoch=3, best_epoch=2, best_value=0.5), 0.5)
-        assert (state.best_epoch, state.best_value) == (None, None)
-        state = TrainState(epoch=4, best_epoch=2, best_value=0.5)
-        state.go_back(TrainState(epoch=3, best_epoch=2, best_value=0.5), 0.5)
-        assert (state.best_epoch, state.best_value) == (2, 0.5)
 
     def test_going_back_keeps_what_was_spent_and_lowers_the_rate_each_time(self) -> None:
         state = TrainState()
@@ -124,6 +189,48 @@ class TestState:
         state.go_back(saved, 0.5)
         assert (state.rollbacks, state.lr_scale) == (2, 0.25)
         assert TrainState.from_dict(state.to_dict()) == state
+
+
+class TestBestOfBefore:
+    """`best.pt` belongs to the state that the run goes on from, wherever it was killed."""
+
+    @pytest.fixture
+    def run(self, tmp_path: Path) -> Any:
+        train = SimpleNamespace(on_nonfinite="rollback")
+        fabric = SimpleNamespace(is_global_zero=True, broadcast=lambda value: value)
+        return SimpleNamespace(train=train, fabric=fabric, layout=RunLayout(tmp_path))
+
+    def best(self, run: Any, epoch: int) -> TrainState:
+        """As at the end of an epoch that is the best, before `last.pt` is written."""
+        state = TrainState(epoch=epoch, best_epoch=epoch, best_value=epoch / 10)
+        write_atomically(run.layout.best, lambda stream: stream.write(f"epoch {epoch}".encode()))
+        keep_best(run, state)
+        return state
+
+    def test_it_comes_back_and_forth(self, run: Any) -> None:
+        first, second = self.best(run, 1), self.best(run, 2)
+        bring_back_best(run, first)
+        assert run.layout.best.read_text() == "epoch 1"
+        bring_back_best(run, second)  # killed before the way back was saved
+        assert run.layout.best.read_text() == "epoch 2"
+        assert (second.best_epoch, second.best_value) == (2, 0.2)
+
+    def test_the_latest_two_are_kept_and_those_of_an_abandoned_training_are_not(self, run: Any) -> None:
+        states = [self.best(run, epoch) for epoch in (1, 2, 3)]
+        forget_bests(run, states[2])
+        assert [epoch for epoch, _ in run.layout.bests()] == [2, 3]
+        bring_back_best(run, states[1])
+        forget_bests(run, states[1])
+        assert [epoch for epoch, _ in run.layout.bests()] == [2]
+        assert run.layout.best.read_text() == "epoch 2"
+        forget_bests(run, TrainState(best_epoch=2, ended="all epochs trained"))
+        assert run.layout.bests() == []
+        assert run.layout.best.read_text() == "epoch 2"
+
+    def test_where_none_was_kept_none_is_the_best(self, run: Any) -> None:
+        state = TrainState(best_epoch=4, best_value=0.5)
+        bring_back_best(run, state)
+        assert (state.best_epoch, state.best_value) == (None, None)
 
 
 class Net(nn.Module):

@@ -124,6 +124,12 @@ class TestCheckpoints:
         with pytest.raises(WeightsError, match="is of the run 'a-seed1', not of 'b-seed1'"):
             load_checkpoint(file, run_id="b-seed1")
 
+    @pytest.mark.parametrize(("version", "do"), [(1, "an older detkit wrote it: train anew with"), (99, "update")])
+    def test_of_another_format(self, version: int, do: str, file: Path) -> None:
+        torch.save({**load_checkpoint(file), "format_version": version}, file)
+        with pytest.raises(WeightsError, match=f"has format version {version}; this detkit reads 2; {do}"):
+            load_checkpoint(file)
+
     @pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
     def test_cut(self, file: Path, part: float) -> None:
         data = file.read_bytes()

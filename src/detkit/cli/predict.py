@@ -54,8 +54,8 @@ def command(
 ) -> int:
     """Find objects in images with the detector that RUN trained.
 
-    RUN is a run's folder, or an experiment's: then its only run, or its winner. Writes predictions.json in COCO's form
-    and pictures. Exit code 1 if an image could not be read.
+    RUN is a run's folder, EXPERIMENT_FOLDER/BEGINNING of its name, or an experiment: then its only run, or its winner.
+    Writes predictions.json in COCO's form and pictures. Exit code 1 if an image could not be read.
     """
     from detkit.cli.console import RichMessages
     from detkit.predict.files import predict_files

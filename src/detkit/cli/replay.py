@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def command(run: Path, step: int | None, as_json: bool) -> None:
     """Replay a training step of RUN whose loss was not finite, or exploded.
 
-    RUN is the folder of a run, or EXPERIMENT_FOLDER/BEGINNING of its name. Lists the run's incidents; replays the one
-    of --step, or the only one.
+    RUN is the folder of a run, EXPERIMENT_FOLDER/BEGINNING of its name, or an experiment with one run. Lists the run's
+    incidents; replays the one of --step, or the only one.
     """
     from detkit.engine.incidents import incident_files, read_incident
     from detkit.engine.reproduce import reproduce
@@ -38,7 +38,7 @@ def command(run: Path, step: int | None, as_json: bool) -> None:
         there = f"there are: {', '.join(map(str, files))}" if files else "it has none"
         raise RecordError(f"{record.run_id} has no incident in step {step}; {there}")
     chosen = files[step] if step is not None else next(iter(files.values())) if len(files) == 1 else None
-    listed = [read_incident(file) for file in ([chosen] if chosen else files.values())]
+    listed = [read_incident(file, lazily=True) for file in ([chosen] if chosen else files.values())]
     found = reproduce(record, chosen, RichMessages()) if chosen else None
     if as_json:
         incidents = [{key: one[key] for key in ("step", "epoch", "fault")} for one in listed]

@@ -24,7 +24,7 @@ from detkit.engine.optim import build_optimizer
 from detkit.engine.prepare import build_context, build_dataset, read_splits
 from detkit.engine.recorder import Recorder, RunRecorder, SilentRecorder
 from detkit.engine.run import Run, origin_of, seed_everything
-from detkit.engine.saving import restore
+from detkit.engine.saving import begin_extension, bring_back_best, restore
 from detkit.engine.signals import StopRequest
 from detkit.engine.state import TrainState
 from detkit.engine.strategy import Strategy, plan_strategy
@@ -139,8 +139,9 @@ def assemble(
     if checkpoint is not None:
         restore(run, checkpoint)
         if state.ended and state.epoch == schedule_start < use.train.epochs:  # the run has been extended since
-            state.ended = ""
-            state.next_epoch()
+            begin_extension(run, state)
+        elif not state.ended:
+            bring_back_best(run, state)
     else:
         run.recorder.cut({"steps": 0, "metrics": 0})  # of an earlier try that did not reach its first checkpoint
     return run, state, {**given, **info.parameters}

@@ -13,7 +13,9 @@ import torch
 
 from detkit.errors import ComponentError, WeightsError
 from detkit.record.files import write_atomically
-from detkit.record.layout import FORMAT_VERSION
+
+#: Of checkpoints and incidents. Older ones lack keys that a run could not go on without.
+CHECKPOINT_VERSION = 2
 
 
 def save_checkpoint(file: Path, content: Mapping[str, Any]) -> None:
@@ -23,7 +25,7 @@ def save_checkpoint(file: Path, content: Mapping[str, Any]) -> None:
         RecordError: the disk is full or the folder cannot be written.
         ComponentError: a value could be written but never read again, since reading executes nothing; names its place.
     """
-    content = {"format_version": FORMAT_VERSION, **content}
+    content = {"format_version": CHECKPOINT_VERSION, **content}
     foreign = _foreign(content, "")
     if foreign:
         raise ComponentError(f"the checkpoint's {foreign}: a state holds tensors and plain values only")
@@ -42,17 +44,18 @@ def _foreign(value: Any, place: str) -> str:
     return f"{place} is a {type(value).__module__}.{type(value).__name__}"
 
 
-def load_checkpoint(file: Path, *, run_id: str | None = None) -> dict[str, Any]:
+def load_checkpoint(file: Path, *, run_id: str | None = None, lazily: bool = False) -> dict[str, Any]:
     """Read a checkpoint onto the CPU, with `weights_only=True`.
 
     Args:
         run_id: the run that it must be of.
+        lazily: leave tensors on the disk until they are looked at. Not for a file that is written again meanwhile.
 
     Raises:
-        WeightsError: the file is missing, cut, of another program, a newer format, or another run.
+        WeightsError: the file is missing, cut, of another program, another format, or another run.
     """
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=lazily)
     except FileNotFoundError:
         raise WeightsError(f"there is no checkpoint {file}") from None
     except PermissionError as error:
@@ -62,9 +65,10 @@ def load_checkpoint(file: Path, *, run_id: str | None = None) -> dict[str, Any]:
         raise WeightsError(f"{file} is cut or no checkpoint of detkit ({type(error).__name__}: {reason})") from error
     if not isinstance(content, dict) or "format_version" not in content:
         raise WeightsError(f"{file} is no checkpoint of detkit")
-    if content["format_version"] > FORMAT_VERSION:
-        version = content["format_version"]
-        raise WeightsError(f"{file} has format version {version}; this detkit reads {FORMAT_VERSION}; update detkit")
+    version = content["format_version"]
+    if version != CHECKPOINT_VERSION:
+        do = "update detkit" if version > CHECKPOINT_VERSION else "an older detkit wrote it: train anew with --fresh"
+        raise WeightsError(f"{file} has format version {version}; this detkit reads {CHECKPOINT_VERSION}; {do}")
     if run_id is not None and content["run_id"] != run_id:
         raise WeightsError(f"{file} is of the run {content['run_id']!r}, not of {run_id!r}")
     return content

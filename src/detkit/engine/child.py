@@ -160,7 +160,7 @@ def score(run: Run, state: TrainState, messages: Messages) -> dict[str, Any]:
         "costs": measure_costs(run, state, run.evaluated_model, messages),
         "measured": {
             **state.measured,
-            "images_per_s": state.epoch * len(run.splits.train) / max(state.measured["train_s"], 1e-9),
+            "images_per_s": state.measured["train_images"] / max(state.measured["train_s"], 1e-9),
             "scoring_s": evaluation.seconds,
             "scoring_images_per_s": len(evaluation.predictions) / max(evaluation.seconds, 1e-9),
             "peak_memory_bytes": peak,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,9 @@ def measure_costs(
             messages.warning(f"{run.use.title}: its {what} could not be measured: {troubles[what]}")
             return None
 
+    def tried_afresh(what: str, measure: Callable[[], Any]) -> Any:
+        return tried(what, _afresh(model)(measure))
+
     with _undisturbed(run, model):
         weights_bytes = tried("size", lambda: saved_bytes(model))
         memory = flops = latency = None
@@ -89,9 +92,9 @@ def measure_costs(
         if samples:
             first = _batch(run, samples[0])
             # Before any other pass: autocast then keeps copies of the weights, which belong to what inference needs.
-            memory = tried("memory", lambda: inference_bytes(model, lambda: model(first), run.fabric.device))
-            flops = tried("FLOPs", lambda: count_flops(model, first))
-            latency = tried("latency", lambda: _latency(run, model, samples, chosen))
+            memory = tried_afresh("memory", lambda: inference_bytes(model, lambda: model(first), run.fabric.device))
+            flops = tried_afresh("FLOPs", lambda: count_flops(model, first))
+            latency = tried_afresh("latency", lambda: _latency(run, model, samples, chosen))
     return {
         "parameters": run.info.parameters["parameters"],
         "trained_parameters": run.info.parameters["trained_parameters"],
@@ -110,7 +113,7 @@ def measure_costs(
         "precision": run.info.precision,
         "troubles": troubles,
         "measured": {
-            "train_ms_per_image": _train_ms_per_image(run, state),
+            "train_ms_per_image": _train_ms_per_image(state),
             **(latency or NO_LATENCY),
             "inference_memory_bytes": memory,
         },
@@ -128,6 +131,17 @@ def _undisturbed(run: Run, model: nn.Module) -> Iterator[None]:
     finally:
         model.train(was_training)
         restore_generators(generators)
+
+
+@contextmanager
+def _afresh(model: nn.Module) -> Iterator[None]:
+    """Without what parts of the model have kept from before: the images have just been evaluated."""
+    with ExitStack() as stack:
+        for module in model.modules():
+            uncached = getattr(module, "uncached", None)
+            if callable(uncached):
+                stack.enter_context(uncached())
+        yield
 
 
 def _samples(run: Run, indices: Sequence[int]) -> list[Sample]:
@@ -149,9 +163,9 @@ def _image(run: Run, index: int) -> dict[str, int]:
     return {"image_id": truth.image_id, "width": truth.width, "height": truth.height}
 
 
-def _train_ms_per_image(run: Run, state: TrainState) -> float | None:
+def _train_ms_per_image(state: TrainState) -> float | None:
     """Of the training itself: loading, forward, backward and step, without evaluations."""
-    images = state.epoch * sum(len(batch) for step in run.plan(1) for batch in step)
+    images = state.measured["train_images"]
     return 1000 * state.measured["train_s"] / images if images else None
 
 

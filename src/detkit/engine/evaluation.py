@@ -23,7 +23,7 @@ from detkit.engine.attribution import attributed
 from detkit.engine.losses import compute_losses
 from detkit.engine.results import plain_result
 from detkit.engine.run import Run
-from detkit.errors import ComponentError, Interrupted
+from detkit.errors import ComponentError, Interrupted, NonFiniteLoss
 from detkit.spec.model import Use
 
 #: Layers that behave differently in training and keep statistics or draw numbers; a validation loss wants neither.
@@ -61,6 +61,7 @@ def evaluate(run: Run, indices: Sequence[int], *, name: str, epoch: int, losses:
 
     Raises:
         Interrupted: a stop was requested (in a run of one process; several finish the evaluation).
+        NonFiniteLoss: predictions are not finite, of whichever process: all raise it, so that all go on alike.
         ComponentError: the model or a metric failed or broke its contract.
     """
     began = time.perf_counter()
@@ -71,16 +72,21 @@ def evaluate(run: Run, indices: Sequence[int], *, name: str, epoch: int, losses:
     _share_buffers(run)
     was_training = run.evaluated_model.training
     done: list[_Evaluated] = []
+    fault = ""
     with torch.no_grad(), run.fabric.autocast():
         for number, batch_indices in own:
             run.recorder.progress(phase=name, epoch=epoch, epochs=run.info.epochs, done=len(done), total=len(own))
             _stop_if_requested(run)
             batch = _load(run, batch_indices)
-            predictions = _predict(run, batch_indices, batch)
+            try:
+                predictions = _predict(run, batch_indices, batch)
+            except NonFiniteLoss as error:  # not yet: the other processes wait for this one's batches
+                fault = str(error)
+                break
             terms = _losses(run, batch, number) if losses else {}
             done.append(_Evaluated(number, predictions, terms))
     run.evaluated_model.train(was_training)
-    done = _gather(run, done)
+    done = _gather(run, done, fault)
     evaluation = Evaluation()
     if run.fabric.is_global_zero:
         predictions = sorted((p for batch in done for p in batch.predictions), key=lambda p: p.image_id)
@@ -127,6 +133,7 @@ def model_outputs(
 
     Raises:
         ComponentError: the model failed or broke its contract. OutOfMemory.
+        NonFiniteLoss: boxes or scores are not finite.
     """
     with attributed(use, f"predicting {names}"):
         outputs = model(list(images))
@@ -155,10 +162,7 @@ def _check_output(use: Use, output: ModelOutput, classes: int, names: str) -> No
             f"{use.title} predicted the labels {wrong} for {names}; the {classes} classes are 1 to {classes}"
         )
     if not bool(torch.isfinite(output["boxes"]).all()) or not bool(torch.isfinite(output["scores"]).all()):
-        raise ComponentError(
-            f"{use.title} predicted boxes or scores that are not finite for {names}; the training has diverged:"
-            " lower [train] lr, or lengthen warmup_steps"
-        )
+        raise NonFiniteLoss(f"{use.title} predicted boxes or scores that are not finite for {names}: it has diverged")
 
 
 def _kind(value: object) -> str:
@@ -217,13 +221,20 @@ def _share_buffers(run: Run) -> None:
             torch.distributed.broadcast(buffer, 0)
 
 
-def _gather(run: Run, own: list[_Evaluated]) -> list[_Evaluated]:
-    """The batches of all processes in the order in which one process would have taken them."""
-    if run.fabric.world_size == 1:
-        return own
-    parts: list[Any] = [None] * run.fabric.world_size
-    torch.distributed.all_gather_object(parts, own)
-    return sorted((batch for part in parts for batch in part), key=lambda batch: batch.number)
+def _gather(run: Run, own: list[_Evaluated], fault: str) -> list[_Evaluated]:
+    """The batches of all processes in the order in which one process would have taken them.
+
+    Raises:
+        NonFiniteLoss: any process has a fault.
+    """
+    parts: list[Any] = [(own, fault)]
+    if run.fabric.world_size > 1:
+        parts *= run.fabric.world_size
+        torch.distributed.all_gather_object(parts, (own, fault))
+    faults = [its for _, its in parts if its]
+    if faults:
+        raise NonFiniteLoss(faults[0])
+    return sorted((batch for part, _ in parts for batch in part), key=lambda batch: batch.number)
 
 
 def _mean_losses(batches: Sequence[_Evaluated]) -> dict[str, float | None]:

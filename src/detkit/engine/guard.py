@@ -75,9 +75,13 @@ def drop_gradients(fabric: Fabric, optimizer: torch.optim.Optimizer, *, unscaled
 
 
 def has_finite_weights(model: nn.Module) -> bool:
-    """Whether every parameter is finite. Reads all of them: once an epoch and a checkpoint, not once a step."""
-    finite = [torch.isfinite(parameter.detach()).all() for parameter in model.parameters()]
-    return bool(torch.stack(finite).all())
+    """Whether every parameter is finite, and no buffer (a norm's statistics) is NaN: it may be infinite, as masks are.
+
+    Reads all of them: once an epoch and a checkpoint, not once a step.
+    """
+    fine = [torch.isfinite(parameter.detach()).all() for parameter in model.parameters()]
+    fine += [~torch.isnan(buffer).any() for buffer in model.buffers() if buffer.is_floating_point()]
+    return not fine or bool(torch.stack(fine).all())
 
 
 def refuse_start(run: Run) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -70,40 +71,56 @@ def write_incident(run: Run, state: TrainState, attempt: Attempt) -> None:
 
     Where it cannot be written, a warning says why: the fault itself is the news.
     """
-    passes = [_written_pass(run, one) for one in attempt.passes]
+    passes, trouble = _written_passes(run, attempt)
     if run.fabric.world_size > 1:
         gathered: list[Any] = [None] * run.fabric.world_size
-        torch.distributed.all_gather_object(gathered, passes)
-        passes = [one for of_process in gathered for one in of_process]
+        torch.distributed.all_gather_object(gathered, (passes, trouble))
+        passes = [one for of_process, _ in gathered for one in of_process]
+        trouble = next((its for _, its in gathered if its), "")
     if not run.fabric.is_global_zero:
         return
-    file = run.layout.incident(state.step + 1)
-    weights = run.bare_model.state_dict()
     try:
-        save_checkpoint(
-            file,
-            {
-                "run_id": run.info.run_id,
-                "step": state.step + 1,
-                "epoch": state.epoch,
-                "fault": attempt.fault,
-                "losses": dict(attempt.losses),
-                "rate": attempt.rate,
-                "precision": run.info.precision,
-                "device": run.info.device,
-                "processes": run.fabric.world_size,
-                "model": {name: attempt.buffers.get(name, value) for name, value in weights.items()},
-                "origin": run.origin,
-                "scaler": run.fabric.strategy.precision.state_dict(),
-                "training_step": _step_state(run),  # as the passes have left it: nobody copies it before each step
-                "passes": passes,
-            },
-        )
-    except DetkitError as error:
-        run.messages.warning(f"step {state.step + 1} cannot be replayed, it could not be written: {error}")
+        if trouble:
+            raise DetkitError(trouble)
+        _write(run, state, attempt, passes)
+    except Exception as error:  # noqa: BLE001 - foreign states and targets; the fault must be told whatever they are
+        known = isinstance(error, DetkitError)
+        why = str(error) if known else f"{type(error).__name__}: {error}"
+        run.messages.warning(f"step {state.step + 1} cannot be replayed, it could not be written: {why}")
         return
     for old in sorted(incident_files(run.layout), key=lambda old: old.stat().st_mtime_ns)[:-KEPT]:
         old.unlink()
+
+
+def _write(run: Run, state: TrainState, attempt: Attempt, passes: Sequence[Mapping[str, Any]]) -> None:
+    weights = run.bare_model.state_dict()
+    save_checkpoint(
+        run.layout.incident(state.step + 1),
+        {
+            "run_id": run.info.run_id,
+            "step": state.step + 1,
+            "epoch": state.epoch,
+            "fault": attempt.fault,
+            "losses": dict(attempt.losses),
+            "rate": attempt.rate,
+            "precision": run.info.precision,
+            "device": run.info.device,
+            "processes": run.fabric.world_size,
+            "model": {name: attempt.buffers.get(name, value) for name, value in weights.items()},
+            "origin": run.origin,
+            "scaler": run.fabric.strategy.precision.state_dict(),
+            "training_step": _step_state(run),  # as the passes have left it: nobody copies it before each step
+            "passes": list(passes),
+        },
+    )
+
+
+def _written_passes(run: Run, attempt: Attempt) -> tuple[list[dict[str, Any]], str]:
+    """This process's passes, or why they cannot be written: other processes wait for either."""
+    try:
+        return [_written_pass(run, one) for one in attempt.passes], ""
+    except Exception as error:  # noqa: BLE001 - targets hold what a dataset puts there
+        return [], f"{type(error).__name__}: {error}"
 
 
 def _written_pass(run: Run, one: Pass) -> dict[str, Any]:
@@ -119,10 +136,12 @@ def _written_pass(run: Run, one: Pass) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Tensors on the CPU, and Python's own numbers in place of numpy's."""
+    """Tensors on the CPU; numpy's arrays as tensors, and Python's own numbers in place of numpy's."""
     if isinstance(value, Tensor):
         return value.cpu()
-    return value.item() if hasattr(value, "item") else value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return torch.from_numpy(value.copy())
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _step_state(run: Run) -> Any:
@@ -137,10 +156,10 @@ def incident_files(layout: RunLayout) -> list[Path]:
     return sorted(layout.incidents.glob("step-*.pt"))
 
 
-def read_incident(file: Path) -> dict[str, Any]:
-    """What `write_incident` wrote.
+def read_incident(file: Path, *, lazily: bool = False) -> dict[str, Any]:
+    """What `write_incident` wrote; `lazily` where its tensors are not wanted, which are as large as the model.
 
     Raises:
         WeightsError: the file is cut, or something else.
     """
-    return load_checkpoint(file)
+    return load_checkpoint(file, lazily=lazily)

@@ -17,14 +17,14 @@ from detkit.engine.attribution import out_of_memory_named
 from detkit.engine.checkpoint import capture_generators
 from detkit.engine.evaluation import Evaluation, evaluate
 from detkit.engine.incidents import Attempt, Pass, copied_buffers, put_back_buffers, write_incident
-from detkit.engine.losses import compute_losses
+from detkit.engine.losses import add_weighted, compute_losses
 from detkit.engine.optim import learning_rate, set_learning_rate
 from detkit.engine.run import Run
 from detkit.engine.saving import checkpoint_before, roll_back, save_best, save_last
 from detkit.engine.selection import is_best, selecting
 from detkit.engine.state import TrainState
 from detkit.engine.system import memory_bytes, peak_memory_bytes
-from detkit.errors import Interrupted
+from detkit.errors import Interrupted, NonFiniteLoss
 
 #: How a run goes on after a step: with the next one, not at all, or from its last checkpoint.
 Course = Literal["on", "stop", "back"]
@@ -106,9 +106,7 @@ def optimizer_step(run: Run, state: TrainState, plan: StepPlan, batches: Iterato
             losses = compute_losses(run, run.model, batch, f"step {state.step + 1} (images {samples})")
             with out_of_memory_named(f"going backward in step {state.step + 1}"):
                 fabric.backward(torch.stack(list(losses.values())).sum() * share)
-        for term, value in losses.items():
-            weighted = value.detach().float() * share
-            terms[term] = terms[term] + weighted if term in terms else weighted
+        add_weighted(terms, losses, share)
     values, stop = average(run, terms)
     fault = guard.loss_fault(values, state.recent, run.train.explosion)
     if fault:
@@ -157,7 +155,7 @@ def refuse_step(run: Run, state: TrainState, plan: StepPlan, attempt: Attempt, m
     if went_back(run, state, attempt.fault, place, skippable=True):
         return "back"
     put_back_buffers(run.bare_model, attempt.buffers)
-    state.skip_step(measured["step_s"])
+    state.skip_step(sum(map(len, plan)), measured["step_s"])
     run.recorder.step(state.epoch, state.step, attempt.losses, attempt.rate, measured, skipped=True)
     return "stop" if attempt.stop else "on"
 
@@ -197,11 +195,15 @@ def show_progress(run: Run, state: TrainState, losses: Mapping[str, float], rate
 
 def end_epoch(run: Run, state: TrainState) -> None:
     """Evaluate, write the record, tell the callbacks, save; or go back, where the last step has spoilt the weights."""
+    place = f"after step {state.step}, at the end of epoch {state.epoch}"
     if not run.fabric.broadcast(guard.has_finite_weights(run.bare_model)):
-        place = f"after step {state.step}, at the end of epoch {state.epoch}"
         went_back(run, state, "the weights are not finite", place, skippable=False)
         return
-    evaluation = evaluate_epoch(run, state)
+    try:
+        evaluation = evaluate_epoch(run, state)
+    except NonFiniteLoss as error:  # the weights are finite, and huge; all processes raise it
+        went_back(run, state, str(error), place, skippable=False)
+        return
     values: dict[str, float | None] = {f"train/epoch_{term}": value for term, value in state.mean_losses().items()}
     values |= evaluation.values if evaluation else {}
     run.recorder.epoch(state.epoch, state.step, values, measure_epoch(run, state, evaluation))

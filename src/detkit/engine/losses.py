@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -51,3 +52,10 @@ def compute_losses(run: Trained, model: nn.Module, batch: Batch, place: str) -> 
         if not isinstance(value, Tensor) or value.ndim != 0:
             raise ComponentError(f"{run.step_use.title}: the loss {term!r} must be a scalar tensor, it is {value!r}")
     return losses
+
+
+def add_weighted(terms: dict[str, Tensor], losses: Mapping[str, Tensor], share: float) -> None:
+    """Add a batch's losses to those of its step, by the batch's share of the step's images."""
+    for term, value in losses.items():
+        weighted = value.detach().float() * share
+        terms[term] = terms[term] + weighted if term in terms else weighted

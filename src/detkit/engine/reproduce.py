@@ -19,7 +19,7 @@ from detkit.engine.checkpoint import capture_generators, load_weights, restore_g
 from detkit.engine.compute import Compute, make_fabric, resolve_compute
 from detkit.engine.guard import scaler_of
 from detkit.engine.incidents import read_incident
-from detkit.engine.losses import compute_losses
+from detkit.engine.losses import add_weighted, compute_losses
 from detkit.engine.prepare import build_context
 from detkit.engine.strategy import Strategy, plan_strategy
 from detkit.errors import DetkitError, RecordError, did_you_mean
@@ -181,9 +181,7 @@ def _replay_step(rebuilt: _Rebuilt, incident: Mapping[str, Any]) -> tuple[dict[s
             losses = _losses(rebuilt, _batch(one, rebuilt.fabric.device))
             share = len(one["images"]) * incident["processes"] / images_in_step
             rebuilt.fabric.backward(torch.stack(list(losses.values())).sum() * share / incident["processes"])
-            for term, value in losses.items():
-                weighted = value.detach().float() * share
-                terms[term] = terms[term] + weighted if term in terms else weighted
+            add_weighted(terms, losses, share)
     replayed = {term: float(value) / incident["processes"] for term, value in terms.items()}
     return replayed, bad[0] if bad else None
 

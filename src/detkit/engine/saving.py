@@ -41,6 +41,37 @@ def save_best(run: Run, state: TrainState, evaluation: Evaluation) -> None:
                 "thresholds": {key: dict(result.thresholds) for key, result in evaluation.results.items()},
             },
         )
+        keep_best(run, state)
+
+
+def keep_best(run: Run, state: TrainState) -> None:
+    """Where the run may go back: keep the best so far under a name of its own, which no later best takes."""
+    if run.train.on_nonfinite == "rollback" and state.best_epoch is not None:
+        duplicate(run.layout.best, run.layout.best_of(state.best_epoch))
+
+
+def bring_back_best(run: Run, state: TrainState) -> None:
+    """Make `best.pt` the best of the training that goes on from `state`, whatever epochs were best after it.
+
+    Called when the run goes back and, since it may have been killed while it did or before it saved an epoch's end,
+    when it is resumed. Where no file holds it, no epoch is the best for now. All processes call it.
+    """
+    if run.train.on_nonfinite != "rollback":
+        return
+    kept = run.layout.best_of(state.best_epoch) if state.best_epoch is not None else None
+    if run.fabric.broadcast(kept is not None and kept.exists()):
+        if kept is not None and run.fabric.is_global_zero:
+            duplicate(kept, run.layout.best)
+    else:
+        state.best_epoch, state.best_value = None, None
+
+
+def forget_bests(run: Run, state: TrainState) -> None:
+    """Keep those that the last checkpoint and the previous one may need: of their training the latest two."""
+    for_now = [] if state.ended else [epoch for epoch, _ in run.layout.bests() if epoch <= (state.best_epoch or 0)][-2:]
+    for epoch, file in run.layout.bests():
+        if epoch not in for_now:
+            file.unlink()
 
 
 def save_last(run: Run, state: TrainState) -> None:
@@ -77,8 +108,21 @@ def save_last(run: Run, state: TrainState) -> None:
             "streams": run.recorder.sync(),
         },
     )
+    forget_bests(run, state)
     if state.ended:
         run.layout.previous.unlink(missing_ok=True)
+
+
+def begin_extension(run: Run, state: TrainState) -> None:
+    """Let a run that has ended go on with a further epoch.
+
+    Saved at once: the run may go back to this checkpoint, and must not find there that it has ended.
+    """
+    state.ended = ""
+    state.next_epoch()
+    if run.fabric.is_global_zero:
+        keep_best(run, state)
+    save_last(run, state)
 
 
 def component_states(run: Run) -> dict[str, object]:
@@ -130,7 +174,9 @@ def roll_back(run: Run, state: TrainState, checkpoint: Mapping[str, Any]) -> Non
     often it went back.
     """
     restore(run, checkpoint)
-    state.go_back(TrainState.from_dict(checkpoint["state"]), run.train.rollback_lr_scale)
+    then = TrainState.from_dict(checkpoint["state"])
+    bring_back_best(run, then)
+    state.go_back(then, run.train.rollback_lr_scale)
     run.messages.info(
         f"back after step {state.step}, in epoch {state.epoch}; from here the learning rate is {state.lr_scale:g} times"
         " what the schedule says"

@@ -20,7 +20,8 @@ class TrainState:
     recent: the losses of the latest steps that were taken, to which a next one is compared.
     skipped: steps that were not taken. rollbacks: how often the run went back to a checkpoint.
     lr_scale: what the schedule's rate is multiplied by; below 1 after going back. saved: step of the last checkpoint.
-    measured: seconds of training and evaluation so far, over all sittings.
+    measured: seconds of training and evaluation so far, and the images that were trained in them, over all sittings and
+        with what was abandoned by going back.
     """
 
     epoch: int = 1
@@ -37,7 +38,7 @@ class TrainState:
     lr_scale: float = 1.0
     saved: int = 0
     measured: dict[str, float] = field(
-        default_factory=lambda: {"train_s": 0.0, "evaluation_s": 0.0, "epoch_train_s": 0.0}
+        default_factory=lambda: {"train_s": 0.0, "train_images": 0, "evaluation_s": 0.0, "epoch_train_s": 0.0}
     )
 
     def add_step(self, losses: Mapping[str, float], images: int, seconds: float) -> None:
@@ -48,29 +49,25 @@ class TrainState:
         for name, value in losses.items():
             self.loss_sums[name] = self.loss_sums.get(name, 0.0) + value * images
         self.recent = [*self.recent, sum(losses.values())][-WINDOW:]
-        self._add_seconds(seconds)
+        self._measure(images, seconds)
 
-    def skip_step(self, seconds: float) -> None:
+    def skip_step(self, images: int, seconds: float) -> None:
         """Count a step whose losses are not worth counting: its images were seen, and nothing was learnt from them."""
         self.position += 1
         self.step += 1
         self.skipped += 1
-        self._add_seconds(seconds)
+        self._measure(images, seconds)
 
     def go_back(self, then: TrainState, rate_scale: float) -> None:
-        """Be where the run was then, at a lower rate; what it has cost since and how often it went back stays.
-
-        Where an epoch since then was the best one, none is for now: its weights have replaced those of the best before.
-        """
-        if self.best_epoch != then.best_epoch:
-            then.best_epoch, then.best_value = None, None
-        spent = {name: self.measured[name] for name in ("train_s", "evaluation_s")}
+        """Be where the run was then, at a lower rate; what it has cost since and how often it went back stays."""
+        spent = {name: self.measured[name] for name in ("train_s", "train_images", "evaluation_s")}
         kept = {"rollbacks": self.rollbacks + 1, "lr_scale": self.lr_scale * rate_scale}
         for name, value in {**then.to_dict(), **kept}.items():
             setattr(self, name, value)
         self.measured |= spent
 
-    def _add_seconds(self, seconds: float) -> None:
+    def _measure(self, images: int, seconds: float) -> None:
+        self.measured["train_images"] += images
         self.measured["train_s"] += seconds
         self.measured["epoch_train_s"] += seconds
 

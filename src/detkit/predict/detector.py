@@ -81,6 +81,7 @@ class Detector:
 
         Raises:
             DataError: an image cannot be read, or is none. ComponentError: the model failed. OutOfMemory.
+            NonFiniteLoss: it found boxes or scores that are not finite.
             UserError: the batch size is below 1.
         """
         if batch_size < 1:

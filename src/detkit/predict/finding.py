@@ -8,8 +8,7 @@ from typing import Literal
 from detkit.compare.leaderboard import make_leaderboard
 from detkit.components import Messages
 from detkit.errors import RecordError
-from detkit.record.layout import ExperimentLayout
-from detkit.record.reader import ExperimentRecord, RunRecord, open_record
+from detkit.record.reader import ExperimentRecord, RunRecord, find
 
 Checkpoint = Literal["best", "last"]
 
@@ -18,21 +17,13 @@ def find_run(run: str | Path | RunRecord | ExperimentRecord, messages: Messages)
     """The run that is meant.
 
     Args:
-        run: a run, its folder, EXPERIMENT_FOLDER/PREFIX, or an experiment: its only finished run, or its winner.
+        run: a run, what `find` takes for one, or an experiment: its only finished run, or its winner.
 
     Raises:
         RecordError: there is no such run, or it is not clear which is meant; lists the runs.
     """
-    if isinstance(run, RunRecord):
-        return run
-    if isinstance(run, ExperimentRecord):
-        return _winner(run, messages)
-    path = Path(run).expanduser()
-    path = path.absolute() if path.name in ("", "..") else path  # the name of "." is that of the folder
-    record = open_record(path)
-    if ExperimentLayout(path).experiment.is_file():
-        return _winner(record, messages)
-    return record.run(path.name)
+    found = run if isinstance(run, (RunRecord, ExperimentRecord)) else find(run)
+    return found if isinstance(found, RunRecord) else _winner(found, messages)
 
 
 def _winner(record: ExperimentRecord, messages: Messages) -> RunRecord:

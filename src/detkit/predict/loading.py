@@ -36,9 +36,9 @@ def load_detector(
     messages = messages or Silent()
     record = find_run(run, messages)
     file = checkpoint_file(record, checkpoint, messages)
-    content = load_checkpoint(file, run_id=record.run_id)
-    weights = (content.get("ema") or content)["model"]  # last.pt keeps both; what was evaluated is the average
     facts = record.facts
+    content = load_checkpoint(file, run_id=facts["run_id"])  # the folder of a run put aside has another name
+    weights = (content.get("ema") or content)["model"]  # last.pt keeps both; what was evaluated is the average
     use = _model_use(record)
     class_names = tuple(content.get("class_names") or facts["class_names"])  # last.pt leaves them to run.json
     thresholds = choose_thresholds(class_names, content.get("thresholds", {}), score_threshold)

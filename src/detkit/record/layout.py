@@ -10,7 +10,7 @@ runs/penn-fudan/                     ExperimentLayout
     messages.jsonl                   what components told people
     predictions/epoch-003.json.gz    COCO's results form
     tables/  curves/  matrices/      what metrics gave beside numbers, by epoch
-    checkpoints/last.pt, best.pt     and previous.pt while a run trains that may go back
+    checkpoints/last.pt, best.pt     and previous.pt, best-003.pt while a run trains that may go back
     incidents/step-000123.pt         what replays a step whose loss was not finite, or exploded
     progress.json                    where the run is, a few times a second
     failure.json  summary.json       how it ended
@@ -94,6 +94,15 @@ class RunLayout:
     @property
     def best(self) -> Path:
         return self.folder / "checkpoints" / "best.pt"
+
+    def best_of(self, epoch: int) -> Path:
+        """A second name of `best.pt` while that epoch is the best and a run trains that may go back."""
+        return self.folder / "checkpoints" / f"best-{epoch:03d}.pt"
+
+    def bests(self) -> list[tuple[int, Path]]:
+        """The files of `best_of` that are there, with their epochs."""
+        files = self.best.parent.glob("best-*.pt")
+        return sorted((int(file.stem.removeprefix("best-")), file) for file in files)
 
     @property
     def incidents(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -160,21 +161,31 @@ def open_record(folder: Path | str) -> ExperimentRecord:
     raise RecordError(f"{path} is not the folder of an experiment: it has no experiment.json{hint}")
 
 
-def open_run(path: Path | str) -> RunRecord:
-    """A run by its folder (one put aside, too), by EXPERIMENT/BEGINNING of its name, or an experiment's only run.
+def find(path: Path | str) -> RunRecord | ExperimentRecord:
+    """What a path means: a run's folder (one put aside, too), EXPERIMENT/BEGINNING of its name, or an experiment.
 
     Raises:
-        RecordError: there is no such run; says which there are.
+        RecordError: there is neither; says what there is.
     """
-    path = Path(path).expanduser().absolute()
+    path = Path(os.path.abspath(Path(path).expanduser()))  # the name of "." and ".." is that of the folder
     if RunLayout(path).run.is_file():
         facts = read_json(RunLayout(path).run)
         return RunRecord(path.parent, path.name, facts["model"], facts["seed"])
     record = open_record(path)
-    if record.folder != path:
-        return record.run(path.name)
-    runs = record.runs
+    return record if record.folder == path else record.run(path.name)
+
+
+def open_run(path: Path | str) -> RunRecord:
+    """The run that `find` finds, or an experiment's only one.
+
+    Raises:
+        RecordError: there is no such run; says which there are.
+    """
+    found = find(path)
+    if isinstance(found, RunRecord):
+        return found
+    runs = found.runs
     if len(runs) != 1:
         names = ", ".join(run.run_id for run in runs)
-        raise RecordError(f"{path} holds several runs: {names}; name the folder of one")
+        raise RecordError(f"{found.folder} holds several runs: {names}; name the folder of one")
     return runs[0]

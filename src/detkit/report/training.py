@@ -6,9 +6,6 @@ from detkit.report.runs import ShownRuns
 from detkit.report.say import plain
 from detkit.report.text import code, escape, table
 
-#: From this share on, what other programs took of the processors is worth a sentence.
-BUSY = 0.1
-
 #: Of a recipe, what the page shows; the spec below it has the rest.
 RECIPE = {
     "strategy": "strategy",
