@@ -74,8 +74,10 @@ def test_gradual_frees_the_last_stage_in_its_epoch_and_resumes_without_the_weigh
     monkeypatch.setenv("TORCH_HOME", str(torch_home))
     train: dict[str, Any] = {"epochs": 2, "strategy": "gradual", "unfreeze_epochs": [2], "schedule": "constant"}
     file = spec_file(tmp_path, train)
-    (run,) = detkit.run(file, display=RecordingDisplay()).runs
+    display = RecordingDisplay()
+    (run,) = detkit.run(file, display=display).runs
     assert run.state == "finished", run.failure
+    assert f"{run.run_id}: epoch 2: trained from here on: backbone layer4" in display.infos
     published = torch.load(torch_home / "hub" / "checkpoints" / "resnet18-f37072fd.pth", weights_only=True)
     moved = {
         name.split(".")[0]

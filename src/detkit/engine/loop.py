@@ -42,8 +42,7 @@ def train(run: Run, state: TrainState) -> None:
         if run.train.on_nonfinite == "rollback":
             save_last(run, state)
     while not state.ended:
-        run.model.train()
-        run.strategy.begin_epoch(state.epoch)
+        begin_epoch(run, state)
         plan = run.plan(state.epoch)[state.position :]
         batches = load_batches(run, plan)
         for step_plan in plan:
@@ -57,6 +56,15 @@ def train(run: Run, state: TrainState) -> None:
                 save_last(run, state)
         else:
             end_epoch(run, state)
+
+
+def begin_epoch(run: Run, state: TrainState) -> None:
+    """Training mode, with frozen what the strategy freezes in this epoch; what it frees is told."""
+    run.model.train()
+    run.strategy.begin_epoch(state.epoch)
+    freed = dict.fromkeys(piece.part for piece in run.strategy.changes_at(state.epoch))
+    if freed and state.position == 0:
+        run.messages.info(f"epoch {state.epoch}: trained from here on: {', '.join(freed)}")
 
 
 def load_batches(run: Run, plan: Sequence[StepPlan]) -> Iterator[RawBatch]:
