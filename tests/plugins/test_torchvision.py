@@ -148,16 +148,18 @@ def test_the_loss_on_one_batch_falls_below_half(family: str, backbone: str) -> N
     scenes = scene(96, 96, labels=(1, 3)), scene(80, 96, labels=(2,), seed=1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3 if backbone != "tiny_fpn" else 3e-3)
     torch.manual_seed(0)
-    found = []
+    found: list[float] = []
     for _ in range(STEPS_TO_HALF):
         optimizer.zero_grad()
         terms = losses(model, *scenes)
         found.append(float(sum(terms.values(), torch.zeros(())).detach()))
+        # Regions are drawn at random: the mean of the last few says more than the last one.
+        if sum(found[-3:]) / len(found[-3:]) < found[0] / 2:
+            return
         go_backward(terms)
         nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
-    # Regions are drawn at random: the mean of the last few says more than the last one.
-    assert sum(found[-3:]) / 3 < found[0] / 2, found
+    pytest.fail(f"it is not below half after {STEPS_TO_HALF} steps: {found}")
 
 
 @pytest.mark.parametrize("family", MODELS)
