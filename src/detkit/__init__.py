@@ -12,16 +12,13 @@ from detkit.components import (
     CallbackComponent,
     Capabilities,
     Command,
-    Curve,
     Dataset,
     DatasetComponent,
     Logger,
     LoggerComponent,
-    Matrix,
     Messages,
     Metric,
     MetricComponent,
-    MetricResult,
     ModelComponent,
     OptionPath,
     Options,
@@ -29,8 +26,6 @@ from detkit.components import (
     Part,
     Progress,
     RunInfo,
-    Scalar,
-    Table,
     TrainingStep,
     TrainingStepComponent,
 )
@@ -46,6 +41,7 @@ from detkit.errors import (
     UserError,
     WeightsError,
 )
+from detkit.figures import Curve, Matrix, MetricResult, Scalar, Table
 from detkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:

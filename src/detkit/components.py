@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, Ty
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from detkit.errors import PluginError
+from detkit.figures import Curve, Matrix, MetricResult, Table
 
 if TYPE_CHECKING:
     import torch
@@ -225,71 +226,6 @@ class TrainingStep(Protocol):
 
     def __call__(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Named scalar losses, with gradient, that are means over the batch's images."""
-
-
-Number = float | int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """One number of a metric.
-
-    Attributes:
-        value: None where the number does not apply (no ground truth); never NaN.
-        higher_is_better: None where neither is.
-        unit: as shown behind the number; empty for shares of one.
-        primary: the number that selects the best checkpoint where this metric comes first. At most one is.
-    """
-
-    value: Number
-    higher_is_better: bool | None = True
-    unit: str = ""
-    primary: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of plain values under named columns."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str | Number, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Points of equal number on x and y, with the names of the axes."""
-
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    x_name: str = "x"
-    y_name: str = "y"
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """Counts by true class (rows) and predicted class (columns), both in the order of `labels`."""
-
-    labels: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
-
-
-#: Draws of a bootstrap: weights over image ids to the metric's scalars under them.
-Resampler = Callable[[Mapping[int, float]], Mapping[str, float | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class MetricResult:
-    """What a metric computed. Keys are bare quantities (`ap50`); the engine prefixes the metric's key in the spec.
-
-    `thresholds` holds chosen score thresholds by class name ("" for one that serves all classes).
-    """
-
-    scalars: Mapping[str, Scalar]
-    tables: Mapping[str, Table] = field(default_factory=dict)
-    curves: Mapping[str, Curve] = field(default_factory=dict)
-    matrices: Mapping[str, Matrix] = field(default_factory=dict)
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    resampler: Resampler | None = None
 
 
 class Metric(Protocol):

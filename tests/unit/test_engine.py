@@ -12,17 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from detkit.components import (
-    BuildContext,
-    CallbackComponent,
-    Curve,
-    MetricResult,
-    Options,
-    Outcome,
-    RunInfo,
-    Scalar,
-    Table,
-)
+from detkit.components import BuildContext, CallbackComponent, Options, Outcome, RunInfo
 from detkit.engine.attribution import attributed
 from detkit.engine.compute import Compute, make_fabric, resolve_compute
 from detkit.engine.evaluation import Evaluation, set_loss_mode
@@ -33,6 +23,7 @@ from detkit.engine.selection import check_best_by, is_best
 from detkit.engine.state import TrainState
 from detkit.engine.strategy import plan_strategy
 from detkit.errors import ComponentError, ComputeError, OutOfMemory, RunFailed
+from detkit.figures import Curve, MetricResult, Scalar, Table
 from detkit.hookspecs import hookimpl
 from detkit.plugins import Offered, Plugin
 from detkit.spec.model import ComputeTable, TrainTable, Use

@@ -14,7 +14,6 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torchvision.ops import StochasticDepth
 
-from detkit.components import MetricResult
 from detkit.data.loading import fetch, stacked, to_device
 from detkit.data.seeds import derive_seed, seeded
 from detkit.data.targets import prediction_from_output
@@ -24,6 +23,7 @@ from detkit.engine.losses import compute_losses
 from detkit.engine.results import plain_result
 from detkit.engine.run import Run
 from detkit.errors import ComponentError, Interrupted, NonFiniteLoss
+from detkit.figures import MetricResult
 from detkit.spec.model import Use
 
 #: Layers that behave differently in training and keep statistics or draw numbers; a validation loss wants neither.

@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from detkit.components import Curve, Logger, LoggerComponent, Matrix, Outcome, RunInfo, Table
+from detkit.components import Logger, LoggerComponent, Outcome, RunInfo
 from detkit.errors import LoggerRefused
+from detkit.figures import Curve, Matrix, Table
 from detkit.spec.model import Use
 
 #: Calls that may wait for one logger; beyond it the logger does not keep up and is dropped.

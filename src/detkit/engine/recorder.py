@@ -11,12 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from detkit.components import Curve, Matrix, MetricResult, Outcome, RunInfo, Table
+from detkit.components import Outcome, RunInfo
 from detkit.data.coco_form import predictions_json
 from detkit.data.types import Prediction
 from detkit.engine.loggers import Loggers
 from detkit.engine.system import SystemSampler
 from detkit.errors import RecordError
+from detkit.figures import Curve, Matrix, MetricResult, Table
 from detkit.record.files import read_json, write_json, write_json_gz
 from detkit.record.layout import RunLayout
 from detkit.record.streams import StreamWriter

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from detkit.components import Curve, Logger, Matrix, Messages, Outcome, RunInfo, Table
+from detkit.components import Logger, Messages, Outcome, RunInfo
 from detkit.engine.attribution import attributed
 from detkit.engine.loggers import Loggers
 from detkit.engine.prepare import build_context
 from detkit.engine.recorder import epoch_values, is_logged, log_files, logger_states, step_values
 from detkit.errors import RecordError
+from detkit.figures import Curve, Matrix, Table
 from detkit.record.files import read_json, write_json
 from detkit.record.reader import RunRecord
 from detkit.spec.model import ExperimentSpec, Use

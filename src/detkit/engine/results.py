@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from detkit.components import Curve, MetricResult, Number, Scalar, Table
+from detkit.figures import Curve, MetricResult, Number, Scalar, Table
 
 
 def plain_result(result: MetricResult) -> MetricResult:
