@@ -48,19 +48,21 @@ def make_retinanet(
 ) -> nn.Module:
     """RetinaNet.
 
-    TorchVision's first version has heads without norms, which learn slowly from few images, and its second has group
-    norms. The first is built where its COCO weights belong; everything else has norms.
+    TorchVision's first version has heads without norms and an L1 loss, and learns slowly from few images; its second
+    has group norms and the loss of generalised IoU. The first is built where its COCO weights belong, and the second
+    everywhere else.
 
     Args:
         classes: with the background.
     """
     anchors = make_anchors(features, options, min_size, trained)
-    norm = None if options.backbone == "resnet50_fpn" else backbones.group_norm
+    first_version = options.backbone == "resnet50_fpn"
+    norm = None if first_version else backbones.group_norm
     head = RetinaNetHead(features.width, anchors.num_anchors_per_location()[0], classes, norm_layer=norm)
     for branch in (head.classification_head, head.regression_head):
         branch.conv = branch.conv[: heads.convs]
-    if options.backbone == "resnet50_fpn_v2":
-        head.regression_head._loss_type = "giou"  # as TorchVision's second version
+    if not first_version:
+        head.regression_head._loss_type = "giou"
     return _ForegroundRetinaNet(
         features.module,
         classes,

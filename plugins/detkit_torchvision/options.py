@@ -199,8 +199,8 @@ class _AnchorOptions(DetectorOptions):
     anchor_sizes: Sizes | None = Field(
         None,
         description="sides of the anchors in resized pixels, one a feature map from fine to coarse (mobilenet_v2 and"
-        " mobilenet_v3_large_fpn: any number, all on every map); by default halving from 0.64 min_size, which at 800"
-        " are the papers' 32 to 512, or those that the weights were trained with",
+        " mobilenet_v3_large_fpn: any number, all on every map); by default those that the weights were trained with;"
+        " else, of R-CNNs, halving from 0.64 min_size (at 800 the papers' 32 to 512), and of RetinaNet 4 strides",
     )
 
     _column = 0

@@ -321,6 +321,13 @@ def test_anchors_are_the_papers_at_the_papers_size_and_shrink_with_the_input() -
     assert anchors.anchor_sizes(some_features((8, 16, 32)), 100, None) == [[16], [32], [64]]
     assert anchors.anchor_sizes(some_features((32,)), 800, None) == [[32, 64, 128, 256, 512]]
     assert anchors.anchor_sizes(some_features((4, 8, 16)), 800, (5, 7, 9)) == [[5], [7], [9]]
+    # RetinaNet's are strides, whatever the size, where there is a whole pyramid.
+    dense = some_features((8, 16, 32, 64, 128))
+    for size in (320, 800):
+        assert anchors.dense_anchor_sizes(dense, size, None) == [[32], [64], [128], [256], [512]]
+    assert anchors.dense_anchor_sizes(some_features((8, 16, 32)), 100, (5, 6, 7)) == [[5], [6], [7]]
+    for features in (some_features((32,)), some_features((8, 16, 32))):
+        assert anchors.dense_anchor_sizes(features, 400, None) == anchors.anchor_sizes(features, 400, None)
     # As TorchVision has it on MobileNetV3's maps, two of which have the same stride.
     assert anchors.anchor_sizes(some_features((32, 32, 64)), 800, None) == [[32, 64, 128, 256, 512]] * 3
 
