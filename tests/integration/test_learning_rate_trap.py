@@ -16,7 +16,7 @@ from integration.experiments import RecordingDisplay, squares_spec, write_spec
 #: SGD at a rate that is high for these images, one at a time, with nothing that holds it: no warm-up, no clipping.
 STEEP = {
     "optimizer": "sgd",
-    "lr": 0.07,
+    "lr": 0.05,
     "batch_size": 1,
     "schedule": "constant",
     "warmup_steps": 0,
@@ -40,11 +40,11 @@ def test_faster_rcnn_bears_the_rate(tmp_path: Path) -> None:
 
 
 def test_fcos_explodes_and_is_named(tmp_path: Path) -> None:
-    run = train(tmp_path, "fcos", explosion=10.0)
+    run = train(tmp_path, "fcos", explosion=8.0)
     assert run.state == "failed"
     named = re.search(
         r"the loss is \S+, \d+ times the median of the steps before it \(\S+\); classification is \S+ in step (\d+),"
-        r" epoch \d; the images are image \d+; lower \[models\.fcos\.train\] lr \(now 0\.07\)",
+        r" epoch \d; the images are image \d+; lower \[models\.fcos\.train\] lr \(now 0\.05\)",
         (run.failure or {})["message"],
     )
     assert named is not None, run.failure
@@ -52,12 +52,12 @@ def test_fcos_explodes_and_is_named(tmp_path: Path) -> None:
     assert run.files.incident(int(named.group(1))).is_file()
 
 
-def test_fcos_goes_back_and_finishes_at_a_lower_rate(tmp_path: Path) -> None:
-    run = train(tmp_path, "fcos", explosion=10.0, on_nonfinite="rollback", rollback_lr_scale=0.02)
+def test_fcos_goes_back_and_finishes_at_half_the_rate(tmp_path: Path) -> None:
+    run = train(tmp_path, "fcos", explosion=8.0, on_nonfinite="rollback")
     assert run.state == "finished"
     assert (run.summary or {})["guard"]["rollbacks"] >= 1
     losses = [row["loss"] for row in run.steps()]
     assert len(losses) == 24
-    assert max(losses) < 10, losses  # it exploded to hundreds
+    assert max(losses) < 20, losses  # the one that was refused is above 30
     weights = torch.load(run.files.last, weights_only=True)["model"]
     assert all(bool(torch.isfinite(value).all()) for value in weights.values() if value.is_floating_point())
