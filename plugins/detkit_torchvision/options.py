@@ -147,7 +147,7 @@ class RegionOptions(_ThresholdOptions):
         None,
         ge=1,
         description="regions an image on which the box head is trained, a quarter of them objects; by default 512"
-        " (tiny_fpn: 64). 128 is good enough for few objects an image, and on a CPU takes half the time",
+        " (tiny_fpn: 64). 128 is good enough for few objects an image, and takes a CPU a third less time",
     )
 
 
