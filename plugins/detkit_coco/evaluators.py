@@ -69,7 +69,7 @@ class _Columns:
 def _truth_columns(images: Sequence[EvaluatedImage]) -> _Columns:
     return _columns(
         [image.truth_labels for image in images],
-        [image.truth_boxes for image in images],
+        [image.truth_bboxes for image in images],
         [annotation.mask for image in images for annotation in image.truth.annotations],
     )
 
@@ -77,7 +77,7 @@ def _truth_columns(images: Sequence[EvaluatedImage]) -> _Columns:
 def _found_columns(images: Sequence[EvaluatedImage]) -> _Columns:
     return _columns(
         [image.found_labels for image in images],
-        [image.found_boxes for image in images],
+        [image.found_bboxes for image in images],
         [mask for image in images for mask in image.found_masks or ()],
     )
 
@@ -86,11 +86,10 @@ def _columns(labels: list[Any], boxes: list[Floats], masks: list[Any]) -> _Colum
     if not labels:
         nothing = np.zeros(0, dtype=np.int64)
         return _Columns(nothing, nothing, np.zeros((0, 4)), [])
-    corners = np.concatenate(boxes)
     return _Columns(
         image_ids=np.repeat(np.arange(1, len(labels) + 1), [len(part) for part in labels]),
         labels=np.concatenate(labels),
-        boxes=np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1),
+        boxes=np.concatenate(boxes),
         masks=masks,
     )
 

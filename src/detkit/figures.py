@@ -27,10 +27,17 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of plain values under named columns."""
+    """Rows of plain values under named columns.
+
+    Attributes:
+        title: what stands above it where people read it.
+        printed: whether it is small and wanted enough to be printed after the final evaluation.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str | Number, ...], ...]
+    title: str = ""
+    printed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +52,15 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Counts by true class (rows) and predicted class (columns), both in the order of `labels`."""
+    """Counts by true class (rows) and predicted class (columns), both in the order of `labels`.
+
+    Attributes:
+        images: the ids of the images behind each cell, rising, in the form of `counts`; empty where nobody keeps them.
+    """
 
     labels: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
+    images: tuple[tuple[tuple[int, ...], ...], ...] = ()
 
 
 #: Draws of a bootstrap: weights over image ids to the metric's scalars under them.

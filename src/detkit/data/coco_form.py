@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from detkit.data.types import ImageInfo, Prediction
 
 
@@ -15,12 +18,11 @@ def ground_truth_json(infos: Iterable[ImageInfo], class_names: Sequence[str]) ->
     for info in infos:
         images.append({"id": info.image_id, "file_name": info.label, "width": info.width, "height": info.height})
         for item in info.annotations:
-            x0, y0, x1, y1 = item.box
             row = {
                 "id": len(annotations) + 1,
                 "image_id": info.image_id,
                 "category_id": item.label,
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "bbox": list(item.coco_box),
                 "area": item.area,
                 "iscrowd": int(item.iscrowd),
             }
@@ -29,16 +31,24 @@ def ground_truth_json(infos: Iterable[ImageInfo], class_names: Sequence[str]) ->
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
+def coco_boxes(prediction: Prediction) -> NDArray[np.float64]:
+    """float64 [N, 4], (x, y, width, height): as read, else from the corners."""
+    if prediction.bboxes is not None:
+        return prediction.bboxes
+    corners = prediction.boxes.astype(np.float64)
+    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+
+
 def predictions_json(predictions: Iterable[Prediction]) -> list[dict[str, Any]]:
     """Results in COCO's form, in the given order of images and the model's order within each."""
     rows = []
     for prediction in predictions:
-        boxes, labels, scores = prediction.boxes.tolist(), prediction.labels.tolist(), prediction.scores.tolist()
-        for number, ((x0, y0, x1, y1), label, score) in enumerate(zip(boxes, labels, scores, strict=True)):
+        boxes, labels, scores = coco_boxes(prediction).tolist(), prediction.labels.tolist(), prediction.scores.tolist()
+        for number, (box, label, score) in enumerate(zip(boxes, labels, scores, strict=True)):
             row: dict[str, Any] = {
                 "image_id": prediction.image_id,
                 "category_id": label,
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "bbox": box,
                 "score": score,
             }
             if prediction.masks is not None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detkit.data.coco_form import coco_boxes
 from detkit.data.types import RLE, ImageInfo, Prediction
 
 Floats = NDArray[np.float64]
@@ -27,6 +28,7 @@ class EvaluatedImage:
     Attributes:
         truth: the image and its G objects.
         truth_boxes, found_boxes: float64 [G, 4] and [N, 4], (x0, y0, x1, y1) in pixels.
+        truth_bboxes, found_bboxes: the same as COCO has them, (x, y, width, height), as read where they were read so.
         truth_labels, found_labels: int64 [G] and [N], in 1..K.
         found_scores: float64 [N].
         found_masks: N run-length masks, or None where the model gives none.
@@ -34,8 +36,10 @@ class EvaluatedImage:
 
     truth: ImageInfo
     truth_boxes: Floats
+    truth_bboxes: Floats
     truth_labels: Integers
     found_boxes: Floats
+    found_bboxes: Floats
     found_labels: Integers
     found_scores: Floats
     found_masks: Sequence[RLE] | None
@@ -135,8 +139,10 @@ class EvaluatedImages:
         image = EvaluatedImage(
             truth=truth,
             truth_boxes=np.array([a.box for a in truth.annotations], dtype=np.float64).reshape(-1, 4),
+            truth_bboxes=np.array([a.coco_box for a in truth.annotations], dtype=np.float64).reshape(-1, 4),
             truth_labels=np.array([a.label for a in truth.annotations], dtype=np.int64),
             found_boxes=boxes.astype(np.float64),
+            found_bboxes=coco_boxes(prediction),
             found_labels=labels.astype(np.int64),
             found_scores=scores.astype(np.float64),
             found_masks=prediction.masks,

@@ -7,9 +7,9 @@ Training speaks TorchVision's own detection convention (`Target`, `ModelOutput`)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,6 +76,8 @@ class Annotation:
         iscrowd: COCO's crowd flag.
         mask: the instance mask, where the dataset provides masks.
         source: names the object in its file for messages, as "object 3".
+        bbox: the same box as a file in COCO's form states it, (x, y, width, height); None where it was read otherwise.
+            Evaluators take it as it is: (x + width) - x is not always the width to the last bit.
     """
 
     label: int
@@ -84,6 +86,13 @@ class Annotation:
     iscrowd: bool = False
     mask: RLE | None = None
     source: str = ""
+    bbox: tuple[float, float, float, float] | None = None
+
+    @property
+    def coco_box(self) -> tuple[float, float, float, float]:
+        """(x, y, width, height) in pixels: as read, else from the corners."""
+        x0, y0, x1, y1 = self.box
+        return self.bbox or (x0, y0, x1 - x0, y1 - y0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +126,19 @@ class Prediction:
 
     Attributes:
         image_id: the image.
-        boxes: float32 [N, 4], (x0, y0, x1, y1) in pixels of the image.
+        boxes: float32 [N, 4], (x0, y0, x1, y1) in pixels of the image; float64 where they were read from a file.
         labels: int64 [N], in 1..K.
-        scores: float32 [N], in 0..1.
+        scores: float32 [N], in 0..1; float64 where they were read from a file.
         masks: N run-length masks of the image's size, or None where the model gives none.
+        bboxes: float64 [N, 4], the boxes as a file in COCO's form states them, (x, y, width, height); see `Annotation`.
     """
 
     image_id: int
-    boxes: NDArray[np.float32]
+    boxes: NDArray[np.floating[Any]]
     labels: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    masks: Sequence[RLE] | None = field(default=None)
+    scores: NDArray[np.floating[Any]]
+    masks: Sequence[RLE] | None = None
+    bboxes: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)

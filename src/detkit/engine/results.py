@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from detkit.figures import Curve, MetricResult, Number, Scalar, Table
+from detkit.figures import Curve, Matrix, MetricResult, Number, Scalar, Table
 
 
 def plain_result(result: MetricResult) -> MetricResult:
@@ -21,10 +21,7 @@ def plain_result(result: MetricResult) -> MetricResult:
         scalars={name: _plain_scalar(name, scalar) for name, scalar in result.scalars.items()},
         tables={name: _plain_table(name, table) for name, table in result.tables.items()},
         curves={name: _plain_curve(name, curve) for name, curve in result.curves.items()},
-        matrices={
-            name: replace(matrix, counts=tuple(tuple(int(count) for count in row) for row in matrix.counts))
-            for name, matrix in result.matrices.items()
-        },
+        matrices={name: _plain_matrix(matrix) for name, matrix in result.matrices.items()},
         thresholds=_plain_thresholds(result.thresholds),
     )
 
@@ -45,6 +42,14 @@ def _plain_curve(name: str, curve: Curve) -> Curve:
     if len(curve.x) != len(curve.y):
         raise ValueError(f"curve {name} has {len(curve.x)} x and {len(curve.y)} y")
     return replace(curve, x=_finite(curve.x, name), y=_finite(curve.y, name))
+
+
+def _plain_matrix(matrix: Matrix) -> Matrix:
+    return replace(
+        matrix,
+        counts=tuple(tuple(int(count) for count in row) for row in matrix.counts),
+        images=tuple(tuple(tuple(int(image) for image in cell) for cell in row) for row in matrix.images),
+    )
 
 
 def _finite(values: Iterable[Any], name: str) -> tuple[float, ...]:
