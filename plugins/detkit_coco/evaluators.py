@@ -1,22 +1,20 @@
-"""COCO's matching and accumulation, by hotcoco or by pycocotools: two functions with one result."""
+"""COCO's matching and accumulation, by one of three libraries, with one result."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from detkit.data.evaluated import EvaluatedImage, Floats
-
-Region = Literal["bbox", "segm"]
-
-#: The third axis from the right of precision, the second from the right of recall: COCO's ranges of an object's area,
-#: parted at 32^2 and 96^2 square pixels. Source: pycocotools' Params.setDetParams.
-AREAS = ("all", "small", "medium", "large")
+from detkit.data.evaluated import Floats
+from detkit_coco import Engine
+from detkit_coco.columns import Columns, Detections
+from detkit_coco.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,205 +22,147 @@ class Accumulated:
     """COCO's accumulated results; -1 where there is no ground truth.
 
     Attributes:
-        precision: float64 [T, R, K, A, M]: IoU thresholds .50:.05:.95, recalls 0:.01:1, classes, `AREAS`, detections.
+        precision, scores: float64 [T, R, K, A, M]; the score is that of the detection which reaches the recall.
         recall: float64 [T, K, A, M], the highest that is reached.
-        recalls: float64 [R].
-        ious: float64 [T].
     """
 
     precision: Floats
+    scores: Floats
     recall: Floats
-    recalls: Floats
-    ious: Floats
 
 
-def evaluate(
-    engine: Literal["hotcoco", "pycocotools"],
-    images: Sequence[EvaluatedImage],
-    class_count: int,
-    region: Region,
-    max_detections: Sequence[int],
-) -> Accumulated:
-    """Match detections with objects and accumulate precision and recall.
-
-    Args:
-        engine: what computes.
-        images: in the order that breaks ties between equal scores.
-        class_count: K.
-        region: "bbox" or "segm"; masks are used as they are, never decoded.
-        max_detections: rising.
-    """
-    run = _by_hotcoco if engine == "hotcoco" else _by_pycocotools
-    return run(images, class_count, region, list(max_detections))
+def evaluate(engine: Engine, columns: Columns, settings: Settings) -> Accumulated:
+    """Match detections with objects and accumulate precision and recall. Masks are used as they are, never decoded."""
+    if engine == "hotcoco":
+        return _by_hotcoco(columns, settings)
+    return _by_pycocotools("pycocotools" if engine == "pycocotools" else "faster_coco_eval", columns, settings)
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """Objects or detections of all images as columns. Images are numbered from 1, whatever their ids are."""
-
-    image_ids: Any
-    labels: Any
-    boxes: Floats
-    masks: list[Any]
-
-
-def _truth_columns(images: Sequence[EvaluatedImage]) -> _Columns:
-    return _columns(
-        [image.truth_labels for image in images],
-        [image.truth_bboxes for image in images],
-        [annotation.mask for image in images for annotation in image.truth.annotations],
-    )
-
-
-def _found_columns(images: Sequence[EvaluatedImage]) -> _Columns:
-    return _columns(
-        [image.found_labels for image in images],
-        [image.found_bboxes for image in images],
-        [mask for image in images for mask in image.found_masks or ()],
-    )
-
-
-def _columns(labels: list[Any], boxes: list[Floats], masks: list[Any]) -> _Columns:
-    if not labels:
-        nothing = np.zeros(0, dtype=np.int64)
-        return _Columns(nothing, nothing, np.zeros((0, 4)), [])
-    return _Columns(
-        image_ids=np.repeat(np.arange(1, len(labels) + 1), [len(part) for part in labels]),
-        labels=np.concatenate(labels),
-        boxes=np.concatenate(boxes),
-        masks=masks,
-    )
-
-
-def _areas(images: Sequence[EvaluatedImage]) -> list[float]:
-    return [annotation.area for image in images for annotation in image.truth.annotations]
-
-
-def _crowds(images: Sequence[EvaluatedImage]) -> list[bool]:
-    return [annotation.iscrowd for image in images for annotation in image.truth.annotations]
-
-
-def _scores(images: Sequence[EvaluatedImage]) -> Floats:
-    return np.concatenate([np.zeros(0), *(image.found_scores for image in images)])
-
-
-def _image_table(images: Sequence[EvaluatedImage]) -> list[dict[str, int]]:
-    return [
-        {"id": number, "width": image.truth.width, "height": image.truth.height}
-        for number, image in enumerate(images, start=1)
-    ]
-
-
-def _class_table(class_count: int) -> list[dict[str, Any]]:
-    return [{"id": label, "name": str(label)} for label in range(1, class_count + 1)]
-
-
-def _by_hotcoco(
-    images: Sequence[EvaluatedImage], class_count: int, region: Region, max_detections: list[int]
-) -> Accumulated:
+def hotcoco_evaluation(columns: Columns) -> Any:
+    """A `hotcoco.COCOeval` of the columns, not yet evaluated. Images are numbered from 1, whatever their ids are."""
     import hotcoco
 
-    truth, found, scores = _truth_columns(images), _found_columns(images), _scores(images)
+    objects, found = columns.objects, columns.detections
+    masks = columns.region == "segm"
     ground_truth = hotcoco.COCO.from_arrays(
-        _image_table(images),
-        _class_table(class_count),
-        truth.image_ids,
-        truth.labels,
-        truth.boxes,
-        ids=np.arange(1, len(truth.labels) + 1),
-        area=np.array(_areas(images), dtype=np.float64),
-        iscrowd=np.array(_crowds(images), dtype=bool),
-        segmentation=truth.masks if region == "segm" else None,
+        _image_table(columns),
+        _class_table(columns),
+        objects.image + 1,
+        objects.label,
+        objects.boxes,
+        ids=np.arange(1, len(objects.label) + 1),
+        area=objects.area,
+        iscrowd=objects.crowd,
+        segmentation=[dict(mask) for mask in objects.masks] if masks else None,
     )
     # A result with a box takes its area from the box, also for masks: results of masks go without boxes.
     results: Any = (
-        _mask_results(found, scores)
-        if region == "segm"
-        else np.column_stack([found.image_ids, found.boxes, scores, found.labels])
+        _mask_results(found) if masks else np.column_stack([found.image + 1, found.boxes, found.score, found.label])
     )
-    evaluation = hotcoco.COCOeval(ground_truth, ground_truth.load_res(results), region)
-    evaluation.params.max_dets = max_detections
+    return hotcoco.COCOeval(ground_truth, ground_truth.load_res(results), columns.region)
+
+
+def _mask_results(found: Detections) -> list[dict[str, Any]]:
+    return [
+        {"image_id": image + 1, "category_id": label, "segmentation": mask, "score": score}
+        for image, label, mask, score in zip(
+            found.image.tolist(), found.label.tolist(), found.masks, found.score.tolist(), strict=True
+        )
+    ]
+
+
+def _by_hotcoco(columns: Columns, settings: Settings) -> Accumulated:
+    evaluation = hotcoco_evaluation(columns)
+    parameters = evaluation.params
+    parameters.iou_thrs = settings.ious.tolist()
+    parameters.rec_thrs = settings.recalls.tolist()
+    parameters.area_rng = [list(bounds) for bounds in settings.bounds]
+    parameters.area_rng_lbl = list(settings.areas)
+    parameters.max_dets = list(settings.max_detections)
     evaluation.evaluate()
     evaluation.accumulate()
     accumulated: Any = evaluation.eval
-    parameters = evaluation.params
-    return Accumulated(
-        precision=accumulated["precision"],
-        recall=accumulated["recall"],
-        recalls=np.asarray(parameters.rec_thrs),
-        ious=np.asarray(parameters.iou_thrs),
-    )
+    return Accumulated(accumulated["precision"], accumulated["scores"], accumulated["recall"])
 
 
-def _mask_results(found: _Columns, scores: Floats) -> list[dict[str, Any]]:
-    return [
-        {"image_id": image_id, "category_id": label, "segmentation": mask, "score": score}
-        for image_id, label, mask, score in zip(
-            found.image_ids.tolist(), found.labels.tolist(), found.masks, scores.tolist(), strict=True
-        )
-    ]
-
-
-def _by_pycocotools(
-    images: Sequence[EvaluatedImage], class_count: int, region: Region, max_detections: list[int]
-) -> Accumulated:
-    from pycocotools import coco, cocoeval
-
-    truth, found, scores = _truth_columns(images), _found_columns(images), _scores(images)
-    crowds = [int(crowd) for crowd in _crowds(images)]
-    objects = _annotations(truth, _areas(images), crowds, region)
-    detections = _annotations(found, _found_areas(found, region), [0] * len(scores), region)
-    for detection, score in zip(detections, scores.tolist(), strict=True):
-        detection["score"] = score
+def _by_pycocotools(package: str, columns: Columns, settings: Settings) -> Accumulated:
+    """By pycocotools, or by faster_coco_eval, which has the same interface."""
+    coco, cocoeval, evaluator = _modules(package)
     with _no_printing(coco, cocoeval):
         index = [
-            _indexed(coco.COCO(), _image_table(images), _class_table(class_count), annotations)
-            # Not COCO.loadRes: it raises on an empty list.
-            for annotations in (objects, detections)
+            _indexed(coco.COCO(), columns, annotations)
+            # Not COCO.loadRes: pycocotools' raises on an empty list.
+            for annotations in (_objects(columns), _results(columns))
         ]
-        evaluation = cocoeval.COCOeval(*index, region)
-        evaluation.params.maxDets = max_detections
+        evaluation = evaluator(*index, columns.region)
+        parameters = evaluation.params
+        parameters.iouThrs, parameters.recThrs = settings.ious, settings.recalls
+        parameters.areaRng = [list(bounds) for bounds in settings.bounds]
+        parameters.areaRngLbl = list(settings.areas)
+        parameters.maxDets = list(settings.max_detections)
         evaluation.evaluate()
         evaluation.accumulate()
-    return Accumulated(
-        precision=evaluation.eval["precision"],
-        recall=evaluation.eval["recall"],
-        recalls=np.asarray(evaluation.params.recThrs),
-        ious=np.asarray(evaluation.params.iouThrs),
-    )
+    accumulated = evaluation.eval
+    return Accumulated(*(np.asarray(accumulated[name]) for name in ("precision", "scores", "recall")))
 
 
-def _found_areas(found: _Columns, region: Region) -> list[Any]:
-    """What COCO's loadRes takes for the area of a detection: of its mask, or of its box."""
-    from pycocotools import mask
-
-    if region == "segm":
-        return [float(mask.area(found_mask)) for found_mask in found.masks]
-    areas: list[Any] = (found.boxes[:, 2] * found.boxes[:, 3]).tolist()
-    return areas
+def _modules(package: str) -> tuple[ModuleType, ModuleType, Any]:
+    if package == "pycocotools":
+        evaluation = import_module("pycocotools.cocoeval")
+        return import_module("pycocotools.coco"), evaluation, evaluation.COCOeval
+    evaluation = import_module("faster_coco_eval.core.cocoeval")
+    return import_module("faster_coco_eval.core.coco"), evaluation, import_module(package).COCOeval_faster
 
 
-def _annotations(columns: _Columns, areas: list[Any], crowds: list[int], region: Region) -> list[dict[str, Any]]:
-    # Ids begin at 1: pycocotools takes a match with id 0 for none.
-    annotations = [
-        {"id": number, "image_id": image_id, "category_id": label, "bbox": box, "area": area, "iscrowd": crowd}
-        for number, (image_id, label, box, area, crowd) in enumerate(
-            zip(
-                columns.image_ids.tolist(), columns.labels.tolist(), columns.boxes.tolist(), areas, crowds, strict=True
-            ),
-            start=1,
-        )
+def _image_table(columns: Columns) -> list[dict[str, int]]:
+    return [
+        {"id": number, "width": image.truth.width, "height": image.truth.height}
+        for number, image in enumerate(columns.images, start=1)
     ]
-    if region == "segm":
-        for annotation, mask in zip(annotations, columns.masks, strict=True):
-            annotation["segmentation"] = mask
-    return annotations
 
 
-def _indexed(
-    index: Any, images: list[dict[str, int]], classes: list[dict[str, Any]], annotations: list[dict[str, Any]]
-) -> Any:
-    index.dataset = {"images": images, "categories": classes, "annotations": annotations}
+def _class_table(columns: Columns) -> list[dict[str, Any]]:
+    return [{"id": label, "name": str(label)} for label in range(1, columns.classes + 1)]
+
+
+def _objects(columns: Columns) -> list[dict[str, Any]]:
+    objects = columns.objects
+    rows = _annotations(objects.image.tolist(), objects.label.tolist(), objects.boxes.tolist(), objects.area.tolist())
+    for row, crowd in zip(rows, objects.crowd.tolist(), strict=True):
+        row["iscrowd"] = int(crowd)
+    return _with_masks(rows, objects.masks)
+
+
+def _results(columns: Columns) -> list[dict[str, Any]]:
+    found = columns.detections
+    rows = _annotations(found.image.tolist(), found.label.tolist(), found.boxes.tolist(), found.area.tolist())
+    for row, score in zip(rows, found.score.tolist(), strict=True):
+        row |= {"iscrowd": 0, "score": score}
+    return _with_masks(rows, found.masks)
+
+
+def _annotations(
+    images: list[int], labels: list[int], boxes: list[list[float]], areas: list[float]
+) -> list[dict[str, Any]]:
+    # Ids begin at 1: pycocotools takes a match with id 0 for none.
+    return [
+        {"id": number, "image_id": image + 1, "category_id": label, "bbox": box, "area": area}
+        for number, (image, label, box, area) in enumerate(zip(images, labels, boxes, areas, strict=True), start=1)
+    ]
+
+
+def _with_masks(rows: list[dict[str, Any]], masks: Sequence[Any]) -> list[dict[str, Any]]:
+    for row, mask in zip(rows, masks, strict=bool(masks)):
+        row["segmentation"] = mask
+    return rows
+
+
+def _indexed(index: Any, columns: Columns, annotations: list[dict[str, Any]]) -> Any:
+    index.dataset = {
+        "images": _image_table(columns),
+        "categories": _class_table(columns),
+        "annotations": annotations,
+    }
     index.createIndex()
     return index
 

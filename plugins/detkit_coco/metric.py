@@ -1,19 +1,22 @@
-"""The metric: what COCO's arrays say, as scalars, tables and curves."""
+"""The metric: images in, COCO's numbers and what explains them out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
-import numpy as np
-
-from detkit import Curve, MetricResult, Scalar, Table
-from detkit.data.evaluated import EvaluatedImages, Floats
+from detkit import MetricResult
+from detkit.data.evaluated import EvaluatedImages
 from detkit.data.types import ImageInfo, Prediction
-from detkit_coco.evaluators import AREAS, Accumulated, evaluate
+from detkit_coco import CocoOptions, Engine
+from detkit_coco.columns import Region, columns_of
+from detkit_coco.confusion import confusion_matrix
+from detkit_coco.errors import Errors, available
+from detkit_coco.region import RegionResult
+from detkit_coco.settings import Settings
 
-#: Of how many classes precision-recall curves are kept: those with the most objects.
-CURVE_LIMIT = 20
+Named = TypeVar("Named")
 
 
 class CocoMetric:
@@ -21,23 +24,14 @@ class CocoMetric:
 
     Args:
         class_names: the K foreground classes in order.
-        engine: what computes; the numbers are the same.
-        masks: evaluate masks too where predictions and ground truth have them.
-        max_detections: rising; how many detections of a class in an image count for each ar number.
+        options: as in the spec. engine: what computes; the numbers are the same.
     """
 
-    def __init__(
-        self,
-        class_names: Sequence[str],
-        *,
-        engine: Literal["hotcoco", "pycocotools"] = "hotcoco",
-        masks: bool = True,
-        max_detections: Sequence[int] = (1, 10, 100),
-    ) -> None:
+    def __init__(self, class_names: Sequence[str], options: CocoOptions, engine: Engine) -> None:
         self._class_names = tuple(class_names)
-        self._engine: Literal["hotcoco", "pycocotools"] = engine
-        self._masks = masks
-        self._max_detections = tuple(max_detections)
+        self._options = options
+        self._engine: Engine = engine
+        self._settings = Settings.of(options)
         self._images = EvaluatedImages(class_names)
 
     def reset(self) -> None:
@@ -53,74 +47,57 @@ class CocoMetric:
         self._images.add(predictions, truths)
 
     def compute(self) -> MetricResult:
-        """Scalars `ap` (primary) to `ar_large`, table `per_class`, curves `pr50`; with masks the same as `mask_...`.
+        """What docs/reference/metrics.md lists for boxes; for masks the same numbers, tables and curves as `mask_...`.
 
         Raises:
-            ValueError: some objects or detections have masks and some do not.
+            ValueError: some objects or detections have masks and some do not; or the engines differ (`cross_check`).
         """
-        boxes = self._evaluated("bbox")
-        scalars = self._scalars(boxes, "")
-        tables = {"per_class": self._per_class(boxes)}
-        curves = self._curves(boxes, "")
-        if self._masks and self._images.have_masks():
-            masks = self._evaluated("segm")
-            scalars |= self._scalars(masks, "mask_")
-            tables["mask_per_class"] = self._per_class(masks)
-            curves |= self._curves(masks, "mask_")
-        return MetricResult(scalars=scalars, tables=tables, curves=curves)
+        boxes = self._region("bbox")
+        result = self._with_errors(boxes, boxes.result())
+        if self._options.masks == "auto" and self._images.have_masks():
+            result = _joined(result, self._region("segm").result())
+        return result
 
-    def _evaluated(self, region: Literal["bbox", "segm"]) -> Accumulated:
-        return evaluate(
-            self._engine, self._images.ordered(), len(self._class_names), region, max_detections=self._max_detections
+    def _region(self, region: Region) -> RegionResult:
+        columns = columns_of(self._images.ordered(), len(self._class_names), region)
+        return RegionResult(columns, self._class_names, self._options, self._settings, self._engine)
+
+    def _with_errors(self, boxes: RegionResult, result: MetricResult) -> MetricResult:
+        """The confusion matrix, the kinds of errors and suspicious labels: of boxes, which masks would only repeat."""
+        if not self._options.errors:
+            return result
+        iou, confidence = self._options.match_iou, self._options.confidence
+        confusion = confusion_matrix(
+            boxes.columns,
+            self._class_names,
+            iou=iou,
+            confidence=confidence,
+            max_detections=self._settings.max_detections[-1],
         )
-
-    def _scalars(self, result: Accumulated, prefix: str) -> dict[str, Scalar]:
-        # The order and the slices of pycocotools' COCOeval.summarize.
-        precision, recall = result.precision[..., -1], result.recall
-        values = {
-            "ap": mean_of_known(precision[:, :, :, 0]),
-            "ap50": mean_of_known(precision[at_iou(result, 0.5), :, :, 0]),
-            "ap75": mean_of_known(precision[at_iou(result, 0.75), :, :, 0]),
-        }
-        values |= {f"ap_{area}": mean_of_known(precision[..., a]) for a, area in enumerate(AREAS) if a}
-        values |= {f"ar{n}": mean_of_known(recall[:, :, 0, m]) for m, n in enumerate(self._max_detections)}
-        values |= {f"ar_{area}": mean_of_known(recall[:, :, a, -1]) for a, area in enumerate(AREAS) if a}
-        return {f"{prefix}{key}": Scalar(value, primary=prefix + key == "ap") for key, value in values.items()}
-
-    def _per_class(self, result: Accumulated) -> Table:
-        precision, recall = result.precision[..., 0, -1], result.recall[..., 0, -1]
-        middle = at_iou(result, 0.5)
-        rows = tuple(
-            (
-                name,
-                mean_of_known(precision[:, :, k]),
-                mean_of_known(precision[middle, :, k]),
-                mean_of_known(recall[:, k]),
-                objects,
-            )
-            for k, (name, objects) in enumerate(zip(self._class_names, self._images.object_counts(), strict=True))
-        )
-        return Table(("class", "ap", "ap50", f"ar{self._max_detections[-1]}", "objects"), rows)
-
-    def _curves(self, result: Accumulated, prefix: str) -> dict[str, Curve]:
-        counts = self._images.object_counts()
-        most = sorted(range(len(counts)), key=lambda k: -counts[k])[:CURVE_LIMIT]
-        x = tuple(result.recalls.tolist())
-        curves = {}
-        for k in sorted(most):
-            y = result.precision[at_iou(result, 0.5), :, k, 0, -1]
-            if (y > -1).all():
-                name = f"{prefix}pr50" if len(counts) == 1 else f"{prefix}pr50/{self._class_names[k]}"
-                curves[name] = Curve(x, tuple(y.tolist()), "recall", "precision")
-        return curves
+        tables = dict(result.tables)
+        if available():
+            errors = Errors(boxes.columns, self._class_names, iou=iou, confidence=confidence)
+            tables |= {"error_kinds": errors.kinds(), "label_errors": errors.suspects()}
+        return replace(result, tables=tables, matrices={"confusion": confusion})
 
 
-def mean_of_known(values: Floats) -> float | None:
-    """The mean of the values that are not COCO's -1; None where there are none."""
-    known = values[values > -1]
-    return float(np.mean(known)) if known.size else None
+def _joined(boxes: MetricResult, masks: MetricResult) -> MetricResult:
+    """Both, with the names of masks marked. The thresholds are those of boxes."""
+
+    def resampled(weights: Mapping[int, float]) -> Mapping[str, float | None]:
+        assert boxes.resampler is not None
+        assert masks.resampler is not None
+        return {**boxes.resampler(weights), **_marked(masks.resampler(weights))}
+
+    scalars = {name: replace(scalar, primary=False) for name, scalar in masks.scalars.items()}
+    return replace(
+        boxes,
+        scalars={**boxes.scalars, **_marked(scalars)},
+        tables={**boxes.tables, **_marked(masks.tables)},
+        curves={**boxes.curves, **_marked(masks.curves)},
+        resampler=resampled,
+    )
 
 
-def at_iou(result: Accumulated, threshold: float) -> int:
-    """The index of an IoU threshold."""
-    return int(np.abs(result.ious - threshold).argmin())
+def _marked(named: Mapping[str, Named]) -> dict[str, Named]:
+    return {f"mask_{name}": value for name, value in named.items()}

@@ -79,4 +79,4 @@ class MetricResult:
     curves: Mapping[str, Curve] = field(default_factory=dict)
     matrices: Mapping[str, Matrix] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    resampler: Resampler | None = None
+    resampler: Resampler | None = field(default=None, compare=False)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-import detkit_coco
 from detkit import BuildContext, Metric, UserError
 from detkit.components import Silent
 from detkit.data.targets import encode_masks
 from detkit.data.types import RLE, Annotation, ImageInfo, Prediction
-from detkit_coco import COCO, CocoOptions, build_coco
-from detkit_coco.metric import CURVE_LIMIT
+from detkit_coco import COCO, CocoOptions, Engine, build_coco
+from detkit_coco.curves import CURVE_LIMIT
 
-ENGINES: tuple[Literal["hotcoco", "pycocotools"], ...] = ("hotcoco", "pycocotools")
+ENGINES: tuple[Engine, ...] = ("hotcoco", "pycocotools", "faster_coco_eval")
 BOX = (10.0, 20.0, 40.0, 60.0)
 
 
@@ -66,12 +64,18 @@ def test_no_predictions_are_0_where_there_is_ground_truth_and_none_where_there_i
     subject = metric(engine=engine)
     subject.update([found(1, 0), found(2, 0)], [truth(1, thing()), truth(2)])
     result = subject.compute()
-    # 1200 square pixels are medium; nothing is small or large.
-    none = {"ap_small", "ap_large", "ar_small", "ar_large"}
+    # 1200 square pixels are medium; nothing is small or large. Without detections nothing is a share of them.
+    none = {"ap_small", "ap_large", "ar_small", "ar_large", "precision"}
+    none |= {"best_f1", "best_f1_confidence", "calibration_error"}
     assert {key for key, scalar in result.scalars.items() if scalar.value is None} == none
     assert {scalar.value for key, scalar in result.scalars.items() if key not in none} == {0.0}
-    assert result.tables["per_class"].rows == (("cat", 0.0, 0.0, 0.0, 1), ("dog", None, None, None, 0))
-    assert list(result.curves) == ["pr50/cat"]
+    cat, dog = result.tables["per_class"].rows
+    assert cat == ("cat", 0.0, 0.0, 0.0, 0.0, 0.0, None, 0.0, None, None, 1)
+    assert dog == ("dog", None, None, None, None, None, None, None, None, None, 0)
+    assert {name for name in result.curves if "/" in name} == {
+        f"{name}/cat" for name in ("pr50", "pr75", "pr", "f1_confidence", "precision_confidence", "recall_confidence")
+    }
+    assert not result.thresholds
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -79,10 +83,14 @@ def test_without_ground_truth_nothing_has_a_value(engine: str) -> None:
     subject = metric(engine=engine)
     assert set(values(subject).values()) == {None}, "before any image"
     subject.update([found(1)], [truth(1)])
-    assert set(values(subject).values()) == {None}
+    # A detection where nothing is: all detections are wrong, with a confidence of 0.5.
+    wrong = {"precision": 0.0, "calibration_error": 0.5}
+    assert {key: value for key, value in values(subject).items() if value is not None} == wrong
     subject.reset()
     subject.update([found(1)], [truth(1, thing(iscrowd=True))])
-    assert set(values(subject).values()) == {None}, "a crowd is no object"
+    assert set(values(subject).values()) == {None}, (
+        "a crowd is no object, and a detection in it neither right nor wrong"
+    )
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -94,7 +102,7 @@ def test_a_perfect_detection_and_a_false_alarm(engine: str) -> None:
     assert result.scalars["ap"].value == pytest.approx(0.5)
     assert result.scalars["ar1"].value == pytest.approx(1.0)
     assert result.scalars["ap_small"].value is None
-    assert set(result.curves) == {"pr50"}
+    assert not any("/" in name for name in result.curves), "of one class there is nothing beside its own curves"
     assert result.curves["pr50"].y == pytest.approx([0.5] * 101)
 
 
@@ -113,7 +121,8 @@ def test_curves_are_kept_for_the_classes_with_most_objects() -> None:
     subject = metric(names)
     objects = [thing(label) for label in range(1, len(names) + 1) for _ in range(1 if label <= 3 else 2)]
     subject.update([found(1)], [truth(1, *objects)])
-    assert list(subject.compute().curves) == [f"pr50/{name}" for name in names[3:]]
+    curves = [name for name in subject.compute().curves if name.startswith("pr50")]
+    assert curves == ["pr50", *(f"pr50/{name}" for name in names[3:])]
 
 
 # --- masks -----------------------------------------------------------------------------------------------------------
@@ -234,8 +243,17 @@ def test_images_come_once_and_in_pairs() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "cocoapi"}, "'hotcoco', 'pycocotools' or 'auto'"),
-        ({"max_detections": [10, 1]}, r"max_detections must rise, as \[1, 10, 100\]; got \[10, 1\]"),
+        ({"engine": "cocoapi"}, "'hotcoco', 'pycocotools', 'faster_coco_eval' or 'auto'"),
+        ({"max_detections": [10, 1]}, r"max_detections must rise; got \[10, 1\]"),
+        ({"iou_thresholds": [0.5, 0.5]}, r"iou_thresholds must rise; got \[0.5, 0.5\]"),
+        ({"iou_thresholds": [0.0]}, "greater than 0"),
+        ({"iou_thresholds": [50]}, "less than or equal to 1"),
+        ({"area_ranges": {"all": [0, 10]}}, "'all' is no name"),
+        ({"area_ranges": {"tiny": [10, 5]}}, r"area_ranges.tiny must rise from 0 or more; got \[10.0, 5.0\]"),
+        ({"area_ranges": {"tiny": [10]}}, "area_ranges.tiny"),
+        ({"match_iou": 0}, "greater than 0"),
+        ({"confidence": 1.5}, "less than or equal to 1"),
+        ({"cross_check": True, "engine": "pycocotools"}, "with this engine it checks nothing"),
         ({"max_detections": []}, "at least 1 item"),
         ({"max_detections": [0, 1]}, "greater than or equal to 1"),
         ({"max_detections": [1.5]}, "valid integer"),
@@ -249,6 +267,7 @@ def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> Non
 
 def test_options_take_a_toml_array() -> None:
     assert CocoOptions.model_validate({"max_detections": [1, 300]}).max_detections == (1, 300)
+    assert CocoOptions.model_validate({"area_ranges": {"tiny": [0, 100]}}).area_ranges == {"tiny": (0.0, 100.0)}
 
 
 def test_every_option_is_described() -> None:
@@ -265,8 +284,6 @@ class Heard(Silent):
 
 @pytest.fixture
 def no_hotcoco(monkeypatch: pytest.MonkeyPatch) -> None:
-    found_by: Callable[..., Any] = importlib.util.find_spec
-    monkeypatch.setattr(detkit_coco, "find_spec", lambda name: None if name == "hotcoco" else found_by(name))
     monkeypatch.setitem(sys.modules, "hotcoco", None)
 
 
@@ -282,7 +299,10 @@ def test_without_hotcoco_it_says_what_to_do_and_auto_falls_back() -> None:
     subject = build_coco(CocoOptions(engine="auto"), context)
     assert heard.lines == ["hotcoco is not installed: the COCO numbers come from pycocotools, which is slower"]
     subject.update([found()], [truth(1, thing())])
-    assert values(subject)["ap50"] == pytest.approx(1.0)
+    result = subject.compute()
+    assert result.scalars["ap50"].value == pytest.approx(1.0)
+    assert set(result.tables) == {"per_class", "per_image"}, "what is hotcoco's own is left out"
+    assert result.matrices["confusion"].counts == ((1, 0), (0, 0))
 
 
 def test_auto_is_hotcoco_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,97 @@
+"""All that is computed of boxes, or of masks: from the columns to a metric's result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from detkit import Curve, MetricResult, Scalar, Table
+from detkit_coco import CocoOptions, Engine
+from detkit_coco.columns import Columns
+from detkit_coco.cross_check import cross_check
+from detkit_coco.curves import confidence_curves, precision_recall_curves
+from detkit_coco.evaluators import evaluate
+from detkit_coco.matching import match
+from detkit_coco.operating import calibration, operating
+from detkit_coco.resampling import Weighted
+from detkit_coco.settings import Settings
+from detkit_coco.summary import summarise
+from detkit_coco.tables import per_class_table, per_image_table
+
+
+class RegionResult:
+    """Computed at once, but for what resamples need: that is worked out when the first one is asked for.
+
+    Raises:
+        ValueError: the engine and pycocotools differ (`cross_check`).
+    """
+
+    def __init__(
+        self, columns: Columns, class_names: Sequence[str], options: CocoOptions, settings: Settings, engine: Engine
+    ) -> None:
+        self.columns = columns
+        self._class_names, self._options, self._settings = class_names, options, settings
+        self._accumulated = evaluate(engine, columns, settings)
+        if options.cross_check:
+            cross_check(engine, self._accumulated, columns, settings)
+        # The IoU of F1 stands behind those of AP where it is none of them.
+        place = settings.at_iou(options.match_iou)
+        ious = settings.ious if place is not None else np.r_[settings.ious, options.match_iou]
+        self._match_iou = len(settings.ious) if place is None else place
+        self._matches = match(columns, ious, settings.bounds, settings.max_detections[-1])
+        self._together, self._by_class = operating(columns, self._matches, self._match_iou)
+
+    def result(self) -> MetricResult:
+        """`ap` is the primary scalar."""
+        return MetricResult(
+            scalars=self._scalars(),
+            tables=self._tables(),
+            curves=self._curves() if self._options.curves else {},
+            thresholds=self._thresholds(),
+            resampler=self._resampled,
+        )
+
+    def _scalars(self) -> dict[str, Scalar]:
+        numbers = summarise(self._accumulated, self._settings)
+        numbers |= self._together.counts(self._options.confidence).values()
+        best, calibrated = self._together.best(), calibration(self._together)
+        scalars = {name: Scalar(value, primary=name == "ap") for name, value in numbers.items()}
+        scalars["best_f1"] = Scalar(best.f1 if best else None)
+        scalars["best_f1_confidence"] = Scalar(best.confidence if best else None, higher_is_better=None)
+        scalars["calibration_error"] = Scalar(calibrated.error if calibrated else None, higher_is_better=False)
+        return scalars
+
+    def _tables(self) -> dict[str, Table]:
+        confidence = self._options.confidence
+        tables = {
+            "per_class": per_class_table(
+                self._accumulated, self._settings, self._class_names, self._by_class, confidence
+            )
+        }
+        if self._options.per_image:
+            tables["per_image"] = per_image_table(
+                self.columns, self._matches, self._settings, self._match_iou, confidence
+            )
+        return tables
+
+    def _curves(self) -> dict[str, Curve]:
+        return precision_recall_curves(
+            self._accumulated, self._settings, self._class_names, self._by_class
+        ) | confidence_curves(self._together, self._by_class, self._class_names)
+
+    def _thresholds(self) -> dict[str, float]:
+        """The confidence with the highest F1: "" of all classes together, and of each class that has one."""
+        best = {"": self._together.best()}
+        best |= {name: of.best() for name, of in zip(self._class_names, self._by_class, strict=True)}
+        return {name: found.confidence for name, found in best.items() if found is not None}
+
+    @cached_property
+    def _weighted(self) -> Weighted:
+        return Weighted(
+            self.columns, self._matches, self._settings, iou=self._match_iou, confidence=self._options.confidence
+        )
+
+    def _resampled(self, weights: Mapping[int, float]) -> Mapping[str, float | None]:
+        return self._weighted(weights)
