@@ -33,7 +33,7 @@ class Weighted:
         self._settings = settings
         self._classes = columns.classes
         self._image_ids = [image.truth.image_id for image in columns.images]
-        self._curves = _Curves(columns, matches, len(settings.ious))
+        self.curves = WeightedCurves(columns, matches, len(settings.ious))
         sure = matches.score >= confidence
         true = matches.true(0, iou) & sure
         false = matches.counted(0, iou) & sure & ~true
@@ -45,7 +45,7 @@ class Weighted:
     def __call__(self, weights: Mapping[int, float]) -> dict[str, float | None]:
         """`ap`, `ap50`, `ap75`, the last `ar`, `precision`, `recall` and `f1`, with an image's weight 0 by default."""
         weight = np.array([weights.get(image_id, 0.0) for image_id in self._image_ids], dtype=np.float64)
-        precision, recall = self._curves.at(weight, self._settings.recalls)
+        precision, recall = self.curves.at(weight, self._settings.recalls)
         values = {"ap": mean_of_known(precision)}
         values |= {name: mean_of_known(precision[place]) for name, place in self._settings.named_ious().items()}
         values[f"ar{self._settings.max_detections[-1]}"] = mean_of_known(recall)
@@ -66,7 +66,7 @@ class _Ignored:
     before_class: Integers
 
 
-class _Curves:
+class WeightedCurves:
     """Precision and recall of each class and threshold under weights, over objects of all areas.
 
     The events of a curve are its hits, in the order of scores, and a stop: an event without weight or precision, at
