@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 IOU_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
 REC_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.0, 1.0, 101).tolist())
 
-#: pycocotools computes `map` at this many detections only, and gives -1 where it is not among the thresholds.
+#: pycocotools computes `map` at this many detections, whatever the last threshold is, and gives -1 where it is none.
 COCO_MAX_DETECTIONS = 100
 
 #: Values of torchmetrics that are not one number for all classes.
@@ -83,7 +83,8 @@ class TorchmetricsMetric:
 
         options = self._options
         metric = MeanAveragePrecision(
-            box_format="xyxy",
+            # As COCO has them: torchmetrics then converts nothing, and takes float64 as it is.
+            box_format="xywh",
             # Never "segm" alone: torchmetrics then leaves out images without objects, with all their false positives.
             iou_type=("bbox", "segm") if masks else "bbox",
             iou_thresholds=list(options.iou_thresholds or IOU_THRESHOLDS),
@@ -103,7 +104,8 @@ class TorchmetricsMetric:
             for key, value in values.items()
             if key not in _NOT_SCALAR and not key.endswith("_per_class")
         }
-        if COCO_MAX_DETECTIONS not in self._options.max_detection_thresholds and "precision" in values:
+        # At the last threshold, as every other number, and as faster_coco_eval has it.
+        if self._options.max_detection_thresholds[-1] != COCO_MAX_DETECTIONS and "precision" in values:
             numbers["map"] = _mean_of_known(values["precision"][:, :, :, 0, -1])
         return {f"{prefix}{key}": Scalar(value, primary=prefix + key == "map") for key, value in numbers.items()}
 
@@ -123,7 +125,7 @@ class TorchmetricsMetric:
 
 def _detections(image: EvaluatedImage, masks: bool) -> dict[str, Tensor]:
     values = {
-        "boxes": torch.from_numpy(image.found_boxes),
+        "boxes": torch.from_numpy(image.found_bboxes),
         "labels": torch.from_numpy(image.found_labels),
         "scores": torch.from_numpy(image.found_scores),
     }
@@ -133,7 +135,7 @@ def _detections(image: EvaluatedImage, masks: bool) -> dict[str, Tensor]:
 def _objects(image: EvaluatedImage, masks: bool) -> dict[str, Tensor]:
     annotations = image.truth.annotations
     values = {
-        "boxes": torch.from_numpy(image.truth_boxes),
+        "boxes": torch.from_numpy(image.truth_bboxes),
         "labels": torch.from_numpy(image.truth_labels),
         "iscrowd": torch.tensor([int(annotation.iscrowd) for annotation in annotations]),
         "area": torch.tensor([annotation.area for annotation in annotations], dtype=torch.float64),

@@ -14,7 +14,7 @@ from torchmetrics.detection import MeanAveragePrecision
 
 import detkit_torchmetrics
 from detkit import BuildContext, Metric, UserError
-from detkit.data.targets import encode_masks
+from detkit.data.targets import decode_masks, encode_masks
 from detkit.data.types import RLE, Annotation, ImageInfo, Prediction
 from detkit_torchmetrics import TORCHMETRICS, TorchmetricsOptions, build_torchmetrics
 
@@ -56,32 +56,50 @@ def values(of: Metric) -> dict[str, float | int | None]:
     return {key: scalar.value for key, scalar in of.compute().scalars.items()}
 
 
-def test_the_values_are_torchmetrics_own() -> None:
+@pytest.mark.parametrize(
+    ("with_masks", "regions"), [(False, {"": ""}), (True, {"": "bbox_", "mask_": "segm_"})], ids=["boxes", "masks"]
+)
+def test_the_values_are_torchmetrics_own(with_masks: bool, regions: dict[str, str]) -> None:
     ious, recalls = [0.5, 0.75, 0.9], [0.0, 0.25, 0.5, 1.0]
-    images = [(1, 2, 3), (2, 0, 2), (3, 3, 0), (4, 1, 1)]
     subject = metric(iou_thresholds=ious, rec_thresholds=recalls)
-    direct = MeanAveragePrecision(iou_thresholds=ious, rec_thresholds=recalls, class_metrics=True)
-    for image_id, objects, detections in images:
-        prediction, image = found(image_id, detections), truth(image_id, objects)
+    direct = MeanAveragePrecision(
+        iou_type=("bbox", "segm") if with_masks else "bbox",
+        iou_thresholds=ious,
+        rec_thresholds=recalls,
+        class_metrics=True,
+    )
+    for image_id, objects, detections in [(1, 2, 3), (2, 0, 2), (3, 3, 0), (4, 1, 1)]:
+        prediction = found(image_id, detections, with_masks=with_masks)
+        image = truth(image_id, objects, with_masks=with_masks)
         subject.update([prediction], [image])
-        direct.update(
-            [{key: torch.from_numpy(getattr(prediction, key)) for key in ("boxes", "labels", "scores")}],
-            [
-                {
-                    "boxes": torch.tensor([a.box for a in image.annotations]).reshape(-1, 4),
-                    "labels": torch.tensor([a.label for a in image.annotations], dtype=torch.int64),
-                    "area": torch.tensor([a.area for a in image.annotations]),
-                }
-            ],
-        )
-    expected = direct.compute()
-    assert values(subject) == {
-        key: None if expected[key] == -1 else pytest.approx(expected[key].item(), abs=1e-6) for key in KEYS
+        direct.update(*for_torchmetrics(prediction, image))
+    expected, result = direct.compute(), subject.compute()
+    assert values(subject) == pytest.approx(
+        {ours + key: known(expected[theirs + key]) for ours, theirs in regions.items() for key in KEYS}, abs=1e-6
+    )
+    for ours, theirs in regions.items():
+        names, maps, recalls_reached = zip(*result.tables[f"{ours}per_class"].rows, strict=True)
+        assert names == ("cat", "dog")
+        assert maps == pytest.approx(expected[f"{theirs}map_per_class"].tolist(), abs=1e-6)
+        assert recalls_reached == pytest.approx(expected[f"{theirs}mar_100_per_class"].tolist(), abs=1e-6)
+
+
+def for_torchmetrics(prediction: Prediction, image: ImageInfo) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The image as torchmetrics is documented to take it, from somebody who has tensors."""
+    annotations = image.annotations
+    detections = {key: torch.from_numpy(getattr(prediction, key)) for key in ("boxes", "labels", "scores")}
+    objects = {
+        "boxes": torch.tensor([a.box for a in annotations]).reshape(-1, 4),
+        "labels": torch.tensor([a.label for a in annotations], dtype=torch.int64),
+        "area": torch.tensor([a.area for a in annotations]),
     }
-    rows = subject.compute().tables["per_class"].rows
-    assert [row[0] for row in rows] == ["cat", "dog"]
-    assert [row[1] for row in rows] == pytest.approx(expected["map_per_class"].tolist(), abs=1e-6)
-    assert [row[2] for row in rows] == pytest.approx(expected["mar_100_per_class"].tolist(), abs=1e-6)
+    detections["masks"] = torch.from_numpy(decode_masks(prediction.masks or (), 100, 100))
+    objects["masks"] = torch.from_numpy(decode_masks([a.mask for a in annotations if a.mask], 100, 100))
+    return [detections], [objects]
+
+
+def known(value: torch.Tensor) -> float | None:
+    return None if value == -1 else value.item()
 
 
 def test_no_predictions_are_0_where_there_is_ground_truth_and_none_where_there_is_none() -> None:

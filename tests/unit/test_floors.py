@@ -30,8 +30,8 @@ FLOORS = (
 GROUPS = {"components": "contracts", "figures": "contracts", "data": "contracts", "api": "top", "cli": "top"}
 RANKS = {group: rank for rank, floor in enumerate(FLOORS) for group in floor}
 
-#: What a bundled plugin may import of detkit, as anybody's: the package's own names, and three modules of its data.
-PUBLIC_MODULES = ("detkit.data.types", "detkit.data.targets", "detkit.data.evaluated")
+#: What a bundled plugin may import of detkit, as anybody's: the package's own names, and four modules of its data.
+PUBLIC_MODULES = ("detkit.data.boxes", "detkit.data.evaluated", "detkit.data.targets", "detkit.data.types")
 #: What the `__init__` of a bundled plugin may import when it is imported.
 LIGHT = frozenset({"pydantic", "detkit", *sys.stdlib_module_names})
 
