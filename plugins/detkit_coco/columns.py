@@ -14,6 +14,8 @@ from detkit.data.types import RLE
 
 Region = Literal["bbox", "segm"]
 Flags = NDArray[np.bool_]
+#: pycocotools (2.0.11) counts the masks of a call in one byte, and raises from 256 on.
+AT_ONCE = 255
 Kind = TypeVar("Kind", bound=np.generic)
 
 
@@ -113,4 +115,5 @@ def _joined(parts: Sequence[NDArray[Kind]], nothing: NDArray[Kind]) -> NDArray[K
 def _mask_areas(masks: Sequence[RLE]) -> Floats:
     from pycocotools import mask
 
-    return np.array(mask.area(list(masks)) if masks else [], dtype=np.float64)
+    parts = [mask.area(list(masks[begin : begin + AT_ONCE])) for begin in range(0, len(masks), AT_ONCE)]
+    return np.concatenate([np.zeros(0), *parts])

@@ -58,9 +58,8 @@ class Operating:
     """
 
     def __init__(self, scores: Floats, true: Flags, objects: int) -> None:
-        order = np.argsort(-scores, kind="stable")
-        self.scores, self.true, self.objects = scores[order], true[order], objects
-        self._hits = np.cumsum(self.true)
+        self.scores, self.true, self.objects = scores, true, objects
+        self._hits = np.cumsum(true)
 
     def counts(self, confidence: float) -> F1Counts:
         number = int(np.searchsorted(-self.scores, -confidence, side="right"))
@@ -95,14 +94,20 @@ class Operating:
 
 def operating(columns: Columns, matches: Matches, iou: int) -> tuple[Operating, list[Operating]]:
     """Of all classes together, and of each of the K."""
-    true, counted = matches.true(0, iou), matches.counted(0, iou)
+    counted = np.flatnonzero(matches.counted(0, iou))
+    counted = counted[np.argsort(-matches.score[counted], kind="stable")]
+    scores, true = matches.score[counted], matches.true(0, iou)[counted]
     labels = columns.objects.label[~matches.uncounted[0]]
     objects = np.bincount(labels, minlength=columns.classes + 1)
-    by_class = []
-    for label in range(1, columns.classes + 1):
-        own = counted & (matches.label == label)
-        by_class.append(Operating(matches.score[own], true[own], int(objects[label])))
-    return Operating(matches.score[counted], true[counted], int(objects.sum())), by_class
+    # Few different values: numpy sorts short integers by counting.
+    label = matches.label[counted].astype(np.uint16 if columns.classes < 2**16 else np.int64)
+    by_label = np.argsort(label, kind="stable")
+    ends = np.searchsorted(label[by_label], np.arange(1, columns.classes + 2))
+    by_class = [
+        Operating(scores[own], true[own], int(objects[k]))
+        for k, own in enumerate(np.split(by_label, ends)[1:-1], start=1)
+    ]
+    return Operating(scores, true, int(objects.sum())), by_class
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,43 +10,6 @@ from detkit.data.evaluated import Floats, Integers
 from detkit_coco.columns import Columns, Flags
 from detkit_coco.matching import Matches
 from detkit_coco.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """At one IoU threshold and confidence, by image: int64 [I] each, but `lowest_iou`: float64 [I].
-
-    Attributes:
-        objects: without crowds. true, false: detections that match an object, and that match none.
-        missed: objects without a match.
-        lowest_iou: of the matches; -1 where there are none.
-    """
-
-    objects: Integers
-    true: Integers
-    false: Integers
-    missed: Integers
-    lowest_iou: Floats
-
-
-def count_by_image(columns: Columns, matches: Matches, iou: int, confidence: float) -> Counts:
-    """At the IoU threshold with that place in the matches, of detections with a score of at least `confidence`."""
-    images = len(columns.images)
-    sure = matches.score >= confidence
-    true = matches.true(0, iou) & sure
-    false = matches.counted(0, iou) & sure & ~true
-    objects = np.bincount(columns.objects.image[~matches.uncounted[0]], minlength=images)
-    hits = np.bincount(matches.image[true], minlength=images)
-    lowest = np.full(images, np.inf)
-    at_candidates = true[matches.candidates]
-    np.minimum.at(lowest, matches.image[true], matches.iou[0, iou][at_candidates])
-    return Counts(
-        objects=objects,
-        true=hits,
-        false=np.bincount(matches.image[false], minlength=images),
-        missed=objects - hits,
-        lowest_iou=np.where(np.isinf(lowest), -1.0, lowest),
-    )
 
 
 def numbers_by_image(columns: Columns, matches: Matches, settings: Settings) -> Mapping[str, Floats]:

@@ -10,11 +10,13 @@ import numpy as np
 from detkit import Curve, MetricResult, Scalar, Table
 from detkit_coco import CocoOptions, Engine
 from detkit_coco.columns import Columns
+from detkit_coco.counts import Counts, count_by_image
 from detkit_coco.cross_check import cross_check
 from detkit_coco.curves import confidence_curves, precision_recall_curves
 from detkit_coco.evaluators import evaluate
-from detkit_coco.matching import match
+from detkit_coco.matching import Matches, match
 from detkit_coco.operating import calibration, operating
+from detkit_coco.per_image import numbers_by_image
 from detkit_coco.resampling import Weighted
 from detkit_coco.settings import Settings
 from detkit_coco.summary import summarise
@@ -22,7 +24,7 @@ from detkit_coco.tables import per_class_table, per_image_table
 
 
 class RegionResult:
-    """Computed at once, but for what resamples need: that is worked out when the first one is asked for.
+    """Numbers are computed at once; what the table of images and resamples need, when they are asked for.
 
     Raises:
         ValueError: the engine and pycocotools differ (`cross_check`).
@@ -36,12 +38,8 @@ class RegionResult:
         self._accumulated = evaluate(engine, columns, settings)
         if options.cross_check:
             cross_check(engine, self._accumulated, columns, settings)
-        # The IoU of F1 stands behind those of AP where it is none of them.
-        place = settings.at_iou(options.match_iou)
-        ious = settings.ious if place is not None else np.r_[settings.ious, options.match_iou]
-        self._match_iou = len(settings.ious) if place is None else place
-        self._matches = match(columns, ious, settings.bounds, settings.max_detections[-1])
-        self._together, self._by_class = operating(columns, self._matches, self._match_iou)
+        self._at_one = match(columns, np.array([options.match_iou]), settings.bounds[:1], settings.max_detections[-1])
+        self._together, self._by_class = operating(columns, self._at_one, 0)
 
     def result(self) -> MetricResult:
         """`ap` is the primary scalar."""
@@ -71,9 +69,8 @@ class RegionResult:
             )
         }
         if self._options.per_image:
-            tables["per_image"] = per_image_table(
-                self.columns, self._matches, self._settings, self._match_iou, confidence
-            )
+            numbers = numbers_by_image(self.columns, self._matches, self._settings)
+            tables["per_image"] = per_image_table(self.columns, self._counts, numbers)
         return tables
 
     def _curves(self) -> dict[str, Curve]:
@@ -88,10 +85,17 @@ class RegionResult:
         return {name: found.confidence for name, found in best.items() if found is not None}
 
     @cached_property
+    def _matches(self) -> Matches:
+        """At all thresholds, of all areas."""
+        return match(self.columns, self._settings.ious, self._settings.bounds, self._settings.max_detections[-1])
+
+    @cached_property
+    def _counts(self) -> Counts:
+        return count_by_image(self.columns, self._at_one, self._options.confidence)
+
+    @cached_property
     def _weighted(self) -> Weighted:
-        return Weighted(
-            self.columns, self._matches, self._settings, iou=self._match_iou, confidence=self._options.confidence
-        )
+        return Weighted(self.columns, self._matches, self._counts, self._settings)
 
     def _resampled(self, weights: Mapping[int, float]) -> Mapping[str, float | None]:
         return self._weighted(weights)

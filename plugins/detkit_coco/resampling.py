@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from detkit.data.evaluated import Floats, Integers
-from detkit_coco.columns import Columns, Flags
+from detkit_coco.columns import Columns
+from detkit_coco.counts import Counts
 from detkit_coco.matching import Matches
 from detkit_coco.operating import F1Counts
 from detkit_coco.settings import Settings
@@ -23,24 +24,16 @@ from detkit_coco.summary import mean_of_known
 
 
 class Weighted:
-    """A `detkit` resampler's work for boxes, or for masks.
+    """A resampler's work for boxes, or for masks.
 
     Args:
-        iou: the place in the matches of the threshold of precision, recall and F1. confidence: from which they count.
+        matches: at the thresholds of the settings. counts: for precision, recall and F1.
     """
 
-    def __init__(self, columns: Columns, matches: Matches, settings: Settings, *, iou: int, confidence: float) -> None:
-        self._settings = settings
-        self._classes = columns.classes
+    def __init__(self, columns: Columns, matches: Matches, counts: Counts, settings: Settings) -> None:
+        self._settings, self._counts = settings, counts
         self._image_ids = [image.truth.image_id for image in columns.images]
         self.curves = WeightedCurves(columns, matches, len(settings.ious))
-        sure = matches.score >= confidence
-        true = matches.true(0, iou) & sure
-        false = matches.counted(0, iou) & sure & ~true
-        images = len(columns.images)
-        self._true = np.bincount(matches.image[true], minlength=images)
-        self._false = np.bincount(matches.image[false], minlength=images)
-        self._objects = np.bincount(columns.objects.image[~matches.uncounted[0]], minlength=images)
 
     def __call__(self, weights: Mapping[int, float]) -> dict[str, float | None]:
         """`ap`, `ap50`, `ap75`, the last `ar`, `precision`, `recall` and `f1`, with an image's weight 0 by default."""
@@ -49,8 +42,9 @@ class Weighted:
         values = {"ap": mean_of_known(precision)}
         values |= {name: mean_of_known(precision[place]) for name, place in self._settings.named_ious().items()}
         values[f"ar{self._settings.max_detections[-1]}"] = mean_of_known(recall)
-        counts = F1Counts(*(float(weight @ part) for part in (self._true, self._false, self._objects)))
-        return values | counts.values()
+        counts = self._counts
+        weighted = F1Counts(*(float(weight @ part) for part in (counts.true, counts.false, counts.objects)))
+        return values | weighted.values()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +63,8 @@ class _Ignored:
 class WeightedCurves:
     """Precision and recall of each class and threshold under weights, over objects of all areas.
 
-    The events of a curve are its hits, in the order of scores, and a stop: an event without weight or precision, at
-    which every recall arrives that is never reached.
+    The events of a curve are its hits, in the order of scores. Curves stand one after another: those of all classes at
+    the first threshold, then those at the second ...
     """
 
     def __init__(self, columns: Columns, matches: Matches, thresholds: int) -> None:
@@ -82,65 +76,81 @@ class WeightedCurves:
         self._image = matches.image[order]
         label = matches.label[order] - 1
         self._class_begins = np.searchsorted(label, np.arange(classes))
-        hits = [np.flatnonzero(matches.true(0, t)[order]) for t in range(thresholds)]
+        self._hits = [np.flatnonzero(matches.true(0, t)[order]) for t in range(thresholds)]
+        self._hit_label = [label[hits] for hits in self._hits]
         ignored = [np.flatnonzero(~matches.counted(0, t)[order]) for t in range(thresholds)]
         self._ignored = [
-            _Ignored(self._image[places], np.searchsorted(places, hits[t]), np.searchsorted(places, self._class_begins))
-            for t, places in enumerate(ignored)
+            _Ignored(self._image[places], np.searchsorted(places, hits), np.searchsorted(places, self._class_begins))
+            for places, hits in zip(ignored, self._hits, strict=True)
         ]
-        self._hits, self._hit_label = hits, [label[places] for places in hits]
-        lengths = np.array([np.bincount(labels, minlength=classes) for labels in self._hit_label]).reshape(-1)
-        # Each curve is one longer than its hits, for the stop.
-        self._begins = np.r_[0, np.cumsum(lengths + 1)[:-1]]
-        self._stops = self._begins + lengths
-        is_hit = np.ones(int(lengths.sum()) + len(lengths), dtype=np.bool_)
-        is_hit[self._stops] = False
-        self._is_hit: Flags = is_hit
-        self._hit_image = self._image[np.concatenate(hits)] if hits else np.zeros(0, dtype=np.int64)
+        nothing = np.zeros(0, dtype=np.int64)
+        self._event_image = self._image[np.concatenate([nothing, *self._hits])]
+        self._event_label = np.concatenate([nothing, *self._hit_label])
+        self._curve = np.concatenate([nothing, *(t * classes + own for t, own in enumerate(self._hit_label))])
+        self._begins = np.searchsorted(self._curve, np.arange(thresholds * classes))
+        self._first = np.r_[True, self._curve[1:] != self._curve[:-1]][: len(self._curve)]
 
     def at(self, weight: Floats, recalls: Floats) -> tuple[Floats, Floats]:
-        """Precision [T, R, K] and recall [T, K] as pycocotools' arrays have them; -1 without ground truth."""
-        totals = np.bincount(self._object_label, weights=weight[self._object_image], minlength=self._classes)
-        reached = np.cumsum(self._events(weight[self._hit_image]))
-        before = np.r_[0.0, reached][self._begins]
-        true = (reached - np.repeat(before, self._stops - self._begins + 1))[self._is_hit]
-        precision = self._events(true / (self._counted(weight) + np.spacing(1)))
-        need = _needed(np.tile(totals, self._thresholds), recalls, whole=bool((weight == np.rint(weight)).all()))
-        place = np.searchsorted(reached, before[:, None] + need, side="left")
-        place = np.clip(place, self._begins[:, None], self._stops[:, None])
-        # The highest from each recall to the next, then from each recall to the end.
-        highest = np.maximum.reduceat(precision, place.ravel()).reshape(place.shape)
-        highest = np.maximum.accumulate(highest[:, ::-1], axis=1)[:, ::-1]
-        highest = np.where(place == self._stops[:, None], 0.0, highest)
-        known = np.tile(totals > 0, self._thresholds)
-        curves = np.where(known[:, None], highest, -1.0).reshape(self._thresholds, self._classes, -1)
-        last = reached[self._stops] - before
-        recall = np.divide(last, np.tile(totals, self._thresholds), out=np.full(len(last), -1.0), where=known)
-        return curves.transpose(0, 2, 1), recall.reshape(self._thresholds, self._classes)
+        """Precision [T, R, K] and recall [T, K] as pycocotools' arrays have them; -1 without ground truth.
 
-    def _events(self, values: Floats) -> Floats:
-        """Values of the hits, with 0 at the stops."""
-        events = np.zeros(len(self._is_hit))
-        events[self._is_hit] = values
-        return events
+        Args:
+            weight: float64 [I], not negative. recalls: float64 [R], from 0 to 1 in equal steps.
+        """
+        totals = np.bincount(self._object_label, weights=weight[self._object_image], minlength=self._classes)
+        sums = np.r_[0.0, np.cumsum(weight[self._event_image])]
+        before = sums[self._begins]
+        true = sums[1:] - before[self._curve]
+        precision = true / (self._counted(weight) + np.spacing(1))
+        known = totals > 0
+        recall = true / np.where(known, totals, 1.0)[self._event_label]
+        curves = self._interpolated(precision, recall, recalls).reshape(self._thresholds, self._classes, -1)
+        curves[:, ~known] = -1.0
+        last = (np.r_[before[1:], sums[-1:]] - before).reshape(self._thresholds, self._classes)
+        reached = np.where(known, last / np.where(known, totals, 1.0), -1.0)
+        return curves.transpose(0, 2, 1), reached
+
+    def _interpolated(self, precision: Floats, recall: Floats, recalls: Floats) -> Floats:
+        """[T K, R]: at each recall the highest precision from the event on that reaches it; 0 where none does."""
+        reached = _number_reached(recalls, recall)
+        earlier = np.where(self._first, 0, np.r_[0, reached[:-1]][: len(reached)])
+        # Every curve's first event is among them, since it reaches the recall of 0.
+        steps = np.flatnonzero(reached > earlier)
+        curves = np.zeros((self._thresholds * self._classes, len(recalls)))
+        if len(steps):
+            curve, width = self._curve[steps], (reached - earlier)[steps]
+            highest = _highest_from_here_on(np.maximum.reduceat(precision, steps), curve)
+            place = curve * len(recalls) + earlier[steps]
+            within = np.arange(int(width.sum())) - np.repeat(np.cumsum(width) - width, width)
+            curves.ravel()[np.repeat(place, width) + within] = np.repeat(highest, width)
+        return curves
 
     def _counted(self, weight: Floats) -> Floats:
-        """At every hit, the weight of the class's detections up to it that are right or wrong."""
+        """At every event, the weight of the class's detections up to it that are right or wrong."""
         sums = np.r_[0.0, np.cumsum(weight[self._image])]
+        class_sums = sums[self._class_begins]
         parts = []
         for hits, labels, ignored in zip(self._hits, self._hit_label, self._ignored, strict=True):
-            left_out = np.r_[0.0, np.cumsum(weight[ignored.image])]
-            every = sums[hits + 1] - sums[self._class_begins][labels]
-            parts.append(every - (left_out[ignored.before_event] - left_out[ignored.before_class][labels]))
+            every = sums[hits + 1] - class_sums[labels]
+            if len(ignored.image):
+                left_out = np.r_[0.0, np.cumsum(weight[ignored.image])]
+                every -= left_out[ignored.before_event] - left_out[ignored.before_class][labels]
+            parts.append(every)
         return np.concatenate([np.zeros(0), *parts])
 
 
-def _needed(totals: Floats, recalls: Floats, *, whole: bool) -> Floats:
-    """[S, R]: the smallest weight of hits with which hits / total reaches each recall, in floating point."""
-    wanted = totals[:, None] * recalls
-    if not whole:
-        return wanted
-    nearest = np.rint(wanted)
-    on_it = np.abs(wanted - nearest) < 1e-6
-    reaches = nearest / np.maximum(totals, 1)[:, None] >= recalls
-    return np.where(on_it, np.where(reaches, nearest, nearest + 1), np.ceil(wanted))
+def _number_reached(recalls: Floats, recall: Floats) -> Integers:
+    """How many of the recalls, which stand in equal steps, each value reaches: a quick `searchsorted` from the right."""
+    place = np.minimum((recall * (len(recalls) - 1)).astype(np.int64), len(recalls) - 1)
+    place -= recalls[place] > recall
+    place += np.r_[recalls, np.inf][place + 1] <= recall
+    return place + 1
+
+
+def _highest_from_here_on(values: Floats, curve: Integers) -> Floats:
+    """Each value, or a later one of its curve where that is higher: after n rounds, one of the next 2^n."""
+    highest = values.copy()
+    reach = 1
+    while reach < len(values) and (same := curve[reach:] == curve[:-reach]).any():
+        np.maximum(highest[:-reach], highest[reach:], out=highest[:-reach], where=same)
+        reach *= 2
+    return highest

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from detkit import Table
+from detkit.data.evaluated import Floats
 from detkit_coco.columns import Columns
+from detkit_coco.counts import Counts
 from detkit_coco.evaluators import Accumulated
-from detkit_coco.matching import Matches
 from detkit_coco.operating import Operating
-from detkit_coco.per_image import count_by_image, numbers_by_image
 from detkit_coco.settings import Settings
 from detkit_coco.summary import mean_of_known
 
@@ -45,14 +45,8 @@ def per_class_table(
     return Table(("class", "ap", *named, f"ar{settings.max_detections[-1]}", *counted), tuple(rows), title="By class")
 
 
-def per_image_table(columns: Columns, matches: Matches, settings: Settings, iou: int, confidence: float) -> Table:
-    """COCO's numbers of each image alone, with -1 where one does not apply to it, as COCO's own tables have it.
-
-    Args:
-        iou: the place in the matches of the threshold of tp, fp, fn. confidence: from which a detection counts there.
-    """
-    counts = count_by_image(columns, matches, iou, confidence)
-    numbers = numbers_by_image(columns, matches, settings)
+def per_image_table(columns: Columns, counts: Counts, numbers: Mapping[str, Floats]) -> Table:
+    """COCO's numbers of each image alone, with -1 where one does not apply to it, as COCO's own tables have it."""
     whole = 2 * counts.true + counts.false + counts.missed
     f1 = np.where(counts.objects > 0, 2 * counts.true / np.maximum(whole, 1), -1.0)
     values = [counts.objects, counts.true, counts.false, counts.missed, f1, counts.lowest_iou, *numbers.values()]

@@ -143,6 +143,16 @@ def test_masks_are_evaluated_where_both_sides_have_them(engine: str) -> None:
     assert not keys(found(), truth(1, thing(mask=mask())))
 
 
+def test_there_may_be_any_number_of_masks() -> None:
+    subject = metric(["cat"])
+    for image_id in range(1, 4):
+        subject.update(
+            [found(image_id, 100, masks=[mask()] * 100)], [truth(image_id, *[thing(mask=mask(), area=1200.0)] * 100)]
+        )
+    assert values(subject)["mask_ap"] == pytest.approx(1.0), "all 300 are found"
+    assert values(subject)["mask_ap_medium"] == pytest.approx(1.0), "and have their areas"
+
+
 def test_masks_of_some_only_are_refused() -> None:
     subject = metric()
     subject.update([found(masks=[mask()])], [truth(1, thing(mask=mask()), thing(source="object 7"))])
@@ -174,6 +184,16 @@ REFUSED: dict[str, tuple[Prediction, ImageInfo, str]] = {
         found(scores=np.array([NAN], dtype=np.float32)),
         truth(),
         r"img1\.png, detection 0: its score is nan; has the training diverged\? lower the learning rate",
+    ),
+    "score above 1": (
+        found(scores=np.array([1.5], dtype=np.float32)),
+        truth(),
+        r"img1\.png, detection 0: its score is 1\.5; scores lie in 0\.\.1",
+    ),
+    "score below 0": (
+        found(scores=np.array([-0.5], dtype=np.float32)),
+        truth(),
+        r"img1\.png, detection 0: its score is -0\.5; scores lie in 0\.\.1",
     ),
     "xywh": (
         found(boxes=np.array([[50, 50, 20, 20]], dtype=np.float32)),

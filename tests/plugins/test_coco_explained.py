@@ -138,7 +138,7 @@ def test_the_best_confidence_is_where_f1_is_highest() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_no_confidence_beats_the_best_one(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    scores, true = np.round(rng.random(30), 1), rng.random(30) < 0.4
+    scores, true = np.sort(np.round(rng.random(30), 1))[::-1], rng.random(30) < 0.4
     subject = Operating(scores, true, 15)
     best = subject.best()
     assert best is not None

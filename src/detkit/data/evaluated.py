@@ -84,7 +84,11 @@ class EvaluatedImages:
                     f"{truth.label} (image id {truth.image_id}) was given twice: ids must be unique,"
                     " and an image is evaluated once"
                 )
-            new[truth.image_id] = self._verified(prediction, truth)
+            new[truth.image_id] = _columns(prediction, truth)
+        if not self._are_sound(list(new.values())):
+            for image in new.values():
+                self._verify_detections(image)
+                self._verify_objects(image)
         self._images.update(new)
 
     def ordered(self) -> list[EvaluatedImage]:
@@ -126,36 +130,27 @@ class EvaluatedImages:
                 )
         return True
 
-    def _verified(self, prediction: Prediction, truth: ImageInfo) -> EvaluatedImage:
-        boxes, labels, scores = prediction.boxes, prediction.labels, prediction.scores
-        count = len(scores)
-        if boxes.shape != (count, 4) or labels.shape != (count,) or scores.shape != (count,):
-            raise ValueError(
-                f"{truth.label}: boxes of shape {boxes.shape}, labels of {labels.shape}, scores of {scores.shape};"
-                " they must be [N, 4], [N] and [N]"
-            )
-        if prediction.masks is not None and len(prediction.masks) != count:
-            raise ValueError(f"{truth.label}: {len(prediction.masks)} masks came with {count} detections")
-        image = EvaluatedImage(
-            truth=truth,
-            truth_boxes=np.array([a.box for a in truth.annotations], dtype=np.float64).reshape(-1, 4),
-            truth_bboxes=np.array([a.coco_box for a in truth.annotations], dtype=np.float64).reshape(-1, 4),
-            truth_labels=np.array([a.label for a in truth.annotations], dtype=np.int64),
-            found_boxes=boxes.astype(np.float64),
-            found_bboxes=coco_boxes(prediction),
-            found_labels=labels.astype(np.int64),
-            found_scores=scores.astype(np.float64),
-            found_masks=prediction.masks,
-        )
-        self._verify_detections(image)
-        self._verify_objects(image)
-        return image
+    def _are_sound(self, images: Sequence[EvaluatedImage]) -> bool:
+        """All at once, for speed. What is not sound is looked at image by image, to name it; so are masks."""
+        if any(image.found_masks for image in images) or not images:
+            return False
+        boxes = np.concatenate([part for image in images for part in (image.truth_boxes, image.found_boxes)])
+        labels = np.concatenate([part for image in images for part in (image.truth_labels, image.found_labels)])
+        scores = np.concatenate([image.found_scores for image in images])
+        annotations = [annotation for image in images for annotation in image.truth.annotations]
+        areas = np.array([annotation.area for annotation in annotations], dtype=np.float64)
+        wrong = [~np.isfinite(boxes), _reversed(boxes), self._unknown(labels), ~_in_unit(scores), ~_is_area(areas)]
+        return not any(flags.any() for flags in wrong) and not any(annotation.mask for annotation in annotations)
 
     def _verify_detections(self, image: EvaluatedImage) -> None:
         boxes, place = image.found_boxes, f"{image.truth.label}, detection"
         _refuse(
             ~np.isfinite(image.found_scores),
             lambda index: f"{place} {index}: its score is {image.found_scores[index]}{_DIVERGED}",
+        )
+        _refuse(
+            ~_in_unit(image.found_scores),
+            lambda index: f"{place} {index}: its score is {image.found_scores[index]}; scores lie in 0..1",
         )
         _refuse(
             ~np.isfinite(boxes).all(axis=1),
@@ -180,16 +175,19 @@ class EvaluatedImages:
             lambda index: f"{place} {index}: its box {_plain(boxes[index])} ends before it begins{_CORNERS}",
         )
         _refuse(
-            ~(np.isfinite(areas) & (areas >= 0)),
+            ~_is_area(areas),
             lambda index: f"{place} {index}: its area is {areas[index]}; it must be finite and not negative",
         )
         self._verify_labels(image.truth_labels, place)
         _verify_sizes([annotation.mask for annotation in image.truth.annotations], image.truth, "object")
 
+    def _unknown(self, labels: Integers) -> Flags:
+        return (labels < 1) | (labels > len(self.class_names))
+
     def _verify_labels(self, labels: Integers, place: str) -> None:
         known = len(self.class_names)
         _refuse(
-            (labels < 1) | (labels > known),
+            self._unknown(labels),
             lambda index: (
                 f"{place} {index}: the label {labels[index]} stands for no class; labels are 1 to {known}"
                 f" ({_shortened(self.class_names)}), 0 is the background"
@@ -205,6 +203,37 @@ def _refuse(bad: Flags, message: Callable[[int], str]) -> None:
     """Raise a ValueError for the first true value, with the message for its index."""
     if bad.any():
         raise ValueError(message(int(bad.argmax())))
+
+
+def _columns(prediction: Prediction, truth: ImageInfo) -> EvaluatedImage:
+    boxes, labels, scores = prediction.boxes, prediction.labels, prediction.scores
+    count = len(scores)
+    if boxes.shape != (count, 4) or labels.shape != (count,) or scores.shape != (count,):
+        raise ValueError(
+            f"{truth.label}: boxes of shape {boxes.shape}, labels of {labels.shape}, scores of {scores.shape};"
+            " they must be [N, 4], [N] and [N]"
+        )
+    if prediction.masks is not None and len(prediction.masks) != count:
+        raise ValueError(f"{truth.label}: {len(prediction.masks)} masks came with {count} detections")
+    return EvaluatedImage(
+        truth=truth,
+        truth_boxes=np.array([a.box for a in truth.annotations], dtype=np.float64).reshape(-1, 4),
+        truth_bboxes=np.array([a.coco_box for a in truth.annotations], dtype=np.float64).reshape(-1, 4),
+        truth_labels=np.array([a.label for a in truth.annotations], dtype=np.int64),
+        found_boxes=boxes.astype(np.float64),
+        found_bboxes=coco_boxes(prediction),
+        found_labels=labels.astype(np.int64),
+        found_scores=scores.astype(np.float64),
+        found_masks=prediction.masks,
+    )
+
+
+def _in_unit(scores: Floats) -> Flags:
+    return (scores >= 0) & (scores <= 1)
+
+
+def _is_area(areas: Floats) -> Flags:
+    return np.isfinite(areas) & (areas >= 0)
 
 
 def _reversed(boxes: Floats) -> Flags:
