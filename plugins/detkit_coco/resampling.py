@@ -75,16 +75,21 @@ class WeightedCurves:
         order = np.lexsort((-matches.score, matches.label))
         self._image = matches.image[order]
         label = matches.label[order] - 1
-        self._class_begins = np.searchsorted(label, np.arange(classes))
-        self._hits = [np.flatnonzero(matches.true(0, t)[order]) for t in range(thresholds)]
-        self._hit_label = [label[hits] for hits in self._hits]
+        class_begins = np.searchsorted(label, np.arange(classes))
+        all_hits = [np.flatnonzero(matches.true(0, t)[order]) for t in range(thresholds)]
+        self._hit_label = [label[hits] for hits in all_hits]
+        # Weights are only asked for up to a hit or a class's beginning: sums of the stretches between those are enough.
+        ends = np.unique(np.concatenate([[0, len(label)], class_begins, *(hits + 1 for hits in all_hits)]))
+        self._stretches = ends[:-1]
+        self._class_place = np.searchsorted(ends, class_begins)
+        self._hit_place = [np.searchsorted(ends, hits + 1) for hits in all_hits]
         ignored = [np.flatnonzero(~matches.counted(0, t)[order]) for t in range(thresholds)]
         self._ignored = [
-            _Ignored(self._image[places], np.searchsorted(places, hits), np.searchsorted(places, self._class_begins))
-            for places, hits in zip(ignored, self._hits, strict=True)
+            _Ignored(self._image[places], np.searchsorted(places, hits), np.searchsorted(places, class_begins))
+            for places, hits in zip(ignored, all_hits, strict=True)
         ]
         nothing = np.zeros(0, dtype=np.int64)
-        self._event_image = self._image[np.concatenate([nothing, *self._hits])]
+        self._event_image = self._image[np.concatenate([nothing, *all_hits])]
         self._event_label = np.concatenate([nothing, *self._hit_label])
         self._curve = np.concatenate([nothing, *(t * classes + own for t, own in enumerate(self._hit_label))])
         self._begins = np.searchsorted(self._curve, np.arange(thresholds * classes))
@@ -126,11 +131,12 @@ class WeightedCurves:
 
     def _counted(self, weight: Floats) -> Floats:
         """At every event, the weight of the class's detections up to it that are right or wrong."""
-        sums = np.r_[0.0, np.cumsum(weight[self._image])]
-        class_sums = sums[self._class_begins]
+        stretches = np.add.reduceat(weight[self._image], self._stretches) if len(self._stretches) else np.zeros(0)
+        sums = np.r_[0.0, np.cumsum(stretches)]
+        class_sums = sums[self._class_place]
         parts = []
-        for hits, labels, ignored in zip(self._hits, self._hit_label, self._ignored, strict=True):
-            every = sums[hits + 1] - class_sums[labels]
+        for places, labels, ignored in zip(self._hit_place, self._hit_label, self._ignored, strict=True):
+            every = sums[places] - class_sums[labels]
             if len(ignored.image):
                 left_out = np.r_[0.0, np.cumsum(weight[ignored.image])]
                 every -= left_out[ignored.before_event] - left_out[ignored.before_class][labels]
