@@ -145,7 +145,7 @@ class WeightedCurves:
 
 
 def _number_reached(recalls: Floats, recall: Floats) -> Integers:
-    """How many of the recalls, which stand in equal steps, each value reaches: a quick `searchsorted` from the right."""
+    """How many of the recalls each value reaches: `searchsorted` from the right, quick since their steps are equal."""
     place = np.minimum((recall * (len(recalls) - 1)).astype(np.int64), len(recalls) - 1)
     place -= recalls[place] > recall
     place += np.r_[recalls, np.inf][place + 1] <= recall

@@ -376,7 +376,8 @@ def test_the_reference_page_names_every_number() -> None:
 def test_masks_of_a_whole_validation_set_are_never_held_at_full_size() -> None:
     # 2,000 images with 50 masks of 800 x 800 each: 64 GB at full size, twice: of objects and of detections.
     script = Path(__file__).with_name("masks_at_scale.py")
-    done = subprocess.run([sys.executable, str(script), "2000", "50", "800"], capture_output=True, text=True, check=True)
+    command = [sys.executable, str(script), "2000", "50", "800"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     result = json.loads(done.stdout)
     assert result["rows"] == 2000
     assert result["scalars"]["mask_ap"] > 0.5
