@@ -19,6 +19,9 @@ from detkit.data.types import RLE, Annotation, ImageInfo, Prediction
 
 KEYS = ["ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"]
 KEYS += ["ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"]
+#: torchmetrics' names of the same numbers.
+TORCHMETRICS_KEYS = ["map", "map_50", "map_75", "map_small", "map_medium", "map_large"]
+TORCHMETRICS_KEYS += ["mar_1", "mar_10", "mar_100", "mar_small", "mar_medium", "mar_large"]
 HEIGHT, WIDTH = 150, 190
 
 
@@ -123,3 +126,7 @@ def by_pycocotools(case: Case, region: Literal["bbox", "segm"], max_detections: 
 
 def or_none(value: float) -> float | None:
     return None if value == -1 else float(value)
+
+
+def scalars(result: MetricResult) -> dict[str, float | int | None]:
+    return {key: scalar.value for key, scalar in result.scalars.items()}

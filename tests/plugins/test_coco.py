@@ -212,6 +212,11 @@ REFUSED: dict[str, tuple[Prediction, ImageInfo, str]] = {
         truth(),
         r"img1\.png: boxes of shape \(1, 4\), labels of \(2,\), scores of \(1,\); they must be \[N, 4\], \[N\]",
     ),
+    "bboxes": (
+        found(count=2, bboxes=np.array([[10.0, 20.0, 30.0, 40.0]])),
+        truth(),
+        r"img1\.png: boxes of shape \(2, 4\) came with bboxes of \(1, 4\)",
+    ),
     "number of masks": (found(masks=[]), truth(), r"img1\.png: 0 masks came with 1 detections"),
     "size of a mask": (
         found(masks=[mask(80, 90)]),
@@ -243,6 +248,26 @@ def test_bad_values_are_refused_by_image_and_object(what: str) -> None:
         subject.update([found(3), prediction], [truth(3), image])
     # Nothing of a refused update stays: the same image is not "given twice" afterwards.
     subject.update([found(3)], [truth(3)])
+
+
+def test_boxes_outside_their_image_and_huge_ones_have_cocos_value() -> None:
+    boxes = np.array([BOX, [-60, -50, 20, 30], [90, 90, 5000, 4000], [-1e30, 0, 1e30, 1e30]], dtype=np.float32)
+    scores = np.array([0.6, 0.7, 0.8, 0.9], dtype=np.float32)
+    prediction = found(count=4, boxes=boxes, scores=scores)
+    # Nothing is clipped. The last one is larger than COCO's largest object, and where it matches nothing it is ignored.
+    results = [
+        evaluated_by(engine, prediction, truth(1, thing(), thing(box=(-60.0, -50.0, 20.0, 30.0)))) for engine in ENGINES
+    ]
+    assert results[0] == results[1]
+    assert results[0] == pytest.approx(results[2])
+    assert results[0]["ap50"] == pytest.approx(2 / 3)
+    assert results[0]["precision"] == pytest.approx(2 / 3)
+
+
+def evaluated_by(engine: str, prediction: Prediction, image: ImageInfo) -> dict[str, float | int | None]:
+    subject = metric(["cat"], engine=engine)
+    subject.update([prediction], [image])
+    return values(subject)
 
 
 def test_images_come_once_and_in_pairs() -> None:

@@ -6,19 +6,13 @@ import random
 
 import pytest
 
-from detkit import Metric, MetricResult
+from detkit import Metric
 from detkit_coco import CocoOptions, Engine, build_coco
 from detkit_torchmetrics import TorchmetricsOptions, build_torchmetrics
-from plugins.coco_cases import KEYS, Case, by_pycocotools, generated_case, or_none
+from plugins.coco_cases import KEYS, TORCHMETRICS_KEYS, Case, by_pycocotools, generated_case, or_none, scalars
 
-TORCHMETRICS_KEYS = ["map", "map_50", "map_75", "map_small", "map_medium", "map_large"]
-TORCHMETRICS_KEYS += ["mar_1", "mar_10", "mar_100", "mar_small", "mar_medium", "mar_large"]
 #: Beside COCO's own.
 MORE = ["f1", "precision", "recall", "best_f1", "best_f1_confidence", "calibration_error"]
-
-
-def scalars(result: MetricResult) -> dict[str, float | int | None]:
-    return {key: scalar.value for key, scalar in result.scalars.items()}
 
 
 CASES = [seed for seed in range(48) if any(len(p) for p in generated_case(seed).predictions)]

@@ -16,8 +16,8 @@ import pytest
 from detkit.data.types import Annotation, ImageInfo, Prediction
 from detkit_coco import CocoOptions, build_coco
 from detkit_torchmetrics import TorchmetricsOptions, build_torchmetrics
+from plugins.coco_cases import TORCHMETRICS_KEYS, Case, or_none, scalars
 from plugins.golden.make import CASES, NUMBERS, Row, evaluated, golden, numbers, of_image, without_boxes, written
-from plugins.test_coco_numbers import TORCHMETRICS_KEYS, Case, or_none, scalars
 
 FOLDER = Path(__file__).parent / "golden"
 NAMES = sorted(file.stem for file in FOLDER.glob("*.json"))

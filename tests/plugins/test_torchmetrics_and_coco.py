@@ -16,7 +16,7 @@ from detkit.data.targets import decode_masks, encode_masks
 from detkit.data.types import RLE, Annotation, ImageInfo, Prediction
 from detkit_coco import CocoOptions, build_coco
 from detkit_torchmetrics import TorchmetricsOptions, build_torchmetrics
-from plugins.test_coco_numbers import KEYS, TORCHMETRICS_KEYS, Case, scalars
+from plugins.coco_cases import KEYS, TORCHMETRICS_KEYS, Case, scalars
 
 Values = dict[str, float | int | None]
 Backend = Literal["pycocotools", "faster_coco_eval"]

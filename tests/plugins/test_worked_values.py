@@ -17,7 +17,7 @@ from detkit.data.targets import encode_masks
 from detkit.data.types import Annotation, ImageInfo, Prediction
 from detkit_coco import CocoOptions, build_coco
 from detkit_torchmetrics import TorchmetricsOptions, build_torchmetrics
-from plugins.test_coco_numbers import KEYS, TORCHMETRICS_KEYS, Case, scalars
+from plugins.coco_cases import KEYS, TORCHMETRICS_KEYS, Case, scalars
 
 Engine = Literal["hotcoco", "pycocotools"]
 Backend = Literal["pycocotools", "faster_coco_eval"]

@@ -213,6 +213,11 @@ def _columns(prediction: Prediction, truth: ImageInfo) -> EvaluatedImage:
             f"{truth.label}: boxes of shape {boxes.shape}, labels of {labels.shape}, scores of {scores.shape};"
             " they must be [N, 4], [N] and [N]"
         )
+    if prediction.bboxes is not None and prediction.bboxes.shape != boxes.shape:
+        raise ValueError(
+            f"{truth.label}: boxes of shape {boxes.shape} came with bboxes of {prediction.bboxes.shape}; they are"
+            " the same boxes, as (x0, y0, x1, y1) and as (x, y, width, height)"
+        )
     if prediction.masks is not None and len(prediction.masks) != count:
         raise ValueError(f"{truth.label}: {len(prediction.masks)} masks came with {count} detections")
     return EvaluatedImage(
