@@ -158,6 +158,10 @@ class EvaluatedImages:
             lambda index: f"{place} {index}: its score is {image.found_scores[index]}{_DIVERGED}",
         )
         _refuse(
+            (image.found_scores < 0) | (image.found_scores > 1),
+            lambda index: f"{place} {index}: its score is {image.found_scores[index]}; scores lie in 0..1",
+        )
+        _refuse(
             ~np.isfinite(boxes).all(axis=1),
             lambda index: f"{place} {index}: its box {_plain(boxes[index])} is not finite{_DIVERGED}",
         )
