@@ -123,9 +123,20 @@ def written(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["small", "tested"])
 def test_the_figures_are_those_of_the_record_to_the_last_bit(
-    name: str, request: pytest.FixtureRequest, here: Path, capsys: pytest.CaptureFixture[str]
+    name: str,
+    request: pytest.FixtureRequest,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     record: ExperimentRecord = request.getfixturevalue(name)
+    seen: list[tuple[int, int]] = []
+
+    def watched(use: Any, model: Any, images: Any, classes: int, names: str) -> Any:
+        seen.append((torch.get_num_threads(), len(images)))
+        return model_outputs(use, model, images, classes, names)
+
+    monkeypatch.setattr(trained_module, "model_outputs", watched)
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)  # the run's own number is taken, and given back
     try:
@@ -133,6 +144,7 @@ def test_the_figures_are_those_of_the_record_to_the_last_bit(
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
+    assert seen == ([(1, 3), (1, 2)] if name == "tested" else [(1, 1)] * 4)
     out, err = capsys.readouterr()
     run = record.run(RUN)
     summary = run.summary
