@@ -355,6 +355,16 @@ def test_a_file_of_another_form_is_no_results(content: Any, says: str) -> None:
     assert says in str(caught.value)
 
 
+def test_faults_are_in_the_order_of_the_file() -> None:
+    rows = copy.deepcopy(RESULTS)
+    rows[0]["score"] = 2
+    rows[1]["category_id"] = 7
+    rows[2]["image_id"] = 8
+    with pytest.raises(DataError) as caught:
+        parse_results(rows, Path("r.json"), parse_truth(TRUTH, FILE))
+    assert [line.split()[1] for line in str(caught.value).splitlines()[1:]] == ["0", "1", "2"]
+
+
 # --- the files themselves --------------------------------------------------------------------------------------------
 
 

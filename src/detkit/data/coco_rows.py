@@ -47,15 +47,15 @@ class Faults:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._texts: list[str] = []
+        self._listed: list[tuple[str, int, str]] = []
         self._count = 0
 
-    def add(self, indices: Iterable[int], text: Callable[[int], str]) -> None:
-        """Note a fault for each index; a text is made only for those that are listed."""
+    def add(self, place: str, indices: Iterable[int], text: Callable[[int], str]) -> None:
+        """Note a fault for each index into the list at a place; a text is made only for those that are listed."""
         for index in indices:
             self._count += 1
-            if len(self._texts) < LISTED:
-                self._texts.append(text(index))
+            if len(self._listed) < LISTED:
+                self._listed.append((place, index, text(index)))
 
     def raise_any(self) -> None:
         """End here if there is any fault.
@@ -67,7 +67,7 @@ class Faults:
             return
         more = f"\n  and {self._count - LISTED} more" if self._count > LISTED else ""
         what = "a fault" if self._count == 1 else f"{self._count} faults"
-        listed = "\n  ".join(self._texts)
+        listed = "\n  ".join(text for _, _, text in sorted(self._listed))
         raise DataError(f"{self._file} has {what} (entries are counted from 0):\n  {listed}{more}")
 
 
@@ -107,7 +107,7 @@ class Rows:
             bad: bool [N]. text: for an index, what follows the row's name.
         """
         new = bad & self.good
-        self._faults.add(np.flatnonzero(new).tolist(), lambda index: f"{self._name(index)} {text(index)}")
+        self._faults.add(self._place, np.flatnonzero(new).tolist(), lambda index: f"{self._name(index)} {text(index)}")
         self.good &= ~new
 
     def values(self, key: str, *types: type, optional: bool = False) -> list[Any]:
