@@ -12,10 +12,11 @@ from detkit.spec.loader import load_spec
 
 if TYPE_CHECKING:
     from detkit.engine.display import Display
+    from detkit.evaluation.report import EvaluationReport
     from detkit.predict.detector import Detector
     from detkit.spec.model import ExperimentSpec
 
-__all__ = ["load_detector", "load_spec", "open_record", "run"]
+__all__ = ["evaluate", "load_detector", "load_spec", "open_record", "run"]
 
 
 def run(
@@ -121,3 +122,66 @@ def load_detector(
         score_threshold=score_threshold,
         messages=RichMessages(),
     )
+
+
+def evaluate(
+    run: str | Path | RunRecord | ExperimentRecord | None = None,
+    *,
+    checkpoint: Literal["best", "last"] | None = None,
+    dataset: str | Path | None = None,
+    split: Literal["test", "validation", "train", "all"] | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    predictions: str | Path | None = None,
+    ground_truth: str | Path | None = None,
+    metrics: Sequence[str] = (),
+    metrics_from: str | Path | None = None,
+    set: Mapping[str, Any] | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> EvaluationReport:
+    """Evaluate a run's detector, with all that it finds, or files in COCO's form, as `detkit eval` does.
+
+    Args:
+        run: as for `load_detector`. Without it, `predictions` and `ground_truth` name files, gzipped or not.
+        checkpoint: "best" (the default), which the validation images selected, or "last".
+        dataset: a TOML file whose [dataset] is evaluated; by default the run's own data.
+        split: of that data; by default the images of the final figures (test where there are some, else validation),
+            or all images of `dataset`.
+        device: as for `load_detector`. batch_size: images that the model takes together; the run's by default.
+        metrics: keys of [metrics], or names of metrics; by default those of the run, and coco for files.
+        metrics_from: a TOML file whose [metrics] are taken instead.
+        set: dotted keys of [metrics], [dataset] or [models] to values, as {"metrics.coco.engine": "pycocotools"}.
+        output: a folder to write to, numbered where it is taken; None writes nothing.
+        overwrite: replace an evaluation of before there instead.
+
+    Returns:
+        The numbers and all that belongs to them. In a notebook it shows itself.
+
+    Raises:
+        UserError: what was asked cannot be done; for files up to 20 faults, each with its entry.
+        RunFailed: the model or a metric failed. KeyboardInterrupt: stopped; nothing was written.
+    """
+    from detkit.cli.console import RichMessages
+    from detkit.evaluation.asking import prepare
+    from detkit.evaluation.writing import evaluate_into
+
+    job = prepare(
+        run,
+        _path(predictions),
+        _path(ground_truth),
+        checkpoint=checkpoint,
+        dataset=_path(dataset),
+        split=split,
+        device=device,
+        batch_size=batch_size,
+        metrics=metrics,
+        metrics_from=_path(metrics_from),
+        settings=set or {},
+        messages=RichMessages(),
+    )
+    return job.evaluate() if output is None else evaluate_into(job, Path(output), overwrite=overwrite)
+
+
+def _path(file: str | Path | None) -> Path | None:
+    return None if file is None else Path(file)

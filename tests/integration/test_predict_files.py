@@ -20,8 +20,8 @@ import detkit
 from detkit.cli.main import run as command_line
 from detkit.engine.evaluation import model_outputs
 from detkit.errors import ComponentError, OutOfMemory
-from detkit.predict import detector as detector_module
 from detkit.predict import files as files_module
+from detkit.predict import trained as trained_module
 from detkit.predict.pictures import save_picture
 from detkit.record.reader import ExperimentRecord
 
@@ -251,7 +251,7 @@ def test_an_image_on_which_the_model_fails_costs_no_other(
             raise OutOfMemory("lower [train] batch_size")
         return model_outputs(use, model, images, classes, names)
 
-    monkeypatch.setattr(detector_module, "model_outputs", picky)
+    monkeypatch.setattr(trained_module, "model_outputs", picky)
     assert predict(small, "in", "--output", "out", "--batch-size", "3") == 1
     assert list(results(here / "out")[1]) == ["in/0.png", "in/3.png"]
     err = capsys.readouterr().err

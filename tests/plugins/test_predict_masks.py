@@ -11,6 +11,7 @@ import torch
 from detkit.components import BuildContext
 from detkit.predict.detector import Detector
 from detkit.predict.thresholds import Thresholds
+from detkit.predict.trained import TrainedModel
 from detkit.spec.loader import load_spec
 
 CLASSES = ("car", "dog")
@@ -31,17 +32,19 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
     spec.write_text(SPEC)
     use = load_spec(spec).models["mask_rcnn"]
     model = use.offered.component.build(use.options, BuildContext(CLASSES, Path(), min_size=64, max_size=96, seed=1))
-    return Detector(
-        model,
-        use,
+    trained = TrainedModel(
+        module=model.eval(),
+        use=use,
         run_id="mask_rcnn-seed1",
+        seed=1,
         checkpoint="best",
         epoch=1,
         class_names=CLASSES,
         device="cpu",
         precision="fp32",
-        thresholds=Thresholds(dict.fromkeys(CLASSES, 0.0), "given"),
+        chosen={},
     )
+    return Detector(trained, Thresholds(dict.fromkeys(CLASSES, 0.0), "given"))
 
 
 def test_masks_are_those_of_the_model(detector: Detector) -> None:
@@ -62,17 +65,7 @@ def test_each_class_has_a_threshold_of_its_own(detector: Detector) -> None:
     everything = detector(image)
     dogs = everything.labels == 2
     middle = float(np.median(everything.scores[dogs]))
-    strict = Detector(
-        detector.model,
-        detector._use,
-        run_id="",
-        checkpoint="best",
-        epoch=None,
-        class_names=CLASSES,
-        device="cpu",
-        precision="fp32",
-        thresholds=Thresholds({"car": 1.0, "dog": middle}, "chosen by coco"),
-    )(image)
+    strict = Detector(detector._trained, Thresholds({"car": 1.0, "dog": middle}, "chosen by coco"))(image)
     kept = dogs & (everything.scores >= np.float32(middle))
     assert 0 < kept.sum() < dogs.sum()
     assert np.array_equal(strict.boxes, everything.boxes[kept])

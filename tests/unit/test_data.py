@@ -17,6 +17,7 @@ from torchvision import tv_tensors
 from detkit.components import Dataset
 from detkit.data.checks import CleanDataset, checked_infos
 from detkit.data.coco_form import ground_truth_json, predictions_json
+from detkit.data.evaluated import EvaluatedImages
 from detkit.data.fingerprint import fingerprint
 from detkit.data.loading import to_device, training_loader
 from detkit.data.sampling import plan_epoch, share_of
@@ -315,6 +316,20 @@ def test_predictions_and_truth_in_cocos_form() -> None:
     (row,) = predictions_json([prediction])
     assert (row["image_id"], row["category_id"], row["bbox"], row["score"]) == (7, 2, [1, 2, 4, 7], 0.5)
     assert decode_masks([row["segmentation"]], 10, 20).all()
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.5, 98.0])
+def test_a_score_outside_0_to_1_is_not_evaluated(score: float) -> None:
+    info = info_from_target(*Boxes([])[0])
+
+    def add(last: float) -> None:
+        scores = np.array([0.0, 1.0, last])
+        boxes = np.tile(np.array([[1.0, 2.0, 5.0, 9.0]]), (3, 1))
+        EvaluatedImages(("cat", "dog")).add([Prediction(info.image_id, boxes, np.ones(3, np.int64), scores)], [info])
+
+    add(0.5)
+    with pytest.raises(ValueError, match=rf"image 0, detection 2: its score is {score}; scores lie in 0\.\.1"):
+        add(score)
 
 
 def test_the_fingerprint_sees_every_object() -> None:

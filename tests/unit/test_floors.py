@@ -25,6 +25,7 @@ FLOORS = (
     ("spec",),
     ("engine", "compare"),
     ("report", "testing", "predict"),
+    ("evaluation",),
     ("top",),
 )
 GROUPS = {"components": "contracts", "figures": "contracts", "data": "contracts", "api": "top", "cli": "top"}

@@ -20,7 +20,10 @@ from detkit.engine.checkpoint import (
     save_checkpoint,
 )
 from detkit.errors import ComponentError, RecordError, WeightsError
+from detkit.figures import Curve, Matrix, Table
+from detkit.record.figures import read_curve, read_matrix, read_table, write_figure
 from detkit.record.files import read_json, read_json_gz, write_atomically, write_json, write_json_gz
+from detkit.record.layout import RunLayout, figure_name
 from detkit.record.lock import exclusive, is_held
 from detkit.record.streams import StreamWriter, read_stream
 
@@ -63,6 +66,32 @@ def test_gzipped_json_depends_on_its_content_alone(tmp_path: Path) -> None:
     (tmp_path / "a.json.gz").write_bytes(b"\x1f\x8bhalf")
     with pytest.raises(RecordError, match="is damaged"):
         read_json_gz(tmp_path / "a.json.gz")
+
+
+def test_figures_are_read_as_they_were_written(tmp_path: Path) -> None:
+    table = Table(("class", "ap"), (("car", 0.5), ("dog", None)), "by class", printed=True)
+    curve = Curve((0.0, 1.0), (1.0, 0.5), "recall", "precision")
+    matrix = Matrix(("car", "dog"), ((3, 0), (1, 2)), (((1, 2), ()), ((3,), (1,))))
+    layout = RunLayout(tmp_path)
+    files = layout.table("coco", "t", 1), layout.curve("coco", "pr/car", "test"), layout.matrix("coco", "m", 1)
+    write_figure(files[0], "coco", "t", table)
+    write_figure(files[1], "coco", "pr/car", curve)
+    write_figure(files[2], "coco", "m", matrix)
+    assert read_table(files[0]) == ("coco/t", table)
+    assert read_curve(files[1]) == ("coco/pr/car", curve)
+    assert read_matrix(files[2]) == ("coco/m", matrix)
+
+
+def test_a_table_of_before_tables_had_titles_is_read(tmp_path: Path) -> None:
+    write_json(tmp_path / "t.json", {"metric": "coco", "name": "t", "columns": ["class"], "rows": [["car"]]})
+    assert read_table(tmp_path / "t.json") == ("coco/t", Table(("class",), (("car",),)))
+
+
+@pytest.mark.parametrize("name", ["pr50/a:b", "pr50/a?b", "pr50/" + "x" * 300, "pr50/" + "ü" * 200, "pr50/a\nb"])
+def test_a_figure_of_any_name_has_a_file_of_its_own(tmp_path: Path, name: str) -> None:
+    (tmp_path / figure_name("coco", name)).touch()
+    assert figure_name("coco", name) != figure_name("coco", name + "x")
+    assert figure_name("coco", "pr50/traffic light") == "coco-pr50-traffic light.json"
 
 
 def test_a_stream_is_cut_back_to_a_length_and_reads_whole_lines(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("detkit.cli.run", "Train, evaluate and compare every model of a spec"),
     "check": ("detkit.cli.check", "Check a spec; say everything that is wrong with it"),
     "predict": ("detkit.cli.predict", "Find objects in images with a trained detector"),
+    "eval": ("detkit.cli.eval", "Evaluate a trained detector, or predictions of any model"),
     "show": ("detkit.cli.show", "Show the table of an experiment, or a page in Markdown"),
     "replay": ("detkit.cli.replay", "Replay a training step whose loss exploded"),
     "upload": ("detkit.cli.upload", "Send a recorded experiment to a logger"),

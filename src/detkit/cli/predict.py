@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from detkit.cli.options import json_option
+from detkit.cli.stopping import stoppable
 from detkit.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -62,14 +60,16 @@ def command(
     from detkit.predict.listing import find_images
     from detkit.predict.loading import load_detector
     from detkit.predict.pictures import label_font
-    from detkit.predict.results import prepare_folder
+    from detkit.predict.results import RESULTS
+    from detkit.record.folders import take_folder
 
     messages = RichMessages()
     files = find_images(images, recursive=recursive)
     detector = load_detector(run, checkpoint=checkpoint, device=device, score_threshold=threshold, messages=messages)
     letters = label_font(detector.class_names, font) if pictures else None
-    folder = prepare_folder(output or Path(f"predictions-{detector.run_id}"), overwrite=overwrite)
-    with _stoppable():
+    folder = take_folder(output or Path(f"predictions-{detector.run_id}"), RESULTS, overwrite=overwrite)
+    RESULTS.remove_from(folder)
+    with stoppable():
         report = predict_files(detector, files, folder, messages=messages, batch_size=batch_size, font=letters)
     if as_json:
         from detkit.record.layout import FORMAT_VERSION
@@ -83,18 +83,6 @@ def command(
             f"interrupted after {report.images} of {len(files)} images; what is done is in {report.folder}"
         )
     return 1 if report.failed else 0
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM stops it as Ctrl-C does, which works also where a shell has started it with SIGINT ignored."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.default_int_handler) for number in signals]
-    try:
-        yield
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _print(report: Report, threshold: str, pictures: bool) -> None:

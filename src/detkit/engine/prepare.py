@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +94,8 @@ def prepare_data(spec: ExperimentSpec, messages: Messages) -> PreparedData:
         seed=spec.split.seed,
         brought=dataset.splits,
     )
-    _refuse_unmet_needs(spec, dataset.provides)
+    users = (*spec.models.values(), spec.training_step, *spec.metrics.values())
+    refuse_unmet_needs(users, dataset.provides, spec.dataset.title)
     if len(splits.train) < spec.compute.devices:
         raise DataError(f"{len(splits.train)} training images cannot be shared by {spec.compute.devices} devices")
     if not any(infos[index].annotations for index in splits.train):
@@ -102,14 +103,22 @@ def prepare_data(spec: ExperimentSpec, messages: Messages) -> PreparedData:
     return PreparedData(dataset, infos, splits)
 
 
-def _refuse_unmet_needs(spec: ExperimentSpec, provided: Capabilities) -> None:
-    for use in (*spec.models.values(), spec.training_step, *spec.metrics.values()):
+def refuse_unmet_needs(uses: Iterable[Use], provided: Capabilities, provider: str) -> None:
+    """Hold what targets have against what models, steps or metrics need.
+
+    Args:
+        provider: who provides it, for the message.
+
+    Raises:
+        DataError: an enabled one needs more.
+    """
+    for use in uses:
         component = use.offered.component
         needed: Callable[..., Capabilities] = component.needs  # type: ignore[attr-defined]  # models, steps and metrics have it
         missing = needed(use.options) - provided
         if use.enabled and missing:
             raise DataError(
-                f"{use.title} needs {', '.join(sorted(missing))}, which {spec.dataset.title} does not provide"
+                f"{use.title} needs {', '.join(sorted(missing))}, which {provider} does not provide"
                 f" (it provides {', '.join(sorted(provided))})"
             )
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Protocol
 
 from detkit.components import Outcome, RunInfo
@@ -17,7 +14,8 @@ from detkit.data.types import Prediction
 from detkit.engine.loggers import Loggers
 from detkit.engine.system import SystemSampler
 from detkit.errors import RecordError
-from detkit.figures import Curve, Matrix, MetricResult, Table
+from detkit.figures import MetricResult
+from detkit.record.figures import write_figure
 from detkit.record.files import read_json, write_json, write_json_gz
 from detkit.record.layout import RunLayout
 from detkit.record.streams import StreamWriter
@@ -150,15 +148,15 @@ class RunRecorder:
     def results(self, epoch: int | str, step: int, results: Mapping[str, MetricResult]) -> None:
         for metric, result in results.items():
             for name, table in result.tables.items():
-                _write(self._layout.table(metric, name, epoch), metric, name, table)
+                write_figure(self._layout.table(metric, name, epoch), metric, name, table)
                 if isinstance(epoch, int):
                     self._loggers.log_table(f"{metric}/{name}", table, step=step, epoch=epoch)
             for name, curve in result.curves.items():
-                _write(self._layout.curve(metric, name, epoch), metric, name, curve)
+                write_figure(self._layout.curve(metric, name, epoch), metric, name, curve)
                 if isinstance(epoch, int):
                     self._loggers.log_curve(f"{metric}/{name}", curve, step=step, epoch=epoch)
             for name, matrix in result.matrices.items():
-                _write(self._layout.matrix(metric, name, epoch), metric, name, matrix)
+                write_figure(self._layout.matrix(metric, name, epoch), metric, name, matrix)
                 if isinstance(epoch, int):
                     self._loggers.log_confusion_matrix(f"{metric}/{name}", matrix, step=step, epoch=epoch)
 
@@ -245,8 +243,3 @@ def log_files(layout: RunLayout, loggers: Loggers) -> None:
     loggers.log_file(layout.folder.parent / "spec.toml", name="spec.toml")
     loggers.log_file(layout.best, name="best.pt")
     loggers.log_file(layout.summary, name="summary.json")
-
-
-def _write(file: Path, metric: str, name: str, content: Table | Curve | Matrix) -> None:
-    # Through JSON, so that tuples come out as the lists that a reader will see.
-    write_json(file, {"metric": metric, "name": name, **json.loads(json.dumps(asdict(content)))}, durable=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from detkit.components import Logger, Messages, Outcome, RunInfo
@@ -11,7 +12,7 @@ from detkit.engine.loggers import Loggers
 from detkit.engine.prepare import build_context
 from detkit.engine.recorder import epoch_values, is_logged, log_files, logger_states, step_values
 from detkit.errors import RecordError
-from detkit.figures import Curve, Matrix, Table
+from detkit.record.figures import read_curve, read_matrix, read_table
 from detkit.record.files import read_json, write_json
 from detkit.record.reader import RunRecord
 from detkit.spec.model import ExperimentSpec, Use
@@ -73,19 +74,17 @@ def _replay_epoch(run: RunRecord, row: dict[str, Any], loggers: Loggers) -> None
     epoch, step = row["epoch"], row["step"]
     if run.files.predictions(epoch).exists():
         loggers.log_predictions(run.files.predictions(epoch), step=step, epoch=epoch)
-    for file in sorted((run.files.folder / "tables" / f"epoch-{epoch:03d}").glob("*.json")):
-        content = read_json(file)
-        table = Table(tuple(content["columns"]), tuple(tuple(cells) for cells in content["rows"]))
-        loggers.log_table(f"{content['metric']}/{content['name']}", table, step=step, epoch=epoch)
-    for file in sorted((run.files.folder / "curves" / f"epoch-{epoch:03d}").glob("*.json")):
-        content = read_json(file)
-        curve = Curve(tuple(content["x"]), tuple(content["y"]), content["x_name"], content["y_name"])
-        loggers.log_curve(f"{content['metric']}/{content['name']}", curve, step=step, epoch=epoch)
-    for file in sorted((run.files.folder / "matrices" / f"epoch-{epoch:03d}").glob("*.json")):
-        content = read_json(file)
-        matrix = Matrix(tuple(content["labels"]), tuple(tuple(counts) for counts in content["counts"]))
-        loggers.log_confusion_matrix(f"{content['metric']}/{content['name']}", matrix, step=step, epoch=epoch)
+    for file in _figures(run, "tables", epoch):
+        loggers.log_table(*read_table(file), step=step, epoch=epoch)
+    for file in _figures(run, "curves", epoch):
+        loggers.log_curve(*read_curve(file), step=step, epoch=epoch)
+    for file in _figures(run, "matrices", epoch):
+        loggers.log_confusion_matrix(*read_matrix(file), step=step, epoch=epoch)
     loggers.log_metrics(epoch_values(row["values"], row["measured"]), step=step, epoch=epoch)
+
+
+def _figures(run: RunRecord, kind: str, epoch: int) -> list[Path]:
+    return sorted((run.files.folder / kind / f"epoch-{epoch:03d}").glob("*.json"))
 
 
 def run_info(run: RunRecord) -> RunInfo:

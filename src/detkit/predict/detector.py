@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, overload
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from detkit.data.targets import prediction_from_output
 from detkit.data.types import ModelOutput
-from detkit.engine.compute import Precision
-from detkit.engine.evaluation import model_outputs
 from detkit.errors import UserError
 from detkit.predict.detections import Detections
 from detkit.predict.images import ImageLike, as_model_input, to_tensor
 from detkit.predict.pictures import draw, label_font, pillow
 from detkit.predict.thresholds import Thresholds
-from detkit.spec.model import ModelUse
+from detkit.predict.trained import TrainedModel
 
 AnImage = TypeVar("AnImage", bound=ImageLike)
 
@@ -40,29 +37,17 @@ class Detector:
         model: the `torch.nn.Module` itself, in evaluation mode.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        use: ModelUse,
-        *,
-        run_id: str,
-        checkpoint: str,
-        epoch: int | None,
-        class_names: Sequence[str],
-        device: str,
-        precision: Precision,
-        thresholds: Thresholds,
-    ) -> None:
-        self.model = model.to(device).eval()
-        self.run_id = run_id
-        self.checkpoint = checkpoint
-        self.epoch = epoch
-        self.class_names = tuple(class_names)
-        self.device = device
-        self.precision = precision
+    def __init__(self, trained: TrainedModel, thresholds: Thresholds) -> None:
+        self.model = trained.module
+        self.run_id = trained.run_id
+        self.checkpoint = trained.checkpoint
+        self.epoch = trained.epoch
+        self.class_names = trained.class_names
+        self.device = trained.device
+        self.precision = trained.precision
         self.thresholds = thresholds
-        self.gives_masks = "masks" in use.offered.component.gives(use.options)  # type: ignore[attr-defined]  # models have it
-        self._use = use
+        self.gives_masks = "masks" in trained.use.offered.component.gives(trained.use.options)  # type: ignore[attr-defined]  # models have it
+        self._trained = trained
         self._lowest = torch.tensor([0.0, *(thresholds.values[name] for name in self.class_names)])
 
     @overload
@@ -96,8 +81,7 @@ class Detector:
     def detect(self, images: Sequence[Tensor], names: str = "an image") -> list[Detections]:
         """One batch of tensors as `detkit.predict.images.to_tensor` makes them; `names` tells people which they are."""
         inputs = [as_model_input(image.to(self.device)) for image in images]
-        with torch.no_grad(), self._autocast():
-            outputs = model_outputs(self._use, self.model, inputs, len(self.class_names), names)
+        outputs = self._trained.outputs(inputs, names)
         return [self._detections(image, output) for image, output in zip(images, outputs, strict=True)]
 
     def draw(self, image: ImageLike, found: Detections) -> Image.Image:
@@ -118,12 +102,6 @@ class Detector:
             height=image.shape[1],
             rle=found.masks,
         )
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "fp32":
-            return nullcontext()
-        kind = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        return torch.autocast(torch.device(self.device).type, dtype=kind)
 
     def __repr__(self) -> str:
         after = f" of epoch {self.epoch}" if self.epoch else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detkit.errors import DataError
-from detkit.predict.results import is_results_folder
+from detkit.predict.results import RESULTS
 
 #: What counts as an image inside a folder; a file that is named itself may have any ending.
 ENDINGS = frozenset(
@@ -79,7 +79,7 @@ def _in_folder(folder: Path, recursive: bool) -> Iterator[Found]:
             if recursive
             and not name.startswith(".")
             and os.path.realpath(here / name) not in seen
-            and not is_results_folder(here / name)
+            and not RESULTS.is_in(here / name)
         )
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS:

@@ -18,9 +18,12 @@ from detkit.predict.compute import resolve_device, resolve_precision
 from detkit.predict.detector import Detector
 from detkit.predict.finding import Checkpoint, checkpoint_file, find_run
 from detkit.predict.thresholds import choose_thresholds
+from detkit.predict.trained import TrainedModel
 from detkit.record.reader import ExperimentRecord, RunRecord, open_record
 from detkit.spec.loader import load_spec
 from detkit.spec.model import ExperimentSpec, ModelUse
+
+WantedPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def load_detector(
@@ -28,52 +31,82 @@ def load_detector(
     *,
     checkpoint: Checkpoint = "best",
     device: str = "auto",
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    precision: WantedPrecision = "auto",
     score_threshold: float | None = None,
     messages: Messages | None = None,
 ) -> Detector:
     """See `detkit.load_detector`; `messages` is where people are told what was chosen."""
     messages = messages or Silent()
     record = find_run(run, messages)
+    trained = load_trained(
+        record, recorded_spec(record), checkpoint=checkpoint, device=device, precision=precision, messages=messages
+    )
+    return Detector(trained, choose_thresholds(trained.class_names, trained.chosen, score_threshold))
+
+
+def load_trained(
+    record: RunRecord,
+    spec: ExperimentSpec,
+    *,
+    checkpoint: Checkpoint,
+    device: str,
+    precision: WantedPrecision = "auto",
+    messages: Messages,
+) -> TrainedModel:
+    """The model of a run, with the weights that were evaluated.
+
+    Args:
+        spec: that of the record. checkpoint, device, precision: as for `detkit.load_detector`.
+
+    Raises:
+        RecordError: there is no such checkpoint, or the spec has no such model.
+        WeightsError: the checkpoint is cut, or of another format or model. ComputeError: no such device or precision.
+        ComponentError: the model could not be built.
+    """
     file = checkpoint_file(record, checkpoint, messages)
     facts = record.facts
     content = load_checkpoint(file, run_id=facts["run_id"])  # the folder of a run put aside has another name
     weights = (content.get("ema") or content)["model"]  # last.pt keeps both; what was evaluated is the average
-    use = _model_use(record)
+    use = _model_use(record, spec)
     class_names = tuple(content.get("class_names") or facts["class_names"])  # last.pt leaves them to run.json
-    thresholds = choose_thresholds(class_names, content.get("thresholds", {}), score_threshold)
     where = resolve_device(device)
     how = resolve_precision(precision, facts["compute"]["precision"], where, messages)
-    model = _build(record, use, class_names, weights, content["origin"], where, messages)
-    load_weights(model, weights, file)
-    return Detector(
-        model,
-        use[1],
+    module = _build(record, (spec, use), class_names, weights, content["origin"], where, messages)
+    load_weights(module, weights, file)
+    return TrainedModel(
+        module=module.to(where).eval(),
+        use=use,
         run_id=record.run_id,
+        seed=record.seed,
         checkpoint=checkpoint,
         epoch=content.get("selected", {}).get("epoch"),
         class_names=class_names,
         device=where,
         precision=how,
-        thresholds=thresholds,
+        chosen=content.get("thresholds", {}),
     )
 
 
-def _model_use(record: RunRecord) -> tuple[ExperimentSpec, ModelUse]:
-    """The experiment's own spec, and the run's model in it, with the plugins that made it."""
+def recorded_spec(record: RunRecord) -> ExperimentSpec:
+    """The spec of a run's experiment, with the plugins that the run was made with.
+
+    Raises:
+        RecordError: it does not load here; says why.
+    """
     experiment = open_record(record.experiment)
     try:
-        spec = load_spec(experiment.files.spec, blocked=experiment.facts["blocked"])
+        return load_spec(experiment.files.spec, blocked=experiment.facts["blocked"])
     except SpecError as error:
         raise RecordError(
             f"{record.run_id} cannot be built again, for its spec does not load here:\n{error}\n"
             f"bring back the plugins it was trained with, or write where they are now into {experiment.files.spec}"
         ) from error
+
+
+def _model_use(record: RunRecord, spec: ExperimentSpec) -> ModelUse:
     if record.model not in spec.models:
-        raise RecordError(
-            f"{experiment.files.spec} has no model {record.model!r}{did_you_mean(record.model, spec.models)}"
-        )
-    return spec, spec.models[record.model]
+        raise RecordError(f"{spec.path} has no model {record.model!r}{did_you_mean(record.model, spec.models)}")
+    return spec.models[record.model]
 
 
 def _build(

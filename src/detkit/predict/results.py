@@ -11,7 +11,6 @@ Detections are written image by image, so that memory stays small and what is do
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,40 +19,11 @@ from detkit.data.coco_form import predictions_json
 from detkit.errors import RunFailed, UserError
 from detkit.predict.detections import Detections
 from detkit.record.files import write_atomically
+from detkit.record.folders import ResultsKind
 from detkit.record.layout import FORMAT_VERSION
 
 PREDICTIONS, IMAGES, SUMMARY, PICTURES = "predictions.json", "images.json", "summary.json", "pictures"
-
-
-def is_results_folder(folder: Path) -> bool:
-    """Whether `detkit predict` has written it."""
-    return (folder / PREDICTIONS).is_file() and (folder / IMAGES).is_file()
-
-
-def prepare_folder(folder: Path, *, overwrite: bool) -> Path:
-    """An empty folder to write to: the wanted one, or the first free one of FOLDER-2, FOLDER-3, ...
-
-    Args:
-        overwrite: empty the wanted one instead, where it holds results of before.
-
-    Raises:
-        UserError: it cannot be written, or what it holds is not to be deleted.
-    """
-    try:
-        if overwrite and folder.is_dir() and any(folder.iterdir()):
-            if not is_results_folder(folder):
-                raise UserError(f"{folder} holds other files than predictions; --overwrite deletes only those")
-            for name in (PREDICTIONS, IMAGES, SUMMARY):
-                (folder / name).unlink(missing_ok=True)
-            shutil.rmtree(folder / PICTURES, ignore_errors=True)
-        chosen, number = folder, 1
-        while not overwrite and chosen.exists() and not (chosen.is_dir() and not any(chosen.iterdir())):
-            number += 1
-            chosen = folder.with_name(f"{folder.name}-{number}")
-        chosen.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}; name another folder with --output") from error
-    return chosen
+RESULTS = ResultsKind("predictions", (PREDICTIONS, IMAGES), (PREDICTIONS, IMAGES, SUMMARY, PICTURES))
 
 
 class ResultsWriter:

@@ -20,11 +20,17 @@ runs/penn-fudan/                     ExperimentLayout
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 #: Of every file of a record; readers refuse a newer one.
 FORMAT_VERSION = 1
+
+#: What some file system refuses in a name, and so many bytes as leave room for an ending: names have 255 at most.
+UNSAFE = re.compile(r'[\x00-\x1f<>:"\\|?*]')
+LONGEST_NAME = 120
 
 
 def run_id(model: str, seed: int) -> str:
@@ -126,7 +132,19 @@ class RunLayout:
         return self._extra("matrices", metric, name, epoch)
 
     def _extra(self, kind: str, metric: str, name: str, epoch: int | str) -> Path:
-        return self.folder / kind / f"{_epoch_name(epoch)}" / f"{metric}-{name.replace('/', '-')}.json"
+        return self.folder / kind / _epoch_name(epoch) / figure_name(metric, name)
+
+
+def figure_name(metric: str, name: str) -> str:
+    """The file name of a table, curve or matrix: `metric-name.json`, "/" as "-".
+
+    Names hold class names, which may be anything: what a file's name cannot hold is left out, and then some digits of
+    the name's digest keep it apart from others.
+    """
+    plain = f"{metric}-{name.replace('/', '-')}"
+    safe = UNSAFE.sub("-", plain).encode()[:LONGEST_NAME].decode(errors="ignore")
+    digest = "" if safe == plain else f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{safe}{digest}.json"
 
 
 def _epoch_name(epoch: int | str) -> str:

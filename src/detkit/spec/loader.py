@@ -96,7 +96,7 @@ def load_spec(
     folder = (working_folder or Path.cwd()).absolute()
     problems = apply_overrides(document, set or {}, folder)
     problems += switch_loggers(document, enable_loggers, disable_loggers, folder)
-    reader = _Reader(document, Path(path), problems)
+    reader = SpecReader(document, Path(path), problems)
     reader.refuse_secrets()
     reader.refuse_unknown_tables()
     files = reader.plugin_files()
@@ -112,7 +112,7 @@ def named_plugins(path: Path) -> tuple[list[Path], bool]:
         SpecError: the file cannot be read, or a plugin file is not there.
     """
     document = read_document(path)
-    reader = _Reader(document, path, [])
+    reader = SpecReader(document, path, [])
     files = reader.plugin_files()
     if problems := reader.all_problems():
         raise SpecError(problems)
@@ -120,8 +120,11 @@ def named_plugins(path: Path) -> tuple[list[Path], bool]:
 
 
 @dataclass(slots=True)
-class _Reader:
-    """One pass over a document: every method validates a part of it and adds what is wrong to `problems`."""
+class SpecReader:
+    """One pass over a document: every method validates a part of it and adds what is wrong to `problems`.
+
+    `all_problems` gives them in the order of the file.
+    """
 
     document: Document
     path: Path

@@ -1,0 +1,1 @@
+"""Evaluating what is there already: a recorded run on images, or files of predictions and ground truth."""

@@ -1,0 +1,66 @@
+"""Metrics, built from a spec's [metrics], over predictions and their ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from detkit.components import BuildContext, Metric
+from detkit.data.types import ImageInfo, Prediction
+from detkit.engine.attribution import attributed
+from detkit.engine.measuring import measure
+from detkit.errors import UserError
+from detkit.figures import MetricResult
+from detkit.spec.model import Use
+
+Metrics = Mapping[str, tuple[Use, Metric]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What metrics say.
+
+    Attributes:
+        results: by the metric's key.
+        intervals: quantity, as `coco/ap`, to its interval.
+    """
+
+    results: Mapping[str, MetricResult]
+    intervals: Mapping[str, Any] = field(default_factory=dict)
+
+
+def build_metrics(uses: Mapping[str, Use], context: Callable[[Use], BuildContext]) -> Metrics:
+    """Check and build metrics.
+
+    Args:
+        context: in which a metric is built.
+
+    Raises:
+        UserError: there is none, or one cannot work here. ComponentError: one cannot be built.
+    """
+    if not uses:
+        raise UserError("there is no metric to evaluate with; name one with --metric, as --metric coco")
+    metrics = {}
+    for key, use in uses.items():
+        component = use.offered.component
+        if component.check is not None:
+            with attributed(use, "checking its options"):
+                component.check(use.options, context(use))
+        with attributed(use, "being built"):
+            metrics[key] = (use, component.build(use.options, context(use)))
+    return metrics
+
+
+def measure_all(metrics: Metrics, predictions: Sequence[Prediction], truths: Sequence[ImageInfo]) -> Measured:
+    """Let every metric compare predictions with their ground truth.
+
+    Args:
+        predictions, truths: aligned, of the same images.
+
+    Raises:
+        ComponentError: a metric failed or broke its contract.
+    """
+    results = {key: measure(use, metric, predictions, truths) for key, (use, metric) in metrics.items()}
+    # Here belong the intervals, from each result's resampler over the ids of `truths`.
+    return Measured(results)

@@ -1,0 +1,74 @@
+"""Single tables of a spec file: its data, or its metrics, for an experiment that is there already, or for none.
+
+The rest of the file is not looked at: it may be a whole spec, or hold nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from detkit.errors import SpecError
+from detkit.plugins import Registry, collect
+from detkit.spec.document import COMMAND_LINE, Document, Place, read_document
+from detkit.spec.loader import SpecReader
+from detkit.spec.model import ExperimentSpec, SplitTable, Use
+from detkit.spec.overrides import COMMAND_LINE_RANK, apply_overrides
+
+
+def with_dataset_of(spec: ExperimentSpec, file: Path, *, set: Mapping[str, Any]) -> ExperimentSpec:
+    """The spec with [dataset] and [dataset.split] of another file, and that file's folder.
+
+    Args:
+        set: dotted keys to values that win over the file's.
+
+    Raises:
+        SpecError: every problem of these tables. PluginError: as for `load_spec`.
+    """
+    document = read_document(file)
+    reader, registry = _reader(document, file, set, spec.blocked)
+    dataset = reader.dataset(registry)
+    split = reader.options(("dataset", "split"), SplitTable)
+    degenerate = reader.degenerate()
+    problems = reader.all_problems()
+    if problems or not (dataset and split and degenerate):
+        raise SpecError(problems)
+    folder = document.root.folder
+    return replace(spec, path=file, folder=folder, dataset=dataset, split=split, degenerate=degenerate)
+
+
+def load_metrics(
+    file: Path | None, *, names: Sequence[str] = (), set: Mapping[str, Any], blocked: Sequence[str] = ()
+) -> dict[str, Use]:
+    """The metrics that a file's [metrics] enables, by key.
+
+    Args:
+        file: None stands for one without any.
+        names: take these instead, in this order: keys of the file, or names of metrics, with their default options.
+        set: dotted keys to values that win over the file's. blocked: names of plugins not to load.
+
+    Raises:
+        SpecError: every problem of this table. PluginError: as for `load_spec`.
+    """
+    place = Place("command line", COMMAND_LINE, None, Path.cwd(), COMMAND_LINE_RANK)
+    document = read_document(file) if file else Document(place)
+    for name in names:
+        document.put(("metrics", name, "enabled"), True, replace(place, text=f"--metric {name}"))
+    reader, registry = _reader(document, file or Path(COMMAND_LINE), set, blocked)
+    uses = {use.key: use for use in reader.uses("metrics", registry)}
+    if problems := reader.all_problems():
+        raise SpecError(problems)
+    return {name: uses[name] for name in names or uses if uses[name].enabled}
+
+
+def _reader(
+    document: Document, file: Path, changes: Mapping[str, Any], blocked: Sequence[str]
+) -> tuple[SpecReader, Registry]:
+    reader = SpecReader(document, file, apply_overrides(document, changes, Path.cwd()))
+    reader.refuse_secrets()
+    files = reader.plugin_files()
+    registry = collect(files, blocked=blocked)
+    reader.refuse_failed_files(registry, files)
+    return reader, registry
