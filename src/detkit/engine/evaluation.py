@@ -14,13 +14,14 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torchvision.ops import StochasticDepth
 
+from detkit.components import Dataset
 from detkit.data.loading import fetch, stacked, to_device
 from detkit.data.seeds import derive_seed, seeded
 from detkit.data.targets import prediction_from_output
 from detkit.data.types import Batch, ModelOutput, Prediction
 from detkit.engine.attribution import attributed
 from detkit.engine.losses import compute_losses
-from detkit.engine.results import plain_result
+from detkit.engine.measuring import directions, measure, named_scalars, primary_of
 from detkit.engine.run import Run
 from detkit.errors import ComponentError, Interrupted, NonFiniteLoss
 from detkit.figures import MetricResult
@@ -77,7 +78,7 @@ def evaluate(run: Run, indices: Sequence[int], *, name: str, epoch: int, losses:
         for number, batch_indices in own:
             run.recorder.progress(phase=name, epoch=epoch, epochs=run.info.epochs, done=len(done), total=len(own))
             _stop_if_requested(run)
-            batch = _load(run, batch_indices)
+            batch = load_batch(run.dataset, batch_indices, run.seed, run.fabric.device)
             try:
                 predictions = _predict(run, batch_indices, batch)
             except NonFiniteLoss as error:  # not yet: the other processes wait for this one's batches
@@ -90,7 +91,9 @@ def evaluate(run: Run, indices: Sequence[int], *, name: str, epoch: int, losses:
     evaluation = Evaluation()
     if run.fabric.is_global_zero:
         predictions = sorted((p for batch in done for p in batch.predictions), key=lambda p: p.image_id)
-        results = {key: _measure(run, use, metric, predictions) for key, (use, metric) in run.metrics.items()}
+        by_id = {info.image_id: info for info in run.truths.values()}
+        truths = [by_id[prediction.image_id] for prediction in predictions]
+        results = {key: measure(use, metric, predictions, truths) for key, (use, metric) in run.metrics.items()}
         evaluation = _evaluation(predictions, results, _mean_losses(done), time.perf_counter() - began)
     return _broadcast(run, evaluation)
 
@@ -103,14 +106,22 @@ class _Evaluated(NamedTuple):
     losses: dict[str, float]
 
 
-def _load(run: Run, indices: Sequence[int]) -> Batch:
+def load_batch(dataset: Dataset, indices: Sequence[int], seed: int, device: torch.device) -> Batch:
+    """Images and targets as they are evaluated.
+
+    Args:
+        seed: of the run. A dataset with random numbers gives the same ones at every evaluation, and does not move
+            those of training.
+
+    Raises:
+        DataError: a sample cannot be read; names the image.
+    """
     samples = []
     for index in indices:
-        # A dataset with random numbers gives the same ones at every evaluation, and does not move those of training.
-        with seeded(derive_seed(run.seed, "evaluated item", index)):
-            samples.append(fetch(run.dataset, index))
+        with seeded(derive_seed(seed, "evaluated item", index)):
+            samples.append(fetch(dataset, index))
     images, targets = stacked(samples)
-    return to_device(images, targets, run.fabric.device)
+    return to_device(images, targets, device)
 
 
 def _predict(run: Run, indices: Sequence[int], batch: Batch) -> list[Prediction]:
@@ -187,29 +198,15 @@ def set_loss_mode(model: nn.Module) -> None:
             module.eval()
 
 
-def _measure(run: Run, use: Use, metric: Any, predictions: Sequence[Prediction]) -> MetricResult:
-    truths = {info.image_id: info for info in run.truths.values()}
-    with attributed(use, "measuring"):
-        metric.reset()
-        metric.update(predictions, [truths[prediction.image_id] for prediction in predictions])
-        result = metric.compute()
-    if not isinstance(result, MetricResult):
-        raise ComponentError(f"{use.title} computed {_kind(result)}; it must be a detkit.MetricResult")
-    with attributed(use, "giving its result"):
-        return plain_result(result)
-
-
 def _evaluation(
     predictions: Sequence[Prediction],
     results: Mapping[str, MetricResult],
     losses: Mapping[str, float | None],
     seconds: float,
 ) -> Evaluation:
-    scalars = {f"{key}/{name}": scalar for key, result in results.items() for name, scalar in result.scalars.items()}
-    primaries = [name for name, scalar in scalars.items() if scalar.primary]
-    better = {name: scalar.higher_is_better for name, scalar in scalars.items() if scalar.higher_is_better is not None}
-    better |= dict.fromkeys(losses, False)
-    primary = primaries[0] if primaries else "validation/loss" if "validation/loss" in losses else ""
+    scalars = named_scalars(results)
+    better = directions(scalars) | dict.fromkeys(losses, False)
+    primary = primary_of(scalars) or ("validation/loss" if "validation/loss" in losses else "")
     values = {**{name: scalar.value for name, scalar in scalars.items()}, **losses}
     return Evaluation(predictions, results, values, better, primary, seconds)
 
