@@ -13,14 +13,14 @@ from detkit.data.seeds import derive_seed, seeded
 from detkit.engine.attribution import attributed
 from detkit.engine.checkpoint import load_checkpoint, load_weights
 from detkit.engine.prepare import build_context
-from detkit.errors import ComponentError, RecordError, SpecError, did_you_mean
+from detkit.errors import ComponentError, RecordError, did_you_mean
 from detkit.predict.compute import resolve_device, resolve_precision
 from detkit.predict.detector import Detector
 from detkit.predict.finding import Checkpoint, checkpoint_file, find_run
 from detkit.predict.thresholds import choose_thresholds
-from detkit.record.reader import ExperimentRecord, RunRecord, open_record
-from detkit.spec.loader import load_spec
+from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.spec.model import ExperimentSpec, ModelUse
+from detkit.spec.recorded import recorded_spec
 
 
 def load_detector(
@@ -61,18 +61,9 @@ def load_detector(
 
 def _model_use(record: RunRecord) -> tuple[ExperimentSpec, ModelUse]:
     """The experiment's own spec, and the run's model in it, with the plugins that made it."""
-    experiment = open_record(record.experiment)
-    try:
-        spec = load_spec(experiment.files.spec, blocked=experiment.facts["blocked"])
-    except SpecError as error:
-        raise RecordError(
-            f"{record.run_id} cannot be built again, for its spec does not load here:\n{error}\n"
-            f"bring back the plugins it was trained with, or write where they are now into {experiment.files.spec}"
-        ) from error
+    spec = recorded_spec(record)
     if record.model not in spec.models:
-        raise RecordError(
-            f"{experiment.files.spec} has no model {record.model!r}{did_you_mean(record.model, spec.models)}"
-        )
+        raise RecordError(f"{spec.path} has no model {record.model!r}{did_you_mean(record.model, spec.models)}")
     return spec, spec.models[record.model]
 
 
