@@ -77,7 +77,7 @@ def evaluate(run: Run, indices: Sequence[int], *, name: str, epoch: int, losses:
     with torch.no_grad(), run.fabric.autocast():
         for number, batch_indices in own:
             run.recorder.progress(phase=name, epoch=epoch, epochs=run.info.epochs, done=len(done), total=len(own))
-            stop_if_requested(run)
+            _stop_if_requested(run)
             batch = load_batch(run.dataset, batch_indices, run.seed, run.fabric.device)
             try:
                 predictions = _predict(run, batch_indices, batch)
@@ -258,7 +258,6 @@ def _broadcast(run: Run, evaluation: Evaluation) -> Evaluation:
     return Evaluation(values=values, better=better, primary=primary, seconds=seconds)
 
 
-def stop_if_requested(run: Run) -> None:
-    """Raises: Interrupted: a stop was requested, in a run of one process."""
+def _stop_if_requested(run: Run) -> None:
     if run.fabric.world_size == 1 and run.stop:
         raise Interrupted("stopped during an evaluation")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from detkit.engine.attribution import attributed
-from detkit.engine.evaluation import Evaluation, stop_if_requested
+from detkit.engine.evaluation import Evaluation
 from detkit.engine.run import Run
+from detkit.errors import Interrupted
 from detkit.resampling import LEVEL, SEED, Interval, interval, resample
 
 #: Of a rehearsal before training.
@@ -66,7 +67,8 @@ class _Progress:
         self._done = 0
 
     def advance(self) -> None:
-        stop_if_requested(self._run)
+        if self._run.stop and self._run.fabric.world_size == 1:
+            raise Interrupted("stopped while the images were drawn for intervals")
         epochs = self._run.info.epochs
         self._run.recorder.progress(
             phase=self._phase, epoch=self._epoch, epochs=epochs, done=self._done, total=self._total
