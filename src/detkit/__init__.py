@@ -45,7 +45,7 @@ from detkit.figures import Curve, Matrix, MetricResult, Scalar, Table
 from detkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from detkit.api import evaluate, load_detector, load_spec, open_record, run
+    from detkit.api import evaluate, load_detector, load_spec, open_record, paired_difference, run
 
 __version__ = "0.1.0"
 
@@ -93,13 +93,14 @@ __all__ = [
     "load_detector",
     "load_spec",
     "open_record",
+    "paired_difference",
     "run",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """The functions of `detkit.api` on first use: a plugin that imports detkit need not wait for them."""
-    if name in ("run", "evaluate", "load_detector", "load_spec", "open_record"):
+    if name in ("run", "evaluate", "load_detector", "load_spec", "open_record", "paired_difference"):
         from detkit import api
 
         return getattr(api, name)

@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from detkit.record.reader import ExperimentRecord, RunRecord, open_record
+from detkit.record.reader import ExperimentRecord, RunRecord, open_record, open_run
 from detkit.spec.loader import load_spec
 
 if TYPE_CHECKING:
+    from detkit.compare.paired import PairedDifference
     from detkit.engine.display import Display
     from detkit.evaluation.report import EvaluationReport
     from detkit.predict.detector import Detector
     from detkit.spec.model import ExperimentSpec
 
-__all__ = ["evaluate", "load_detector", "load_spec", "open_record", "run"]
+__all__ = ["evaluate", "load_detector", "load_spec", "open_record", "paired_difference", "run"]
 
 
 def run(
@@ -185,3 +186,45 @@ def evaluate(
 
 def _path(file: str | Path | None) -> Path | None:
     return None if file is None else Path(file)
+
+
+def paired_difference(
+    run_a: str | Path | RunRecord,
+    run_b: str | Path | RunRecord,
+    *,
+    quantity: str | None = None,
+    resamples: int | None = None,
+    seed: int | None = None,
+) -> PairedDifference:
+    """Whether two finished runs can be told apart: their difference in the same bootstrap draws of the same images.
+
+    Needs the two records and the plugin of the metric, neither data nor models. Print the result for one sentence.
+
+    Args:
+        run_a, run_b: a run's folder, EXPERIMENT_FOLDER/PREFIX of its name, or a run of a record. They may be of two
+            experiments that were scored on the same images.
+        quantity: as "coco/ap50"; by default the primary one of the first run.
+        resamples: how many draws; by default as many as the first run's spec says, or 1000 where it says none.
+        seed: of the draws; by default the one of all intervals of detkit.
+
+    Returns:
+        The difference, the first less the second, with its 95 % interval and what must be said with it.
+
+    Raises:
+        RecordError: a run has not finished, the runs were not scored on the same images with the same metric, the
+            metric cannot be resampled, or a record does not give its own figure again.
+        ComponentError: the metric failed or broke its contract.
+    """
+    from detkit.cli.console import RichMessages
+    from detkit.compare import paired
+    from detkit.resampling import SEED
+
+    a, b = (found if isinstance(found, RunRecord) else open_run(found) for found in (run_a, run_b))
+    return paired.paired_difference(
+        a,
+        b,
+        quantity=quantity,
+        resamples=resamples,
+        seed=SEED if seed is None else seed,
+        messages=RichMessages(),
+    )

@@ -63,7 +63,9 @@ class Matrix:
     images: tuple[tuple[tuple[int, ...], ...], ...] = ()
 
 
-#: Draws of a bootstrap: weights over image ids to the metric's scalars under them.
+#: Draws of a bootstrap: weights over image ids (0: not drawn, 2: drawn twice; every image has one) to the metric's
+#: scalars under them, or some of them; None where one has no value then. With all weights 1 they are the metric's own.
+#: It is asked before the metric is reset, a thousand times and more.
 Resampler = Callable[[Mapping[int, float]], Mapping[str, float | None]]
 
 

@@ -21,6 +21,7 @@ class RecordingDisplay(SilentDisplay):
         self.warnings: list[str] = []
         self.lines: list[str] = []
         self.tables: list[tuple[Sequence[str], Sequence[Sequence[str]]]] = []
+        self.titles: list[str] = []
 
     def info(self, text: str) -> None:
         self.infos.append(text)
@@ -28,8 +29,11 @@ class RecordingDisplay(SilentDisplay):
     def warning(self, text: str) -> None:
         self.warnings.append(text)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", right: Sequence[str] = ()
+    ) -> None:
         self.tables.append((columns, rows))
+        self.titles.append(title)
 
     def run_line(self, run: Any, line: str) -> None:
         self.lines.append(line)

@@ -1,14 +1,16 @@
-"""The table of an experiment: which quantities it has room for, and what older records show."""
+"""The table of an experiment: which quantities it has room for, its intervals, and what older records show."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from detkit.cli.leaderboard import WIDTH, print_leaderboard, shown_quantities
 from detkit.cli.words import three_digits
-from detkit.compare.leaderboard import Leaderboard, Row, Value, _costs
+from detkit.compare.leaderboard import Leaderboard, Row, Value, _costs, interval_note
+from detkit.resampling import Interval
 
 MEASURED = {"train_s": 600.0, "peak_memory_bytes": 2.5e9}
 COSTS = {"latency_ms_median": 1234.5, "latency_ms_p95": 1300.0, "flops": 5.43e9, "weights_bytes": 77e6}
@@ -48,6 +50,44 @@ def test_costs_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_record_without_costs_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     print_leaderboard(board("coco/ap", costs={}))
     assert " -  " in capsys.readouterr().out
+
+
+def with_intervals(*runs: str) -> Leaderboard:
+    """The table where each of the runs has finished with intervals."""
+    plain = board("coco/ap", "coco/ap50", deviation=0.01 if len(runs) > 1 else None)
+    found = {"coco/ap": Interval(0.45, 0.56), "coco/ap50": Interval(0.4, 0.6)}
+    row = replace(plain.rows[0], states=dict.fromkeys(runs, "finished"), intervals=dict.fromkeys(runs, found))
+    return replace(plain, rows=[row])
+
+
+def test_the_primary_figure_of_one_run_has_its_interval_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = replace(with_intervals("a-seed1"), interval_note=interval_note(0.95, 50))
+    assert shown.figure(shown.rows[0], "coco/ap") == "0.500 [0.450, 0.560]"
+    assert shown.figure(shown.rows[0], "coco/ap50") == "0.500"
+    assert shown.figure(shown.rows[0], "coco/ap75") == "-"
+    print_leaderboard(shown)
+    said = capsys.readouterr().out.splitlines()
+    assert "0.500 [0.450, 0.560]" in said[1]
+    assert said[3] == "in brackets: 95 % intervals over the images"
+    assert "<td>0.500 [0.450, 0.560]</td><td>0.500</td>" in shown._repr_html_()
+    assert "<p>in brackets: 95 % intervals over the images</p>" in shown._repr_html_()
+
+
+def test_over_seeds_there_is_a_deviation_and_no_interval() -> None:
+    shown = with_intervals("a-seed1", "a-seed2")
+    assert shown.figure(shown.rows[0], "coco/ap") == "0.500 ± 0.010"
+    ends = {"lower": 0.45, "upper": 0.56, "level": 0.95, "resamples": 1000}
+    assert [run["coco/ap"] for run in shown.to_dict()["rows"][0]["intervals"].values()] == [ends, ends]
+
+
+def test_a_failed_seed_does_not_hide_the_interval_of_the_one_that_finished() -> None:
+    shown = with_intervals("a-seed1")
+    row = replace(shown.rows[0], states={"a-seed1": "finished", "a-seed2": "failed"})
+    assert shown.figure(row, "coco/ap") == "0.500 [0.450, 0.560]"
+
+
+def test_few_images_are_noted() -> None:
+    assert interval_note(0.9, 29) == "in brackets: 90 % intervals over the images; an interval from 29 images is rough"
 
 
 def test_costs_are_means_over_the_seeds_that_have_them() -> None:

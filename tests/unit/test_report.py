@@ -187,6 +187,40 @@ def test_costs_with_the_lowest_bold(two: ExperimentRecord) -> None:
     assert "Other programs" not in markdown_page(two)
 
 
+def resampled(value: float, **changes: Any) -> dict[str, Any]:
+    """What a summary has under `scored`, with intervals."""
+    return {
+        "split": "validation",
+        "images": 40,
+        "same_images": True,
+        "values": {"coco/ap": value, "coco/ap50": value * 2},
+        "intervals": {"coco/ap": {"lower": value - 0.1, "upper": value + 0.1}, "coco/ap50": None},
+        "resampling": {"method": "percentile", "level": 0.95, "resamples": 1000, "seed": 7},
+        **changes,
+    }
+
+
+def test_the_selected_epoch_has_its_interval_beside_the_primary_quantity(two: ExperimentRecord) -> None:
+    assert "brackets" not in markdown_page(two)  # of an older detkit, or without resamples
+    finish(two, "mask_rcnn", 2, 0.5, scored=resampled(0.5))
+    header, mask_rcnn, fcos = rows(section(markdown_page(two), "Accuracy"))
+    first, selected = [place for place, name in enumerate(header) if name == "`coco/ap`"]
+    assert mask_rcnn[first] == "0.400"
+    assert mask_rcnn[selected : selected + 2] == ["**0.500** \\[0.400, 0.600\\]", "**1.000**"]
+    assert fcos[selected] == "0.450"
+    assert "In brackets: 95 % intervals over the images." in section(markdown_page(two), "Accuracy")
+
+
+def test_final_figures_on_test_images_have_the_interval(two: ExperimentRecord) -> None:
+    scored = resampled(0.5, split="test", images=20, same_images=False)
+    finish(two, "mask_rcnn", 2, 0.5, scored=scored)
+    finish(two, "fcos", 3, 0.45, scored={**scored, "values": {"coco/ap": 0.4}, "intervals": {}})
+    tested = section(markdown_page(two), "On the 20 test images")
+    assert [row[2] for row in rows(tested)] == ["`coco/ap`", "**0.500** \\[0.400, 0.600\\]", "0.400"]
+    assert "In brackets: 95 % intervals over the images; an interval from 20 images is rough." in tested
+    assert "\\[" not in section(markdown_page(two), "Accuracy")
+
+
 def test_a_busy_machine_is_said(two: ExperimentRecord) -> None:
     finish(two, "fcos", 3, 0.45, costs=costs(45.0, None, processors_used_by_others=0.5, latency_images=7))
     said = section(markdown_page(two), "Costs")

@@ -457,6 +457,10 @@ def test_keys_that_do_not_go_together(toys: Path, write: WriteFile) -> None:
     assert problems(own) == ["b.toml:5: [models.fcos.input]: min_size 1400 is above max_size 1333"]
     seeds = write("c.toml", GOOD + "[experiment]\nseeds = [1, 1]\n")
     assert problems(seeds) == ["c.toml:5: [experiment]: seeds must differ from each other"]
+    few = write("d.toml", GOOD + "[experiment]\nresamples = 99\n")
+    assert problems(few) == ["d.toml:5: [experiment]: resamples is 0, for no intervals, or at least 100"]
+    for enough in (0, 100):
+        load_spec(write("e.toml", GOOD + f"[experiment]\nresamples = {enough}\n"))
 
 
 def test_a_shared_key_that_is_wrong_is_told_once(toys: Path, write: WriteFile) -> None:

@@ -24,6 +24,8 @@ def print_leaderboard(board: Leaderboard) -> None:
     if board.rows and board.best is not None:
         what = f"{board.split} images: {board.images}"
         click.echo(f"{what}; {board.note}" if board.note else what)
+    if board.interval_note:
+        click.echo(board.interval_note)
     for row in board.rows:
         for run, state in row.states.items():
             if state != "finished":
@@ -54,15 +56,15 @@ def _header(names: list[str]) -> list[str]:
 
 
 def _rows(board: Leaderboard, names: list[str]) -> list[list[str]]:
-    return [_cells(row, names) for row in board.rows]
+    return [_cells(board, row, names) for row in board.rows]
 
 
-def _cells(row: Row, names: list[str]) -> list[str]:
+def _cells(board: Leaderboard, row: Row, names: list[str]) -> list[str]:
     measured, costs = row.measured, row.costs
     return [
         row.model,
         f"{row.finished}/{len(row.states)}",
-        *(str(row.values.get(name, "-")) for name in names),
+        *(board.figure(row, name) for name in names),
         ", ".join(map(str, row.selected_epochs)) or "-",
         duration(measured["train_s"]) if measured else "-",
         size(measured["peak_memory_bytes"]) if measured else "-",

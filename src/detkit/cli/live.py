@@ -12,6 +12,7 @@ import click
 from detkit.cli.console import RichMessages, plain_table
 from detkit.cli.words import duration
 from detkit.record.reader import RunRecord
+from detkit.record.summary import primary_figure
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -63,9 +64,11 @@ class ConsoleDisplay(RichMessages):
         else:
             click.echo(line, err=not self._lines_on_stdout)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", right: Sequence[str] = ()
+    ) -> None:
         """The table, above the bar."""
-        for line in plain_table(columns, rows, right=("parameters", "rate")):
+        for line in [*([title] if title else []), *plain_table(columns, rows, right=right)]:
             self._say(f"  {line}")
 
     def run_ended(self, run: RunRecord) -> None:
@@ -77,7 +80,7 @@ class ConsoleDisplay(RichMessages):
         summary, failure = run.summary, run.failure
         if summary is not None:
             value = summary["scored"]["values"].get(summary["primary"])
-            best = f"{summary['primary']} {value:.3f}" if value is not None else "no figure"
+            best = primary_figure(summary) if value is not None else "no figure"
             self._say(
                 f"  {run.run_id} finished in {took}: {best} (epoch {summary['selected']['epoch']})", style="green"
             )

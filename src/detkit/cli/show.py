@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from detkit.cli.options import json_option
 from detkit.errors import RecordError
 
+if TYPE_CHECKING:
+    from detkit.compare.paired import PairedDifference
+    from detkit.record.reader import ExperimentRecord
+
 
 @click.command("show")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--markdown", is_flag=True, help="Print a page in Markdown, fit to be published.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the page to FILE.")
+@click.option("--pairs", is_flag=True, help="Say for each pair of finished runs whether they can be told apart.")
 @json_option
-def command(folder: Path, markdown: bool, output: Path | None, as_json: bool) -> None:
+def command(folder: Path, markdown: bool, output: Path | None, pairs: bool, as_json: bool) -> None:
     """Show the models of the experiment in FOLDER, the best first."""
     from detkit.cli.leaderboard import print_leaderboard
+    from detkit.cli.pairs import print_pairs
     from detkit.compare.leaderboard import make_leaderboard
     from detkit.record.reader import open_record
 
@@ -26,6 +33,8 @@ def command(folder: Path, markdown: bool, output: Path | None, as_json: bool) ->
         raise click.UsageError("--output writes the page of --markdown: add --markdown")
     if markdown and as_json:
         raise click.UsageError("--markdown prints a page, --json the table: choose one of them")
+    if markdown and pairs:
+        raise click.UsageError("--pairs goes with the table: leave out --markdown")
     record = open_record(folder)
     if markdown:
         from detkit.report.page import markdown_page
@@ -33,11 +42,23 @@ def command(folder: Path, markdown: bool, output: Path | None, as_json: bool) ->
         _write(markdown_page(record), output)
         return
     board = make_leaderboard(record)
+    found = _paired(record) if pairs else []
     if as_json:
-        click.echo(json.dumps({"folder": str(record.folder), **board.to_dict()}, indent=2))
+        report = {"folder": str(record.folder), **board.to_dict()}
+        report |= {"pairs": [pair.to_dict() for pair in found]} if pairs else {}
+        click.echo(json.dumps(report, indent=2))
         return
     print_leaderboard(board)
+    if pairs:
+        print_pairs(found)
     click.echo(f"record: {record.folder}")
+
+
+def _paired(record: ExperimentRecord) -> list[PairedDifference]:
+    from detkit.cli.console import RichMessages
+    from detkit.compare.paired import paired_differences
+
+    return paired_differences(record, messages=RichMessages())
 
 
 def _write(page: str, output: Path | None) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from detkit.record.files import write_json
 from detkit.record.reader import ExperimentRecord, RunRecord
+from detkit.record.summary import scored_intervals
+from detkit.resampling import Interval, rough
 
 #: Quantities shown beside the primary one, by their last part, where a run has them: the most wanted first.
 SHOWN_QUANTITIES = ("ap50", "mask_ap", "ap75", "ar100", "map_50")
@@ -39,6 +41,9 @@ class Row:
         states: run id to state. causes: run id to why it failed.
         selected_epochs: of the finished runs. values: scored quantities. measured: times and memory, means over seeds.
         costs: those of `SHOWN_COSTS` that were measured, means over seeds; none in records of an older detkit.
+        intervals: run id to quantity to its interval over the images, of the finished runs that have some. They are not
+            averaged over seeds: all seeds are scored on the same images, so a mean of their ends would say no more of
+            the images than one of them does, and nothing of the seeds, which the deviation of the values tells.
     """
 
     model: str
@@ -49,10 +54,17 @@ class Row:
     measured: Mapping[str, float] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
     parameters: int | None = None
+    intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
 
     @property
     def finished(self) -> int:
         return sum(state == "finished" for state in self.states.values())
+
+    def interval(self, name: str) -> Interval | None:
+        """Of a quantity of the only finished run; None where there are several, or it has none."""
+        if self.finished != 1:
+            return None
+        return next((of_run.get(name) for of_run in self.intervals.values()), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,7 @@ class Leaderboard:
         primary: the quantity that orders the rows. higher_is_better: of it.
         split, images: what the figures were measured on.
         note: what must be said wherever the figures are shown; empty where nothing must.
+        interval_note: the same of the intervals; empty where none is shown.
     """
 
     name: str
@@ -72,6 +85,7 @@ class Leaderboard:
     split: str = ""
     images: int = 0
     note: str = ""
+    interval_note: str = ""
 
     @property
     def best(self) -> Row | None:
@@ -85,20 +99,27 @@ class Leaderboard:
         ordered = [name for row in self.rows for name in row.values if name.rsplit("/", 1)[-1] in SHOWN_QUANTITIES]
         return [name for name in dict.fromkeys([self.primary, *ordered]) if name in names]
 
+    def figure(self, row: Row, name: str) -> str:
+        """A cell: as "0.601", "0.601 ± 0.012" over seeds, or "0.601 [0.553, 0.644]" for the primary one of one run."""
+        value = row.values.get(name)
+        found = row.interval(name) if name == self.primary else None
+        return "-" if value is None else f"{value} {found}" if found else str(value)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in ("model", "runs", *self.columns))
         body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in _cells(row, self.columns)) + "</tr>"
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in self._cells(row)) + "</tr>"
             for row in self.rows
         )
-        return f"<b>{html.escape(self.name)}</b><table>{head}{body}</table><p>{html.escape(self.note)}</p>"
+        notes = "; ".join(filter(None, (self.note, self.interval_note)))
+        return f"<b>{html.escape(self.name)}</b><table>{head}{body}</table><p>{html.escape(notes)}</p>"
 
-
-def _cells(row: Row, columns: Sequence[str]) -> list[object]:
-    return [row.model, f"{row.finished}/{len(row.states)}", *(row.values.get(name, "-") for name in columns)]
+    def _cells(self, row: Row) -> list[str]:
+        runs = f"{row.finished}/{len(row.states)}"
+        return [row.model, runs, *(self.figure(row, name) for name in self.columns)]
 
 
 def make_leaderboard(record: ExperimentRecord) -> Leaderboard:
@@ -118,15 +139,23 @@ def make_leaderboard(record: ExperimentRecord) -> Leaderboard:
         value = row.values.get(primary)
         return (value is None, 0.0 if value is None else -value.mean if higher else value.mean)
 
+    images = int(first["scored"]["images"])
+    shown = next((found for row in rows if (found := row.interval(primary))), None)
     return Leaderboard(
         name=record.name,
         rows=sorted(rows, key=rank),
         primary=primary,
         higher_is_better=higher,
         split=first["scored"]["split"],
-        images=first["scored"]["images"],
+        images=images,
         note=SAME_IMAGES if first["scored"]["same_images"] else "",
+        interval_note=interval_note(shown.level, images) if shown else "",
     )
+
+
+def interval_note(level: float, images: int) -> str:
+    """What the brackets are, and whether they are rough."""
+    return "; ".join(filter(None, (f"in brackets: {100 * level:g} % intervals over the images", rough(images))))
 
 
 def write_leaderboard(record: ExperimentRecord) -> Leaderboard:
@@ -156,6 +185,7 @@ def _row(model: str, runs: Sequence[RunRecord]) -> Row:
         },
         costs=_costs(summaries),
         parameters=summaries[0]["parameters"],
+        intervals={summary["run_id"]: found for summary in summaries if (found := scored_intervals(summary))},
     )
 
 

@@ -134,6 +134,7 @@ def assemble(
         workers=spec.compute.workers,
         schedule=(schedule_start * steps_per_epoch, use.train.epochs * steps_per_epoch),
         limits=limits,
+        resamples=spec.experiment.resamples,
     )
     seed_everything(seed, "training", use.key, fabric.global_rank)
     if checkpoint is not None:

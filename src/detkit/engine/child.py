@@ -17,13 +17,16 @@ from detkit.engine.checkpoint import capture_generators, load_checkpoint, load_w
 from detkit.engine.compute import make_fabric, resolve_compute
 from detkit.engine.costs import measure_costs
 from detkit.engine.evaluation import evaluate
+from detkit.engine.intervals import intervals_json, rehearse_intervals
 from detkit.engine.loop import train
+from detkit.engine.results import shown_rows
 from detkit.engine.run import Run
 from detkit.engine.selection import check_best_by
 from detkit.engine.signals import StopRequest
 from detkit.engine.state import TrainState
 from detkit.engine.system import peak_memory_bytes
 from detkit.errors import DetkitError, Interrupted, NonFiniteLoss
+from detkit.figures import MetricResult
 from detkit.record.files import read_json, write_json
 from detkit.record.layout import ExperimentLayout, RunLayout
 from detkit.record.lock import exclusive
@@ -102,19 +105,30 @@ def tell_parts(run: Run, messages: StreamMessages) -> None:
         trains = "frozen" if start is None else "trained" if start == 1 else f"from epoch {start}"
         rate = "-" if row["lr"] is None else f"{row['lr']:.3g}"
         rows.append((row["part"], row["weights"], f"{row['parameters']:,}", trains, rate))
-    messages.table(("part", "weights", "parameters", "training", "rate"), rows)
+    columns = ("part", "weights", "parameters", "training", "rate")
+    messages.table(columns, rows, right=("parameters", "rate"))
+
+
+def tell_tables(results: Mapping[str, MetricResult], messages: StreamMessages) -> None:
+    """The tables that metrics want printed."""
+    for key, result in results.items():
+        for name, table in result.tables.items():
+            if table.printed:
+                rows, right = shown_rows(table)
+                messages.table(table.columns, rows, title=table.title or f"{key}/{name}", right=right)
 
 
 def sanity_check(run: Run, state: TrainState) -> None:
     """Evaluate two images before the first step: a model or a metric that does not fit is found now, not in hours.
 
-    So is a `best_by` that names nothing.
+    So is a `best_by` that names nothing, and a metric that cannot be resampled as it says.
     """
     if state.step == 0:
         generators = capture_generators()
         losses = run.train.validation_loss
         evaluation = evaluate(run, run.splits.validation[:2], name="checking", epoch=0, losses=losses)
         check_best_by(evaluation, run.use)
+        rehearse_intervals(run, evaluation)
         restore_generators(generators)
 
 
@@ -135,6 +149,8 @@ def score(run: Run, state: TrainState, messages: Messages) -> dict[str, Any]:
     run.recorder.predictions(run.splits.scored_name, state.step, evaluation.predictions)
     run.recorder.results(run.splits.scored_name, state.step, evaluation.results)
     peak = peak_memory_bytes(run.info.device)  # of the run; measuring costs begins a new one
+    if isinstance(messages, StreamMessages):
+        tell_tables(evaluation.results, messages)
     return {
         "run_id": run.info.run_id,
         "model": run.info.model,
@@ -148,6 +164,7 @@ def score(run: Run, state: TrainState, messages: Messages) -> dict[str, Any]:
             "images": len(run.evaluated(run.splits.scored)),
             "same_images": not run.splits.test,
             "values": values,
+            **intervals_json(run, evaluation, selected["epoch"]),
         },
         "primary": evaluation.primary.replace("validation/", "loss/"),
         "higher_is_better": {
@@ -181,8 +198,12 @@ class StreamMessages:
     def warning(self, text: str) -> None:
         self._stream.append({"level": "warning", "text": text})
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        self._stream.append({"level": "table", "columns": list(columns), "rows": [list(row) for row in rows]})
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", right: Sequence[str] = ()
+    ) -> None:
+        """Args: title: stands above it. right: the columns to align to the right."""
+        row: dict[str, Any] = {"level": "table", "title": title, "columns": list(columns), "right": list(right)}
+        self._stream.append({**row, "rows": [list(cells) for cells in rows]})
 
     def progress(self, description: str, total: int | None, unit: str = "") -> AbstractContextManager[Progress]:
         self.info(description)

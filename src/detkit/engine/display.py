@@ -21,8 +21,14 @@ class Display(Messages, Protocol):
     def run_line(self, run: RunRecord, line: str) -> None:
         """A line that the run's process printed (a logger, a callback)."""
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table that the run wants seen: what of its model trains."""
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", right: Sequence[str] = ()
+    ) -> None:
+        """A table that the run wants seen: what of its model trains, what a metric has found.
+
+        Args:
+            title: stands above it. right: the columns to align to the right.
+        """
 
     def run_ended(self, run: RunRecord) -> None:
         """The run ended; its record says how."""
@@ -40,7 +46,9 @@ class SilentDisplay(Silent):
     def run_line(self, run: RunRecord, line: str) -> None:
         pass
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", right: Sequence[str] = ()
+    ) -> None:
         pass
 
     def run_ended(self, run: RunRecord) -> None:

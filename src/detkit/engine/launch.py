@@ -109,7 +109,8 @@ class _Shown:
     def _show(self, message: Mapping[str, Any]) -> None:
         match message["level"]:
             case "table":
-                self._display.table(message["columns"], message["rows"])
+                content = {key: message[key] for key in ("columns", "rows", "title", "right")}
+                self._display.table(**content)
             case "warning":
                 self._display.warning(f"{self._run.run_id}: {message['text']}")
             case _:

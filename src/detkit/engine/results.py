@@ -26,6 +26,23 @@ def plain_result(result: MetricResult) -> MetricResult:
     )
 
 
+def shown_rows(table: Table) -> tuple[list[list[str]], list[str]]:
+    """The cells of a table as people read them, and the columns that are numbers throughout."""
+    rows = [[_shown(cell) for cell in row] for row in table.rows]
+    numbers = [
+        name
+        for name, column in zip(table.columns, zip(*table.rows, strict=True), strict=False)
+        if not any(isinstance(cell, str) for cell in column)
+    ]
+    return rows, numbers
+
+
+def _shown(cell: str | Number) -> str:
+    if cell is None:
+        return "-"
+    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+
+
 def _plain_scalar(name: str, scalar: Scalar) -> Scalar:
     return replace(scalar, value=_number(scalar.value, name))
 

@@ -38,6 +38,7 @@ class Run:
         truths: ground truth by index, of the images that are evaluated.
         strategy: what of the model trains, and from when. origin: see `origin_of`; of the run's beginning.
         schedule: the optimizer steps (first, end) over which the learning rate is planned.
+        resamples: draws of the images for the intervals of the final figures; 0: there are none.
     """
 
     info: RunInfo
@@ -64,6 +65,7 @@ class Run:
     workers: int
     schedule: tuple[int, int]
     limits: Limits
+    resamples: int
 
     @property
     def train(self) -> TrainTable:

@@ -24,13 +24,14 @@ from detkit.evaluation.notes import Notes
 from detkit.evaluation.report import EvaluationReport, count_objects
 from detkit.evaluation.settings import as_texts, by_table, refuse_other_models
 from detkit.predict.finding import Checkpoint, find_run
-from detkit.predict.loading import load_trained, recorded_spec
+from detkit.predict.loading import load_trained
 from detkit.predict.trained import TrainedModel
 from detkit.record.layout import ExperimentLayout
 from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.spec.loader import load_spec
 from detkit.spec.model import ExperimentSpec, Use
 from detkit.spec.parts import load_metrics, with_dataset_of
+from detkit.spec.recorded import recorded_spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,15 +13,15 @@ from detkit.data.seeds import derive_seed, seeded
 from detkit.engine.attribution import attributed
 from detkit.engine.checkpoint import load_checkpoint, load_weights
 from detkit.engine.prepare import build_context
-from detkit.errors import ComponentError, RecordError, SpecError, did_you_mean
+from detkit.errors import ComponentError, RecordError, did_you_mean
 from detkit.predict.compute import resolve_device, resolve_precision
 from detkit.predict.detector import Detector
 from detkit.predict.finding import Checkpoint, checkpoint_file, find_run
 from detkit.predict.thresholds import choose_thresholds
 from detkit.predict.trained import TrainedModel
-from detkit.record.reader import ExperimentRecord, RunRecord, open_record
-from detkit.spec.loader import load_spec
+from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.spec.model import ExperimentSpec, ModelUse
+from detkit.spec.recorded import recorded_spec
 
 WantedPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -85,22 +85,6 @@ def load_trained(
         precision=how,
         chosen=content.get("thresholds", {}),
     )
-
-
-def recorded_spec(record: RunRecord) -> ExperimentSpec:
-    """The spec of a run's experiment, with the plugins that the run was made with.
-
-    Raises:
-        RecordError: it does not load here; says why.
-    """
-    experiment = open_record(record.experiment)
-    try:
-        return load_spec(experiment.files.spec, blocked=experiment.facts["blocked"])
-    except SpecError as error:
-        raise RecordError(
-            f"{record.run_id} cannot be built again, for its spec does not load here:\n{error}\n"
-            f"bring back the plugins it was trained with, or write where they are now into {experiment.files.spec}"
-        ) from error
 
 
 def _model_use(record: RunRecord, spec: ExperimentSpec) -> ModelUse:

@@ -15,6 +15,7 @@ from detkit.record.files import read_json
 from detkit.record.layout import ExperimentLayout, RunLayout
 from detkit.record.lock import is_held
 from detkit.record.streams import read_stream
+from detkit.record.summary import primary_figure
 
 RunState = Literal["pending", "running", "finished", "failed", "interrupted"]
 
@@ -137,9 +138,7 @@ def _primary(run: RunRecord) -> str:
     if summary is None:
         failure = run.failure
         return str(failure["message"]) if failure else ""
-    primary = summary["primary"]
-    value = summary["scored"]["values"].get(primary)
-    return f"{primary} {'-' if value is None else f'{value:.3f}'} (epoch {summary['selected']['epoch']})"
+    return f"{primary_figure(summary)} (epoch {summary['selected']['epoch']})"
 
 
 def open_record(folder: Path | str) -> ExperimentRecord:

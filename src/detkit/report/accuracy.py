@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from detkit.compare.leaderboard import make_leaderboard
+from detkit.compare.leaderboard import interval_note, make_leaderboard
 from detkit.record.reader import ExperimentRecord
 from detkit.report.runs import ShownRun, ShownRuns, in_metrics
 from detkit.report.say import better_end, names, shared
 from detkit.report.text import MISSING, Column, code, escape, number_table, table
+from detkit.resampling import Interval
 
 
 def accuracy(runs: ShownRuns) -> list[str]:
@@ -16,12 +17,18 @@ def accuracy(runs: ShownRuns) -> list[str]:
     if not runs.quantities:
         return []
 
-    def columns(epoch: Callable[[ShownRun], int | None]) -> list[Column]:
+    def columns(epoch: Callable[[ShownRun], int | None], *, final: bool = False) -> list[Column]:
         return [
-            Column(code(name), [run.value(epoch(run), name) for run in runs.runs], best=better_end(runs, name))
+            Column(
+                code(name),
+                [run.value(epoch(run), name) for run in runs.runs],
+                best=better_end(runs, name),
+                intervals=_intervals(runs, runs.runs, name) if final else (),
+            )
             for name in runs.quantities
         ]
 
+    same = any(run.summary["scored"]["same_images"] for run in runs.finished)
     last, selected = [run.last_epoch for run in runs.runs], [run.selected_epoch for run in runs.runs]
     numbers = number_table(
         "Run",
@@ -30,10 +37,26 @@ def accuracy(runs: ShownRuns) -> list[str]:
             Column("Last epoch", last, digits=0),
             *columns(lambda run: run.last_epoch),
             Column("Best epoch", selected, digits=0),
-            *columns(lambda run: run.selected_epoch),
+            *columns(lambda run: run.selected_epoch, final=same),
         ],
     )
-    return ["## Accuracy", numbers, " ".join(filter(None, (_how_selected(runs), _where_from(runs))))]
+    told = (_how_selected(runs), _where_from(runs), _brackets(runs) if same else "")
+    return ["## Accuracy", numbers, " ".join(filter(None, told))]
+
+
+def _intervals(runs: ShownRuns, shown: Sequence[ShownRun], name: str) -> list[Interval | None]:
+    """Of the primary quantity, beside which alone there is room for them."""
+    return [run.intervals.get(name) if name == runs.primary else None for run in shown]
+
+
+def _brackets(runs: ShownRuns) -> str:
+    """What the intervals are, where the table has some."""
+    found = [run.intervals[runs.primary] for run in runs.finished if runs.primary in run.intervals]
+    if not found:
+        return ""
+    images = int(runs.finished[0].summary["scored"]["images"])
+    note = interval_note(found[0].level, images)
+    return f"{note[0].upper()}{note[1:]}."
 
 
 def _how_selected(runs: ShownRuns) -> str:
@@ -75,6 +98,7 @@ def final_figures(runs: ShownRuns) -> list[str]:
             code(name),
             [run.summary["scored"]["values"].get(name) for run in done],
             best=better_end(runs, in_metrics(name)),
+            intervals=_intervals(runs, done, in_metrics(name)),
         )
         for name in quantities
     ]
@@ -82,6 +106,7 @@ def final_figures(runs: ShownRuns) -> list[str]:
     return [
         f"## On the {scored['images']} {escape(scored['split'])} images",
         number_table("Run", names(runs, done), [epochs, *columns]),
+        _brackets(runs),
     ]
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detkit.record.reader import ExperimentRecord, RunRecord, RunState
+from detkit.record.summary import scored_intervals
+from detkit.resampling import Interval
 
 #: Beside the primary quantity, of the same metric, by the last part of the name: what people ask for first.
 COMPANIONS = ("ap50", "mask_ap", "mask_ap50", "map_50", "mask_map", "mask_map_50")
@@ -54,6 +56,11 @@ class ShownRun:
     def measured(self) -> Mapping[str, Any]:
         measured: Mapping[str, Any] = self.summary.get("measured", {})
         return measured
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """Of the final figures, by their names in the summary."""
+        return scored_intervals(self.summary) if self.summary else {}
 
     @property
     def selected_epoch(self) -> int | None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from detkit.resampling import Interval
+
 #: What Markdown, or HTML within it, would take for more than the character itself.
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#~&])")
 
@@ -39,12 +41,14 @@ class Column:
     Attributes:
         title: in Markdown, with the unit. values: None where there is none. digits: behind the point.
         best: which value is shown in bold, where there are two or more; None: no value is the best.
+        intervals: of the values, in their order; shown behind them where there is one.
     """
 
     title: str
     values: Sequence[float | None]
     digits: int = 3
     best: Literal["highest", "lowest"] | None = None
+    intervals: Sequence[Interval | None] = ()
 
     def cells(self) -> list[str]:
         """The numbers as shown; values that look the same are bold together."""
@@ -53,7 +57,9 @@ class Column:
         winner = None
         if self.best is not None and len(there) > 1:
             winner = f"{max(there) if self.best == 'highest' else min(there):.{self.digits}f}"
-        return [MISSING if cell is None else f"**{cell}**" if cell == winner else cell for cell in shown]
+        cells = [MISSING if cell is None else f"**{cell}**" if cell == winner else cell for cell in shown]
+        behind = [f" {escape(str(found))}" if found else "" for found in self.intervals] or [""] * len(cells)
+        return [cell + more for cell, more in zip(cells, behind, strict=True)]
 
 
 def number_table(first: str, names: Sequence[str], columns: Sequence[Column]) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from detkit.components import NAME_PATTERN, OptionPath, Options
 from detkit.plugins import Kind, Offered, Registry
+from detkit.resampling import FEWEST_RESAMPLES, RESAMPLES
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -27,11 +28,22 @@ class ExperimentTable(Options):
     keep_predictions: Literal["all", "best", "last"] = Field(
         "all", description="of which epochs the record keeps the predictions"
     )
+    resamples: int = Field(
+        RESAMPLES,
+        ge=0,
+        description="draws of the images from which the 95 % intervals of the final figures come; 0: no intervals",
+    )
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds must differ from each other")
+        return self
+
+    @model_validator(mode="after")
+    def _resamples_suffice(self) -> Self:
+        if 0 < self.resamples < FEWEST_RESAMPLES:
+            raise ValueError(f"resamples is 0, for no intervals, or at least {FEWEST_RESAMPLES}")
         return self
 
 

@@ -1,0 +1,144 @@
+"""Whether two runs differ, and by how much: their figures in the same draws of the same images, from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from detkit.compare.figure import Figure, draw_figure, find_figure
+from detkit.compare.leaderboard import SAME_IMAGES
+from detkit.components import Messages, Silent
+from detkit.errors import RecordError
+from detkit.record.reader import ExperimentRecord, RunRecord
+from detkit.record.scored import unlike
+from detkit.resampling import RESAMPLES, SEED, Difference, difference, rough
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """Of one quantity of two runs on the same images. As text it is one plain sentence.
+
+    Attributes:
+        run_a, run_b: their names; with their experiments', where these differ.
+        quantity: as `coco/ap`. higher_is_better: of it; None where neither is.
+        value_a, value_b: the final figures, as in the summaries.
+        difference: a less b.
+        images: how many. warnings: what must be said with the result.
+    """
+
+    run_a: str
+    run_b: str
+    quantity: str
+    higher_is_better: bool | None
+    value_a: float
+    value_b: float
+    difference: Difference
+    images: int
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "is_clear": self.difference.is_clear, "sentence": str(self)}
+
+    def __str__(self) -> str:
+        found, estimate = self.difference.interval, self.difference.estimate
+        both = f"{self.run_a} and {self.run_b}"
+        if found is None:
+            return f"{both} differ by {estimate:.3f} {self.quantity}; the images ({self.images}) allow no interval"
+        level = f"{100 * found.level:g} % interval"
+        if not self.difference.is_clear:
+            return (
+                f"{both} cannot be told apart on {self.images} images: they differ by {estimate:.3f} {self.quantity}"
+                f" ({level} {found.lower:.3f} to {found.upper:.3f})"
+            )
+        a_first = (found.lower > 0) != (self.higher_is_better is False)
+        first, second = (self.run_a, self.run_b) if a_first else (self.run_b, self.run_a)
+        verb = "is above" if self.higher_is_better is None else "beats"
+        lower, upper = sorted((abs(found.lower), abs(found.upper)))
+        return f"{first} {verb} {second} by {abs(estimate):.3f} {self.quantity} ({level} {lower:.3f} to {upper:.3f})"
+
+
+def paired_difference(
+    run_a: RunRecord,
+    run_b: RunRecord,
+    *,
+    quantity: str | None = None,
+    resamples: int | None = None,
+    seed: int = SEED,
+    messages: Messages | None = None,
+) -> PairedDifference:
+    """See `detkit.paired_difference`; `messages` is where the progress is shown."""
+    a = find_figure(run_a, quantity)
+    (found,) = _differences([a, find_figure(run_b, a.quantity)], resamples, seed, messages or Silent())
+    return found
+
+
+def paired_differences(record: ExperimentRecord, *, messages: Messages | None = None) -> list[PairedDifference]:
+    """Of the primary quantity, for each pair of finished runs, the better run first; empty with fewer than two.
+
+    Raises:
+        RecordError, ComponentError: as `detkit.paired_difference`.
+    """
+    runs = [run for run in record.runs if run.state == "finished"]
+    if len(runs) < 2:
+        return []
+    first = find_figure(runs[0])
+    figures = [first, *(find_figure(run, first.quantity) for run in runs[1:])]
+    figures.sort(key=lambda figure: figure.value, reverse=first.higher_is_better is not False)
+    return _differences(figures, None, SEED, messages or Silent())
+
+
+def _differences(
+    figures: Sequence[Figure], resamples: int | None, seed: int, messages: Messages
+) -> list[PairedDifference]:
+    """Of each pair; every run is drawn once, when all of them are known to be comparable."""
+    for figure in figures[1:]:
+        _refuse_unlike(figures[0], figure)
+    count = resamples or figures[0].spec.experiment.resamples or RESAMPLES
+    with messages.progress(f"resampling {len(figures)} runs", len(figures) * count, "draws") as bar:
+        drawn = [
+            draw_figure(figure, resamples=count, seed=seed, messages=messages, advance=bar.advance)
+            for figure in figures
+        ]
+    return [_difference(a, b) for a, b in combinations(zip(figures, drawn, strict=True), 2)]
+
+
+def _refuse_unlike(a: Figure, b: Figure) -> None:
+    name_a, name_b = _names(a.run, b.run)
+    differs = unlike(a.scored, b.scored)
+    if differs:
+        raise RecordError(f"{name_a} and {name_b} were not scored on the same images: {differs}")
+    if a.metric != b.metric:
+        raise RecordError(f"{name_a} and {name_b} were not scored by the same metric: {a.metric} and {b.metric}")
+
+
+def _difference(one: tuple[Figure, NDArray[np.float64]], other: tuple[Figure, NDArray[np.float64]]) -> PairedDifference:
+    (a, values_a), (b, values_b) = one, other
+    name_a, name_b = _names(a.run, b.run)
+    images = len(a.scored.truths)
+    same_images = SAME_IMAGES if a.same_images or b.same_images else ""
+    return PairedDifference(
+        run_a=name_a,
+        run_b=name_b,
+        quantity=a.quantity,
+        higher_is_better=a.higher_is_better,
+        value_a=a.value,
+        value_b=b.value,
+        difference=difference(values_a, values_b, estimate=a.value - b.value, images=images),
+        images=images,
+        warnings=tuple(filter(None, (same_images, rough(images)))),
+    )
+
+
+def _names(run_a: RunRecord, run_b: RunRecord) -> tuple[str, str]:
+    """As short as tells them apart: the runs' own names, with those of their experiments, or whole paths."""
+    if run_a.experiment.resolve() == run_b.experiment.resolve():
+        return run_a.run_id, run_b.run_id
+    if run_a.experiment.name != run_b.experiment.name:
+        return f"{run_a.experiment.name}/{run_a.run_id}", f"{run_b.experiment.name}/{run_b.run_id}"
+    return str(run_a.files.folder), str(run_b.files.folder)

@@ -1,0 +1,202 @@
+"""How far a metric's numbers could be off: the bootstrap over images, for any metric that gives a `Resampler`.
+
+The images of a split are a sample of all that might have been taken. Drawing as many of them again and again, with
+replacement, shows how the numbers move with the sample (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
+Images are drawn, not objects: those of one image share its light, its place and its faults. Nothing is stratified,
+since a new sample would have other numbers of each class too.
+
+Of the intervals that can be read from the draws this is the percentile interval (there, chapter 13): the middle 95 % of
+the values. It needs nothing but the draws, stays within the range of the quantity, and is the same for AP and for its
+logarithm. BCa (chapter 14) corrects it for bias and skew, at the price of one evaluation more for every image that is
+left out (five times as many as a thousand draws, with 5,000 images) and of ends so far out in the tail that they need
+more draws. What it gains is small where images are many; where they are few, both are too narrow (Hesterberg, What
+Teachers Should Know About the Bootstrap, The American Statistician 69, 2015). Of a mean over images the interval holds
+the true value in 94 % of samples of 50 images, 92 % of 20, 90 % of 10: `rough` says so.
+
+An interval is of the images alone. How a number moves with the seed of the training, only other seeds show.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from detkit.data.seeds import derive_seed
+from detkit.figures import Number, Resampler
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: The share of samples whose interval is to hold the true value.
+LEVEL = 0.95
+#: Draws, where nobody says how many. The ends of an interval then lie between the 25th and 26th value from outside.
+RESAMPLES = 1000
+#: Fewer would put the ends among the last two or three values.
+FEWEST_RESAMPLES = 100
+#: Of all runs, so that all have the same draws of the same images, and can be compared draw by draw.
+SEED = derive_seed("bootstrap over images")
+#: Below so many images an interval is rough.
+FEWEST_IMAGES = 30
+#: A quantity may have no value in a draw: no image with an object of the class was drawn. Where it has none in more
+#: than a twentieth of them, what is left is not a sample of what might have been, and there is no interval.
+SHARE_WITH_VALUE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A percentile interval.
+
+    Attributes:
+        lower, upper: its ends, in the unit of the quantity.
+        level: the share of samples whose interval is to hold the true value.
+        resamples: how many draws there were.
+    """
+
+    lower: float
+    upper: float
+    level: float = LEVEL
+    resamples: int = RESAMPLES
+
+    def __str__(self) -> str:
+        return f"[{self.lower:.3f}, {self.upper:.3f}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Of a quantity of two runs, the first less the second, on the same draws of the same images.
+
+    What makes an image hard is hard for both, and cancels: the interval is narrower than those of the two suggest.
+
+    Attributes:
+        estimate: on the images as they are.
+        interval: None where there is none.
+        share_above: in which share of the draws the first is higher, draws with equal values counting half; None where
+            no draw has a value. It says what was counted, and is no probability that the first is better; of 0.99, the
+            two-sided p-value of the percentile bootstrap is 2 * (1 - 0.99).
+    """
+
+    estimate: float
+    interval: Interval | None
+    share_above: float | None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.interval is not None and (self.interval.lower > 0 or self.interval.upper < 0)
+
+
+def rough(images: int) -> str:
+    """What must be said of an interval from so many images; empty where nothing must, or there is none."""
+    return f"an interval from {images} images is rough" if 1 < images < FEWEST_IMAGES else ""
+
+
+def draws(image_ids: Iterable[int], *, resamples: int, seed: int = SEED) -> Iterator[dict[int, float]]:
+    """Image id to how often it was drawn, 0 for those that were not; the weights of a draw sum to the images.
+
+    They depend on the set of ids, not on their order, and on the seed; the first hundred are the same however many are
+    asked for.
+    """
+    import numpy as np
+
+    ids = sorted(set(image_ids))
+    generator = np.random.default_rng(seed)
+    for _ in range(resamples):
+        drawn = generator.integers(len(ids), size=len(ids))
+        counts = np.bincount(drawn, minlength=len(ids)).astype(np.float64)
+        yield dict(zip(ids, counts.tolist(), strict=True))
+
+
+def resample(
+    resampler: Resampler,
+    scalars: Mapping[str, Number],
+    image_ids: Collection[int],
+    *,
+    resamples: int,
+    seed: int = SEED,
+    advance: Callable[[], object] = lambda: None,
+) -> dict[str, NDArray[np.float64]]:
+    """The metric's numbers in each draw.
+
+    Args:
+        scalars: the metric's own, by bare name. image_ids: of all images behind them.
+        advance: called after each draw.
+
+    Returns:
+        Float64 [resamples] of every quantity that the resampler gives; NaN where it has no value in a draw.
+
+    Raises:
+        ValueError: the resampler gives a quantity that the metric has not, a value that is not finite, or, with every
+            image drawn once, other numbers than the metric's. TypeError: it gives no mapping of numbers.
+    """
+    import numpy as np
+
+    names = _verified_once(resampler, scalars, image_ids)
+    columns: dict[str, list[float]] = {name: [] for name in names}
+    for weights in draws(image_ids, resamples=resamples, seed=seed):
+        values = _checked(resampler(weights), names)
+        for name, column in columns.items():
+            value = values.get(name)
+            column.append(math.nan if value is None else value)
+        advance()
+    return {name: np.array(column, dtype=np.float64) for name, column in columns.items()}
+
+
+def interval(values: NDArray[np.float64], *, images: int, level: float = LEVEL) -> Interval | None:
+    """The percentile interval of a quantity's values in the draws (float64 [resamples], NaN for none).
+
+    Returns:
+        None where there are fewer than two images, or too few draws have a value (`SHARE_WITH_VALUE`).
+    """
+    import numpy as np
+
+    there = values[~np.isnan(values)]
+    if images < 2 or not len(there) or len(there) < SHARE_WITH_VALUE * len(values):
+        return None
+    lower, upper = np.quantile(there, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return Interval(lower, upper, level, len(values))
+
+
+def difference(
+    first: NDArray[np.float64], second: NDArray[np.float64], *, estimate: float, images: int, level: float = LEVEL
+) -> Difference:
+    """Of two runs, from their values in the same draws (float64 [resamples] each, NaN for none).
+
+    Args:
+        estimate: the difference on the images as they are.
+    """
+    import numpy as np
+
+    differences = first - second
+    there = differences[~np.isnan(differences)]
+    above = float(np.mean((there > 0) + (there == 0) / 2)) if len(there) else None
+    return Difference(estimate, interval(differences, images=images, level=level), above)
+
+
+def _verified_once(resampler: Resampler, scalars: Mapping[str, Number], image_ids: Collection[int]) -> list[str]:
+    """The quantities that a resampler gives, once it has given the metric's own numbers with every image drawn once."""
+    values = _checked(resampler(dict.fromkeys(image_ids, 1.0)), scalars)
+    for name, value in values.items():
+        own = scalars[name]
+        same = value is own if value is None or own is None else math.isclose(value, own, rel_tol=1e-6, abs_tol=1e-9)
+        if not same:
+            raise ValueError(
+                f"with every image drawn once its resampler gives {value} for {name}, and the metric itself {own}"
+            )
+    return list(values)
+
+
+def _checked(values: Mapping[str, float | None], known: Collection[str]) -> dict[str, float | None]:
+    """What a resampler gave, as plain numbers."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"its resampler gives a {type(values).__name__}; it must be a mapping of names to numbers")
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(f"its resampler gives {', '.join(unknown)}; known are {', '.join(known) or 'none'}")
+    plain = {name: None if value is None else float(value) for name, value in values.items()}
+    for name, value in plain.items():
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"its resampler gives {value} for {name}; a value that does not apply is None")
+    return plain

@@ -1,0 +1,238 @@
+"""The bootstrap over images: its draws, and what intervals and differences of a mean, whose answer is known, hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from detkit.resampling import (
+    FEWEST_IMAGES,
+    SEED,
+    Difference,
+    Interval,
+    difference,
+    draws,
+    interval,
+    resample,
+    rough,
+)
+
+Floats = NDArray[np.float64]
+
+
+def mean_of(values: Mapping[int, float]) -> Callable[[Mapping[int, float]], dict[str, float | None]]:
+    """A resampler of the mean over images."""
+
+    def mean(weights: Mapping[int, float]) -> dict[str, float | None]:
+        return {"mean": sum(weights[i] * value for i, value in values.items()) / sum(weights.values())}
+
+    return mean
+
+
+def drawn_weights(images: int, resamples: int = 500) -> Floats:
+    """Float64 [resamples, images]."""
+    return np.array([list(weights.values()) for weights in draws(range(images), resamples=resamples)])
+
+
+# --- draws -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_draw_takes_as_many_images_as_there_are_with_replacement() -> None:
+    weights = drawn_weights(40)
+    assert (weights.sum(axis=1) == 40).all()
+    assert (weights == np.rint(weights)).all()
+    assert weights.min() == 0
+    assert weights.mean(axis=0) == pytest.approx(1, abs=0.2)
+    # Of a multinomial distribution: an image is left out of a draw with probability (1 - 1/n)^n.
+    assert (weights == 0).mean() == pytest.approx((1 - 1 / 40) ** 40, abs=0.01)
+    assert weights.var() == pytest.approx(1 - 1 / 40, abs=0.03)
+
+
+def test_draws_depend_on_the_seed_and_on_the_set_of_ids_alone() -> None:
+    ids = [30, 4, 17, 9]
+    first = list(draws(ids, resamples=20))
+    assert list(first[0]) == sorted(ids)
+    assert list(draws(reversed(ids), resamples=20)) == first
+    assert list(draws(iter([4, 4, 9, 17, 30]), resamples=20)) == first
+    assert list(draws(ids, resamples=50))[:20] == first
+    assert list(draws(ids, resamples=20, seed=SEED + 1)) != first
+
+
+def test_the_draws_are_those_of_every_machine_and_version() -> None:
+    """Records name their seed: another stream of numbers must not go unnoticed."""
+    found = [list(weights.values()) for weights in draws(range(5), resamples=3)]
+    assert found == [[0, 0, 2, 3, 0], [2, 0, 2, 1, 0], [1, 1, 1, 1, 1]]
+
+
+# --- intervals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("images", [50, 200])
+def test_the_interval_of_a_mean_holds_the_true_value_as_often_as_it_says(images: int) -> None:
+    generator = np.random.default_rng(images)
+    weights = drawn_weights(images)
+    held = 0
+    for _ in range(400):
+        sample = generator.random(images) ** 2  # skewed, of mean 1/3
+        found = interval(weights @ sample / images, images=images)
+        assert found is not None
+        held += found.lower <= 1 / 3 <= found.upper
+    assert 0.91 <= held / 400 <= 0.98
+
+
+def test_the_interval_of_a_mean_is_as_wide_as_theory_has_it() -> None:
+    generator = np.random.default_rng(3)
+    values = dict(enumerate(generator.normal(5, 2, size=200).tolist()))
+    scalars = {"mean": sum(values.values()) / 200}
+    found = interval(resample(mean_of(values), scalars, values, resamples=1000)["mean"], images=200)
+    assert found is not None
+    deviation = float(np.std(list(values.values()))) / math.sqrt(200)
+    assert found.upper - found.lower == pytest.approx(2 * 1.96 * deviation, rel=0.1)
+    assert found.lower < scalars["mean"] < found.upper
+    assert (found.level, found.resamples) == (0.95, 1000)
+
+
+def test_the_same_again_is_the_same_to_the_bit_whatever_the_order_of_the_images() -> None:
+    values = {7: 0.1, 3: 0.9, 5: 0.4, 11: 0.2}
+    scalars = {"mean": 0.4}
+    first = resample(mean_of(values), scalars, [7, 3, 5, 11], resamples=100)["mean"]
+    again = resample(mean_of(values), scalars, [11, 5, 3, 7], resamples=100)["mean"]
+    assert first.tobytes() == again.tobytes()
+    other = resample(mean_of(values), scalars, [7, 3, 5, 11], resamples=100, seed=1)["mean"]
+    assert first.tobytes() != other.tobytes()
+
+
+@pytest.mark.parametrize(("without", "there"), [(0, True), (50, True), (51, False), (1000, False)])
+def test_draws_without_a_value_are_left_out_and_too_many_leave_no_interval(without: int, there: bool) -> None:
+    values = np.concatenate([np.full(without, math.nan), np.linspace(0, 1, 1000 - without)])
+    found = interval(values, images=50)
+    assert (found is not None) == there
+    if found is not None:
+        assert (found.lower, found.upper) == pytest.approx((0.025, 0.975))
+
+
+def test_a_rare_class_may_be_in_too_few_draws() -> None:
+    """One of 20 images has it: it is missing in more than a third of the draws."""
+
+    def only_the_first(weights: Mapping[int, float]) -> dict[str, float | None]:
+        return {"ap": 0.5 if weights[0] else None}
+
+    values = resample(only_the_first, {"ap": 0.5}, range(20), resamples=200)["ap"]
+    assert np.isnan(values).mean() == pytest.approx(0.358, abs=0.08)
+    assert interval(values, images=20) is None
+
+
+def test_one_image_allows_no_interval() -> None:
+    values = resample(mean_of({4: 0.5}), {"mean": 0.5}, [4], resamples=100)["mean"]
+    assert interval(values, images=1) is None
+    assert interval(np.array([]), images=5) is None
+    assert rough(1) == ""
+
+
+def test_few_images_are_said_to_be_rough() -> None:
+    assert rough(FEWEST_IMAGES - 1) == "an interval from 29 images is rough"
+    assert rough(FEWEST_IMAGES) == ""
+
+
+def test_an_interval_as_text() -> None:
+    assert str(Interval(0.55349, 0.6441)) == "[0.553, 0.644]"
+
+
+def test_every_draw_is_told() -> None:
+    told: list[None] = []
+    resample(mean_of({1: 0.0, 2: 1.0}), {"mean": 0.5}, [1, 2], resamples=7, advance=lambda: told.append(None))
+    assert len(told) == 7
+
+
+def test_all_quantities_of_the_resampler_and_only_those_are_drawn() -> None:
+    def two(weights: Mapping[int, float]) -> dict[str, float | None]:
+        return {"a": 1.0, "b": None}
+
+    assert set(resample(two, {"a": 1.0, "b": None, "c": 3}, [1, 2], resamples=2)) == {"a", "b"}
+
+
+# --- broken resamplers -----------------------------------------------------------------------------------------------
+
+
+def broken_later(value: Any) -> Callable[[Mapping[int, float]], Any]:
+    """Gives the right number with every image drawn once, and in other draws what it is told to."""
+    return lambda weights: {"mean": 0.5} if set(weights.values()) == {1.0} else value
+
+
+@pytest.mark.parametrize(
+    ("resampler", "error", "says"),
+    [
+        (broken_later({"mean": math.nan}), ValueError, "gives nan for mean; a value that does not apply is None"),
+        (broken_later({"mean": math.inf}), ValueError, "gives inf for mean"),
+        (broken_later({"mean": 0.5, "maen": 0.5}), ValueError, "gives maen; known are mean"),
+        (broken_later([0.5]), TypeError, "gives a list; it must be a mapping"),
+        (lambda weights: {"ap": 0.5}, ValueError, "gives ap; known are mean"),
+        (lambda weights: {"mean": 0.4}, ValueError, "every image drawn once .* gives 0.4 for mean, .* itself 0.5"),
+        (lambda weights: {"mean": None}, ValueError, "gives None for mean, and the metric itself 0.5"),
+        (lambda weights: {"mean": weights[100]}, KeyError, "100"),
+    ],
+)
+def test_a_broken_resampler_is_refused(resampler: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        resample(resampler, {"mean": 0.5}, range(8), resamples=10)
+
+
+def test_a_missing_quantity_has_no_value_in_that_draw() -> None:
+    values = resample(broken_later({}), {"mean": 0.5}, range(8), resamples=10)["mean"]
+    assert np.isnan(values).all()
+
+
+# --- differences -----------------------------------------------------------------------------------------------------
+
+
+def test_equal_models_are_seldom_told_apart() -> None:
+    generator = np.random.default_rng(5)
+    weights = drawn_weights(60)
+    clear = 0
+    for _ in range(400):
+        hard = generator.normal(size=60)  # what an image is for both
+        a, b = (weights @ (hard + generator.normal(0, 0.5, size=60)) / 60 for _ in range(2))
+        clear += difference(a, b, estimate=0.0, images=60).is_clear
+    assert clear / 400 <= 0.07
+    assert clear  # it is a test at all
+
+
+def test_what_is_hard_for_both_cancels() -> None:
+    generator = np.random.default_rng(6)
+    weights = drawn_weights(60)
+    hard = generator.normal(size=60)
+    a, b = hard + generator.normal(0, 0.1, 60) + 0.1, hard + generator.normal(0, 0.1, 60)
+    drawn_a, drawn_b = weights @ a / 60, weights @ b / 60
+    found = difference(drawn_a, drawn_b, estimate=float((a - b).mean()), images=60)
+    alone_a, alone_b = interval(drawn_a, images=60), interval(drawn_b, images=60)
+    assert found.interval is not None
+    assert alone_a is not None
+    assert alone_b is not None
+    assert alone_a.lower < alone_b.upper  # side by side they overlap
+    assert found.is_clear
+    assert found.interval.lower < found.estimate < found.interval.upper
+    assert found.share_above is not None
+    assert found.share_above > 0.99
+    turned = difference(drawn_b, drawn_a, estimate=-found.estimate, images=60)
+    assert turned.interval is not None
+    assert (turned.interval.lower, turned.interval.upper) == pytest.approx(
+        (-found.interval.upper, -found.interval.lower)
+    )
+    assert turned.is_clear
+
+
+def test_the_share_above_counts_ties_half_and_leaves_out_draws_without_a_value() -> None:
+    first = np.array([1.0, 1.0, 1.0, math.nan, 0.0])
+    second = np.array([0.0, 1.0, 2.0, 0.0, math.nan])
+    found = difference(first, second, estimate=0.0, images=50)
+    assert found == Difference(0.0, None, 0.5)
+    assert not found.is_clear
+    nothing = np.array([math.nan])
+    assert difference(nothing, nothing, estimate=0.0, images=50).share_above is None
+    same = np.array([0.3, 0.4])
+    assert difference(same, same, estimate=0.0, images=50).share_above == 0.5
