@@ -137,6 +137,7 @@ def evaluate(
     ground_truth: str | Path | None = None,
     metrics: Sequence[str] = (),
     metrics_from: str | Path | None = None,
+    resamples: int | None = None,
     set: Mapping[str, Any] | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
@@ -152,6 +153,7 @@ def evaluate(
         device: as for `load_detector`. batch_size: images that the model takes together; the run's by default.
         metrics: keys of [metrics], or names of metrics; by default those of the run, and coco for files.
         metrics_from: a TOML file whose [metrics] are taken instead.
+        resamples: draws of the images for 95 % intervals, 0 for none; by default as many as the run's, for files 1000.
         set: dotted keys of [metrics], [dataset] or [models] to values, as {"metrics.coco.engine": "pycocotools"}.
         output: a folder to write to, numbered where it is taken; None writes nothing.
         overwrite: replace an evaluation of before there instead.
@@ -178,6 +180,7 @@ def evaluate(
         batch_size=batch_size,
         metrics=metrics,
         metrics_from=_path(metrics_from),
+        resamples=resamples,
         settings=set or {},
         messages=RichMessages(),
     )

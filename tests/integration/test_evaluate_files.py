@@ -132,7 +132,8 @@ def test_the_numbers_are_pycocotools_of_the_same_files_to_the_bit(here: Path, en
         rows = json.loads(results.read_text())
         if not rows:
             continue  # pycocotools stumbles over it
-        report = detkit.evaluate(predictions=results, ground_truth=truth, set={"metrics.coco.engine": engine})
+        settings = {"metrics.coco.engine": engine}
+        report = detkit.evaluate(predictions=results, ground_truth=truth, resamples=0, set=settings)
         expected = dict(zip(KEYS, by_pycocotools(truth, results, "bbox"), strict=True))
         if "segmentation" in rows[0]:
             expected |= dict(zip([f"mask_{key}" for key in KEYS], by_pycocotools(truth, results, "segm"), strict=True))
@@ -202,7 +203,8 @@ def evaluate(*arguments: str | Path) -> int:
 
 def test_what_is_written_and_printed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_files(here)
-    assert evaluate("--metric", "coco", "--metric", "torchmetrics", "--set", "metrics.coco.engine=pycocotools") == 0
+    settings = ("--set", "metrics.coco.engine=pycocotools", "--resamples", 0)
+    assert evaluate("--metric", "coco", "--metric", "torchmetrics", *settings) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0] == "dt.json on gt.json; images: 1, objects: 1, detections: 1"
@@ -212,7 +214,7 @@ def test_what_is_written_and_printed(here: Path, capsys: pytest.CaptureFixture[s
     assert ["ap_small", "-"] in numbers
     assert ["torchmetrics", "value"] in numbers
     assert ["map_50", "1.000"] in numbers
-    assert lines[-1] == "evaluation: evaluation-dt/evaluation.json, with tables, curves beside it"
+    assert lines[-1] == "evaluation: evaluation-dt/evaluation.json, with tables, curves, matrices beside it"
     assert err == ""
     written = json.loads((here / "evaluation-dt/evaluation.json").read_text())
     assert written["format_version"] == 1
@@ -297,6 +299,34 @@ def test_objects_of_which_only_some_have_masks_are_named(here: Path, capsys: pyt
     assert evaluate() == 1
     assert "annotation 1: it has no mask, like 1 of 2 objects" in capsys.readouterr().err
     assert evaluate("--set", "metrics.coco.masks=off") == 0
+
+
+def test_numbers_have_intervals_over_the_images(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Every second object is found.
+    rows = [{"id": i, "image_id": i, "category_id": 1, "bbox": [5, 5, 40, 40], "area": 1600} for i in range(1, 13)]
+    images = [{"id": i, "width": WIDTH, "height": HEIGHT} for i in range(1, 13)]
+    truth, results = here / "gt.json", here / "dt.json"
+    truth.write_text(json.dumps({"images": images, "categories": [{"id": 1, "name": "car"}], "annotations": rows}))
+    results.write_text(json.dumps([{**row, "score": 0.9} for row in rows[::2]]))
+    arguments = ["eval", "--predictions", str(results), "--ground-truth", str(truth)]
+    assert command_line([*arguments, "--resamples", "200", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["resampling"]["resamples"] == 200
+    ends = content["intervals"]["coco/ap"]
+    assert ends["lower"] < content["values"]["coco/ap"]["value"] < ends["upper"]
+    assert set(content["intervals"]) == {
+        f"coco/{name}" for name in ("ap", "ap50", "ap75", "ar100", "f1", "precision", "recall")
+    }
+    assert command_line([*arguments, "--resamples", "200"]) == 0
+    printed = capsys.readouterr().out
+    assert f"[{ends['lower']:.3f}, {ends['upper']:.3f}]" in printed
+    assert (
+        f"95 % intervals over the images; an interval from {content['evaluated']['images']} images is rough" in printed
+    )
+    assert command_line([*arguments, "--resamples", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["intervals"] == {}
+    assert command_line([*arguments, "--resamples", "20"]) == 2
+    assert "intervals need at least 100 resamples, not 20; 0 leaves them out" in capsys.readouterr().err
 
 
 def test_in_a_notebook_a_report_shows_itself(here: Path) -> None:

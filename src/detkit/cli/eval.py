@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     "--metrics-from", type=click.Path(path_type=Path), metavar="SPEC", help="Evaluate with the [metrics] of this file."
 )
 @click.option(
+    "--resamples",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Draws of the images for intervals; by default the run's, else 1000. 0: no intervals.",
+)
+@click.option(
     "--set",
     "settings",
     multiple=True,
@@ -59,6 +65,7 @@ def command(
     ground_truth: Path | None,
     metrics: tuple[str, ...],
     metrics_from: Path | None,
+    resamples: int | None,
     settings: tuple[str, ...],
     output: Path | None,
     overwrite: bool,
@@ -87,6 +94,7 @@ def command(
                 batch_size=batch_size,
                 metrics=metrics,
                 metrics_from=metrics_from,
+                resamples=resamples,
                 settings=parse_overrides(settings),
                 messages=RichMessages(),
             )
@@ -102,13 +110,14 @@ def command(
 
 
 def _print(report: EvaluationReport) -> None:
-    from detkit.evaluation.report import number_table
     from detkit.evaluation.writing import EVALUATION
 
     click.echo(report.title)
-    for key, result in report.results.items():
+    for table in report.number_tables:
         click.echo()
-        _print_figure(number_table(key, result))
+        print_table(table.columns, [[str(cell) for cell in row] for row in table.rows], right=table.columns[1:])
+    if report.interval_note:
+        click.echo(report.interval_note)
     for table in report.printed_tables:
         click.echo()
         click.echo(table.title)
@@ -125,8 +134,10 @@ def _print_figure(table: Table) -> None:
 
 
 def _numeric(table: Table) -> Sequence[str]:
-    """The columns to align to the right: all but the first, which names what the row is of."""
-    return table.columns[1:]
+    """The columns to align to the right: those that hold numbers, not texts alone."""
+    return [
+        name for place, name in enumerate(table.columns) if any(not isinstance(row[place], str) for row in table.rows)
+    ]
 
 
 def _beside(report: EvaluationReport) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 from detkit.engine.attribution import attributed
 from detkit.engine.evaluation import Evaluation
 from detkit.engine.run import Run
 from detkit.errors import Interrupted
-from detkit.resampling import LEVEL, SEED, Interval, interval, resample
+from detkit.figures import MetricResult
+from detkit.record.summary import intervals_content
+from detkit.resampling import Interval, interval, resample
+from detkit.spec.model import Use
 
 #: Of a rehearsal before training.
 FEW_RESAMPLES = 2
@@ -23,12 +27,7 @@ def intervals_json(run: Run, evaluation: Evaluation, epoch: int) -> dict[str, An
     if not run.resamples:
         return {}
     found = measure_intervals(run, evaluation, run.resamples, epoch=epoch)
-    return {
-        "intervals": {
-            name: None if ends is None else {"lower": ends.lower, "upper": ends.upper} for name, ends in found.items()
-        },
-        "resampling": {"method": "percentile", "level": LEVEL, "resamples": run.resamples, "seed": SEED},
-    }
+    return intervals_content(found, run.resamples)
 
 
 def rehearse_intervals(run: Run, evaluation: Evaluation) -> None:
@@ -46,14 +45,34 @@ def measure_intervals(run: Run, evaluation: Evaluation, resamples: int, *, epoch
     ids = [prediction.image_id for prediction in evaluation.predictions]
     found: dict[str, Interval | None] = {}
     for key, result in evaluation.results.items():
-        if result.resampler is None:
-            continue
         show = _Progress(run, f"intervals of {key}", epoch, resamples)
-        with attributed(run.metrics[key][0], "being resampled"):
-            scalars = {name: scalar.value for name, scalar in result.scalars.items()}
-            values = resample(result.resampler, scalars, ids, resamples=resamples, advance=show.advance)
-        found |= {f"{key}/{name}": interval(column, images=len(ids)) for name, column in values.items()}
+        found |= resampled_intervals(run.metrics[key][0], key, result, ids, resamples=resamples, advance=show.advance)
     return found
+
+
+def resampled_intervals(
+    use: Use,
+    key: str,
+    result: MetricResult,
+    image_ids: Collection[int],
+    *,
+    resamples: int,
+    advance: Callable[[], object],
+) -> dict[str, Interval | None]:
+    """Of one metric, by quantity, as `coco/ap`; none where it cannot be resampled.
+
+    Args:
+        use, key: the metric. image_ids: of all images behind its result. advance: called after each draw.
+
+    Raises:
+        ComponentError: the metric's resampler failed or broke its contract.
+    """
+    if result.resampler is None:
+        return {}
+    with attributed(use, "being resampled"):
+        scalars = {name: scalar.value for name, scalar in result.scalars.items()}
+        values = resample(result.resampler, scalars, image_ids, resamples=resamples, advance=advance)
+    return {f"{key}/{name}": interval(column, images=len(image_ids)) for name, column in values.items()}
 
 
 class _Progress:

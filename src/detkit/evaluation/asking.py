@@ -12,6 +12,7 @@ from detkit.evaluation.data import Part
 from detkit.evaluation.writing import Job
 from detkit.predict.finding import Checkpoint
 from detkit.record.reader import ExperimentRecord, RunRecord
+from detkit.resampling import FEWEST_RESAMPLES, RESAMPLES
 
 
 def prepare(
@@ -26,6 +27,7 @@ def prepare(
     batch_size: int | None,
     metrics: Sequence[str],
     metrics_from: Path | None,
+    resamples: int | None,
     settings: Mapping[str, Any],
     messages: Messages,
 ) -> Job:
@@ -38,6 +40,8 @@ def prepare(
         raise UserError("nothing to evaluate: name a run, or files with --predictions and --ground-truth")
     if run is not None and (predictions is not None or ground_truth is not None):
         raise UserError("a run is evaluated, or files (--predictions and --ground-truth): name one of the two")
+    if resamples is not None and 0 < resamples < FEWEST_RESAMPLES:
+        raise UserError(f"intervals need at least {FEWEST_RESAMPLES} resamples, not {resamples}; 0 leaves them out")
     if run is not None:
         from detkit.evaluation.recorded import RecordedRequest, prepare_recorded
 
@@ -47,6 +51,7 @@ def prepare(
             split=split,
             metrics=metrics,
             metrics_from=metrics_from,
+            resamples=resamples,
             settings=settings,
             device=device or "auto",
             batch_size=batch_size,
@@ -65,6 +70,7 @@ def prepare(
         ground_truth=ground_truth,
         metrics=metrics,
         metrics_from=metrics_from,
+        resamples=RESAMPLES if resamples is None else resamples,
         settings=settings,
     )
     return prepare_files(files, messages)

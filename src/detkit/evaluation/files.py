@@ -18,6 +18,7 @@ from detkit.evaluation.measure import Metrics, build_metrics, measure_all
 from detkit.evaluation.notes import Notes
 from detkit.evaluation.report import EvaluationReport, count_objects
 from detkit.evaluation.settings import as_texts, by_table
+from detkit.resampling import RESAMPLES
 from detkit.spec.model import Use
 from detkit.spec.parts import load_metrics
 
@@ -33,6 +34,7 @@ class FilesRequest:
     ground_truth: Path
     metrics: Sequence[str] = ()
     metrics_from: Path | None = None
+    resamples: int = RESAMPLES
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -61,7 +63,13 @@ class FilesEvaluation:
             ComponentError: a metric failed or broke its contract.
         """
         began = time.perf_counter()
-        measured = measure_all(self.metrics, self.predictions, self.truth.infos)
+        measured = measure_all(
+            self.metrics,
+            self.predictions,
+            self.truth.infos,
+            resamples=self.request.resamples,
+            messages=self.notes,
+        )
         counts = {**count_objects(self.truth.infos), "detections": sum(map(len, self.predictions))}
         return EvaluationReport(
             title=f"{self.request.predictions} on {self.request.ground_truth}; "

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from detkit.components import BuildContext, Metric
+from detkit.components import BuildContext, Messages, Metric
 from detkit.data.types import ImageInfo, Prediction
 from detkit.engine.attribution import attributed
+from detkit.engine.intervals import resampled_intervals
 from detkit.engine.measuring import measure
 from detkit.errors import UserError
 from detkit.figures import MetricResult
+from detkit.resampling import Interval
 from detkit.spec.model import Use
 
 Metrics = Mapping[str, tuple[Use, Metric]]
@@ -23,11 +24,13 @@ class Measured:
 
     Attributes:
         results: by the metric's key.
-        intervals: quantity, as `coco/ap`, to its interval.
+        intervals: quantity, as `coco/ap`, to its interval over the images; None where they do not allow one.
+        resamples: how many draws those are from.
     """
 
     results: Mapping[str, MetricResult]
-    intervals: Mapping[str, Any] = field(default_factory=dict)
+    intervals: Mapping[str, Interval | None] = field(default_factory=dict)
+    resamples: int = 0
 
 
 def build_metrics(uses: Mapping[str, Use], context: Callable[[Use], BuildContext]) -> Metrics:
@@ -52,15 +55,30 @@ def build_metrics(uses: Mapping[str, Use], context: Callable[[Use], BuildContext
     return metrics
 
 
-def measure_all(metrics: Metrics, predictions: Sequence[Prediction], truths: Sequence[ImageInfo]) -> Measured:
+def measure_all(
+    metrics: Metrics,
+    predictions: Sequence[Prediction],
+    truths: Sequence[ImageInfo],
+    *,
+    resamples: int,
+    messages: Messages,
+) -> Measured:
     """Let every metric compare predictions with their ground truth.
 
     Args:
         predictions, truths: aligned, of the same images.
+        resamples: draws of the images for intervals; 0 for none.
 
     Raises:
         ComponentError: a metric failed or broke its contract.
     """
     results = {key: measure(use, metric, predictions, truths) for key, (use, metric) in metrics.items()}
-    # Here belong the intervals, from each result's resampler over the ids of `truths`.
-    return Measured(results)
+    intervals: dict[str, Interval | None] = {}
+    ids = [truth.image_id for truth in truths]
+    for key, result in results.items():
+        if resamples and result.resampler is not None:
+            with messages.progress(f"intervals of {key}", resamples, "draws") as progress:
+                intervals |= resampled_intervals(
+                    metrics[key][0], key, result, ids, resamples=resamples, advance=progress.advance
+                )
+    return Measured(results, intervals, resamples if intervals else 0)

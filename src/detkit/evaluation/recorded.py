@@ -43,6 +43,7 @@ class RecordedRequest:
     split: Part | None = None
     metrics: Sequence[str] = ()
     metrics_from: Path | None = None
+    resamples: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
     batch_size: int | None = None
@@ -55,7 +56,7 @@ class RecordedEvaluation:
     Attributes:
         request: what was asked. trained: the model. data: the images. metrics: built.
         batch_size: images that the model takes together. threads: of torch on a CPU; None leaves them.
-        origin: where the run lies.
+        resamples: draws of the images for intervals. origin: where the run lies.
     """
 
     request: RecordedRequest
@@ -65,6 +66,7 @@ class RecordedEvaluation:
     notes: Notes
     batch_size: int
     threads: int | None
+    resamples: int
     origin: ExperimentLayout
 
     @property
@@ -82,7 +84,13 @@ class RecordedEvaluation:
         with _threads(self.threads):
             predictions = self._predictions()
         truths = {info.image_id: info for info in self.data.infos}
-        measured = measure_all(self.metrics, predictions, [truths[found.image_id] for found in predictions])
+        measured = measure_all(
+            self.metrics,
+            predictions,
+            [truths[found.image_id] for found in predictions],
+            resamples=self.resamples,
+            messages=self.notes,
+        )
         return EvaluationReport(
             title=self._title(),
             subject=self._subject(),
@@ -190,6 +198,7 @@ def prepare_recorded(
         notes=notes,
         batch_size=request.batch_size or trained.use.train.eval_batch_size,
         threads=_recorded_threads(record) if trained.device == "cpu" else None,
+        resamples=spec.experiment.resamples if request.resamples is None else request.resamples,
         origin=layout,
     )
 

@@ -13,6 +13,8 @@ from detkit.engine.facts import versions
 from detkit.engine.measuring import named_scalars, primary_of
 from detkit.evaluation.measure import Measured
 from detkit.figures import MetricResult, Number, Scalar, Table
+from detkit.record.summary import intervals_content
+from detkit.resampling import Interval, rough
 
 #: Metrics that evaluate masks too give their numbers once more, under names that begin so.
 MASKS = "mask_"
@@ -50,6 +52,18 @@ class EvaluationReport:
         return {name: scalar.value for name, scalar in named_scalars(self.results).items()}
 
     @property
+    def number_tables(self) -> list[Table]:
+        """The numbers of each metric, for people."""
+        return [number_table(key, result, self.measured.intervals) for key, result in self.results.items()]
+
+    @property
+    def interval_note(self) -> str:
+        """What must be said of the intervals; empty where there is none."""
+        levels = {ends.level for ends in self.measured.intervals.values() if ends is not None}
+        said = [f"in brackets: {100 * level:g} % intervals over the images" for level in levels]
+        return "; ".join(filter(None, [*said, rough(self.subject["images"])])) if said else ""
+
+    @property
     def printed_tables(self) -> list[Table]:
         """The tables that metrics want people to see."""
         return [table for result in self.results.values() for table in result.tables.values() if table.printed]
@@ -61,7 +75,7 @@ class EvaluationReport:
             "evaluated": dict(self.subject),
             "values": {name: _plain(scalar) for name, scalar in scalars.items()},
             "primary": primary_of(scalars),
-            "intervals": dict(self.measured.intervals),
+            **intervals_content(self.measured.intervals, self.measured.resamples),
             "thresholds": {key: dict(result.thresholds) for key, result in self.results.items() if result.thresholds},
             "warnings": list(self.warnings),
             "versions": versions(),
@@ -69,32 +83,34 @@ class EvaluationReport:
         }
 
     def _repr_html_(self) -> str:
-        tables = [*map(number_table, self.results, self.results.values()), *self.printed_tables]
+        tables = [*self.number_tables, *self.printed_tables]
         said = "".join(f"<p>{html.escape(warning)}</p>" for warning in self.warnings)
         return f"<b>{html.escape(self.title)}</b>{said}{''.join(map(_html, tables))}"
 
 
-def number_table(key: str, result: MetricResult) -> Table:
+def number_table(key: str, result: MetricResult, intervals: Mapping[str, Interval | None]) -> Table:
     """A metric's numbers for people: a row a quantity, and a column for boxes and one for masks where there are both.
 
     Args:
-        key: of the metric.
+        key: of the metric. intervals: by full name, as `coco/ap`; they stand in brackets behind their numbers.
     """
     masked = any(name.startswith(MASKS) for name in result.scalars)
     quantities = dict.fromkeys(name.removeprefix(MASKS) for name in result.scalars)
     rows = []
     for name in quantities:
-        cells = [result.scalars.get(full) for full in ((name, MASKS + name) if masked else (name,))]
+        names = (name, MASKS + name) if masked else (name,)
+        cells = [result.scalars.get(full) for full in names]
+        ends = [intervals.get(f"{key}/{full}") for full in names]
         directions = {cell.higher_is_better for cell in cells if cell is not None}
-        rows.append((name + (" (lower is better)" if directions == {False} else ""), *map(shown_scalar, cells)))
+        rows.append((name + (" (lower is better)" if directions == {False} else ""), *map(shown_scalar, cells, ends)))
     return Table((key, *(("boxes", "masks") if masked else ("value",))), tuple(rows))
 
 
-def shown_scalar(scalar: Scalar | None) -> str:
-    """A number as people read it: three digits behind the point, "-" where it does not apply."""
+def shown_scalar(scalar: Scalar | None, ends: Interval | None = None) -> str:
+    """A number as people read it: three digits behind the point, its interval in brackets, "-" where none applies."""
     if scalar is None or scalar.value is None:
         return "-"
-    return f"{shown(scalar.value)} {scalar.unit}".rstrip()
+    return " ".join(filter(None, (shown(scalar.value), str(ends or ""), scalar.unit)))
 
 
 def shown(value: str | Number) -> str:

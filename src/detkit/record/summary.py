@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from detkit.resampling import Interval
+from detkit.resampling import LEVEL, SEED, Interval
+
+
+def intervals_content(found: Mapping[str, Interval | None], resamples: int) -> dict[str, Any]:
+    """Plain values: `intervals`, by quantity, and `resampling`, how they came about."""
+    return {
+        "intervals": {
+            name: None if ends is None else {"lower": ends.lower, "upper": ends.upper} for name, ends in found.items()
+        },
+        "resampling": {"method": "percentile", "level": LEVEL, "resamples": resamples, "seed": SEED},
+    }
 
 
 def scored_intervals(summary: Mapping[str, Any]) -> dict[str, Interval]:
