@@ -8,7 +8,7 @@ from detkit.engine.attribution import attributed
 from detkit.engine.evaluation import Evaluation
 from detkit.engine.run import Run
 from detkit.errors import Interrupted
-from detkit.resampling import LEVEL, SEED, Interval, interval, resample
+from detkit.resampling import LEVEL, METHOD, SEED, Interval, interval, resample
 
 #: Of a rehearsal before training.
 FEW_RESAMPLES = 2
@@ -27,7 +27,7 @@ def intervals_json(run: Run, evaluation: Evaluation, epoch: int) -> dict[str, An
         "intervals": {
             name: None if ends is None else {"lower": ends.lower, "upper": ends.upper} for name, ends in found.items()
         },
-        "resampling": {"method": "percentile", "level": LEVEL, "resamples": run.resamples, "seed": SEED},
+        "resampling": {"method": METHOD, "level": LEVEL, "resamples": run.resamples, "seed": SEED},
     }
 
 
@@ -52,7 +52,10 @@ def measure_intervals(run: Run, evaluation: Evaluation, resamples: int, *, epoch
         with attributed(run.metrics[key][0], "being resampled"):
             scalars = {name: scalar.value for name, scalar in result.scalars.items()}
             values = resample(result.resampler, scalars, ids, resamples=resamples, advance=show.advance)
-        found |= {f"{key}/{name}": interval(column, images=len(ids)) for name, column in values.items()}
+        found |= {
+            f"{key}/{name}": interval(column, estimate=scalars[name], images=len(ids))
+            for name, column in values.items()
+        }
     return found
 
 
