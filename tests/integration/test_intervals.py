@@ -17,7 +17,7 @@ from detkit.engine.display import SilentDisplay
 from detkit.record.files import read_json_gz
 from detkit.record.reader import ExperimentRecord
 from detkit.record.scored import read_scored
-from detkit.resampling import SEED, interval, resample
+from detkit.resampling import METHOD, SEED, interval, resample
 from integration.experiments import EVERY_HOOK, RecordingDisplay, squares_spec, write_spec
 
 CONFIDENT = Path(__file__).parents[1] / "confident.py"
@@ -55,7 +55,7 @@ def test_every_quantity_that_is_resampled_has_its_interval(
         summary = run.summary
         assert summary is not None
         scored = summary["scored"]
-        assert scored["resampling"] == {"method": "percentile", "level": 0.95, "resamples": 200, "seed": SEED}
+        assert scored["resampling"] == {"method": METHOD, "level": 0.95, "resamples": 200, "seed": SEED}
         assert set(scored["intervals"]) == {"confident/mean", "count_error/mean"}
         ends, value = scored["intervals"]["confident/mean"], scored["values"]["confident/mean"]
         assert ends["lower"] < value < ends["upper"]
@@ -69,7 +69,7 @@ def test_every_quantity_that_is_resampled_has_its_interval(
             highest,
             resamples=200,
         )
-        found = interval(again["mean"], images=12)
+        found = interval(again["mean"], estimate=value, images=12)
         assert found is not None
         assert (found.lower, found.upper) == pytest.approx((ends["lower"], ends["upper"]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_the_interval_of_a_mean_holds_the_true_value_as_often_as_it_says(images:
     held = 0
     for _ in range(400):
         sample = generator.random(images) ** 2  # skewed, of mean 1/3
-        found = interval(weights @ sample / images, images=images)
+        found = interval(weights @ sample / images, estimate=float(sample.mean()), images=images)
         assert found is not None
         held += found.lower <= 1 / 3 <= found.upper
     assert 0.91 <= held / 400 <= 0.98
@@ -89,7 +90,8 @@ def test_the_interval_of_a_mean_is_as_wide_as_theory_has_it() -> None:
     generator = np.random.default_rng(3)
     values = dict(enumerate(generator.normal(5, 2, size=200).tolist()))
     scalars = {"mean": sum(values.values()) / 200}
-    found = interval(resample(mean_of(values), scalars, values, resamples=1000)["mean"], images=200)
+    drawn = resample(mean_of(values), scalars, values, resamples=1000)["mean"]
+    found = interval(drawn, estimate=scalars["mean"], images=200)
     assert found is not None
     deviation = float(np.std(list(values.values()))) / math.sqrt(200)
     assert found.upper - found.lower == pytest.approx(2 * 1.96 * deviation, rel=0.1)
@@ -110,7 +112,7 @@ def test_the_same_again_is_the_same_to_the_bit_whatever_the_order_of_the_images(
 @pytest.mark.parametrize(("without", "there"), [(0, True), (50, True), (51, False), (1000, False)])
 def test_draws_without_a_value_are_left_out_and_too_many_leave_no_interval(without: int, there: bool) -> None:
     values = np.concatenate([np.full(without, math.nan), np.linspace(0, 1, 1000 - without)])
-    found = interval(values, images=50)
+    found = interval(values, estimate=0.5, images=50)
     assert (found is not None) == there
     if found is not None:
         assert (found.lower, found.upper) == pytest.approx((0.025, 0.975))
@@ -124,14 +126,67 @@ def test_a_rare_class_may_be_in_too_few_draws() -> None:
 
     values = resample(only_the_first, {"ap": 0.5}, range(20), resamples=200)["ap"]
     assert np.isnan(values).mean() == pytest.approx(0.358, abs=0.08)
-    assert interval(values, images=20) is None
+    assert interval(values, estimate=0.5, images=20) is None
 
 
 def test_one_image_allows_no_interval() -> None:
     values = resample(mean_of({4: 0.5}), {"mean": 0.5}, [4], resamples=100)["mean"]
-    assert interval(values, images=1) is None
-    assert interval(np.array([]), images=5) is None
+    assert interval(values, estimate=0.5, images=1) is None
+    assert interval(values, estimate=0.5, images=2) == Interval(0.5, 0.5, 0.95, 100)
+    assert interval(np.array([]), estimate=0.5, images=5) is None
     assert rough(1) == ""
+
+
+def test_a_bias_of_the_draws_is_taken_back() -> None:
+    """The draws of an estimate that is at their 40 % quantile: Efron's formula, written out."""
+    values = np.random.default_rng(1).normal(size=20_000)
+    normal = NormalDist()
+    found = interval(values, estimate=float(np.quantile(values, 0.4)), images=50)
+    wanted = np.quantile(values, [normal.cdf(2 * normal.inv_cdf(0.4) + end) for end in (-1.959964, 1.959964)])
+    assert found is not None
+    assert (found.lower, found.upper) == pytest.approx(tuple(wanted), abs=1e-3)
+    assert found.lower < -2.2
+
+
+def test_the_interval_of_a_biased_number_holds_the_true_value() -> None:
+    """The square of a mean over images with ten components is too high, and in the draws by as much again."""
+    generator = np.random.default_rng(8)
+    weights = drawn_weights(50)
+    held, without_correction = 0, 0
+    for _ in range(400):
+        sample = generator.normal(0.4, 1, size=(50, 10))
+        drawn = ((weights @ sample / 50) ** 2).sum(axis=1)
+        found = interval(drawn, estimate=float((sample.mean(axis=0) ** 2).sum()), images=50)
+        assert found is not None
+        held += found.lower <= 1.6 <= found.upper
+        without_correction += bool(np.quantile(drawn, 0.025) <= 1.6 <= np.quantile(drawn, 0.975))
+    assert held / 400 > 0.88
+    assert without_correction / 400 < 0.85
+
+
+def test_an_interval_does_not_depend_on_the_scale() -> None:
+    values = np.random.default_rng(2).normal(size=1001)
+    found, of_exponents = (
+        interval(change(values), estimate=float(change(np.array(0.1))), images=50) for change in (np.positive, np.exp)
+    )
+    assert found is not None
+    assert of_exponents is not None
+    assert (of_exponents.lower, of_exponents.upper) == pytest.approx(
+        (math.exp(found.lower), math.exp(found.upper)), rel=0.01
+    )
+
+
+def test_ties_with_the_number_itself_count_half_whatever_their_last_bit() -> None:
+    values = np.concatenate([np.linspace(0, 0.29, 300), np.full(400, 0.3), np.linspace(0.31, 1, 300)])
+    exact, nearly = (interval(values, estimate=estimate, images=50) for estimate in (0.3, 0.1 + 0.2))
+    assert exact == nearly
+    assert exact is not None
+    assert (exact.lower, exact.upper) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
+
+
+@pytest.mark.parametrize("estimate", [-1.0, 0.01, 0.99, 2.0, None])
+def test_a_number_that_is_not_in_the_middle_of_its_draws_has_no_interval(estimate: float | None) -> None:
+    assert interval(np.linspace(0, 1, 1000), estimate=estimate, images=50) is None
 
 
 def test_few_images_are_said_to_be_rough() -> None:
@@ -209,7 +264,8 @@ def test_what_is_hard_for_both_cancels() -> None:
     a, b = hard + generator.normal(0, 0.1, 60) + 0.1, hard + generator.normal(0, 0.1, 60)
     drawn_a, drawn_b = weights @ a / 60, weights @ b / 60
     found = difference(drawn_a, drawn_b, estimate=float((a - b).mean()), images=60)
-    alone_a, alone_b = interval(drawn_a, images=60), interval(drawn_b, images=60)
+    alone_a = interval(drawn_a, estimate=float(a.mean()), images=60)
+    alone_b = interval(drawn_b, estimate=float(b.mean()), images=60)
     assert found.interval is not None
     assert alone_a is not None
     assert alone_b is not None

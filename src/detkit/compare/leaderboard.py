@@ -14,7 +14,7 @@ from detkit.record.summary import scored_intervals
 from detkit.resampling import Interval, rough
 
 #: Quantities shown beside the primary one, by their last part, where a run has them: the most wanted first.
-SHOWN_QUANTITIES = ("ap50", "mask_ap", "ap75", "ar100", "map_50")
+SHOWN_QUANTITIES = ("ap50", "mask_ap", "f1", "ap75", "ar100", "map_50")
 #: Of a summary's costs, what is compared; of those under `measured` and those beside it.
 SHOWN_COSTS = ("flops", "weights_bytes", "train_ms_per_image", "latency_ms_median", "latency_ms_p95")
 

@@ -72,7 +72,10 @@ def resampled_intervals(
     with attributed(use, "being resampled"):
         scalars = {name: scalar.value for name, scalar in result.scalars.items()}
         values = resample(result.resampler, scalars, image_ids, resamples=resamples, advance=advance)
-    return {f"{key}/{name}": interval(column, images=len(image_ids)) for name, column in values.items()}
+    return {
+        f"{key}/{name}": interval(column, estimate=scalars[name], images=len(image_ids))
+        for name, column in values.items()
+    }
 
 
 class _Progress:

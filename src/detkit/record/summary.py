@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from detkit.resampling import LEVEL, SEED, Interval
+from detkit.resampling import LEVEL, METHOD, SEED, Interval
 
 
 def intervals_content(found: Mapping[str, Interval | None], resamples: int) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def intervals_content(found: Mapping[str, Interval | None], resamples: int) -> d
         "intervals": {
             name: None if ends is None else {"lower": ends.lower, "upper": ends.upper} for name, ends in found.items()
         },
-        "resampling": {"method": "percentile", "level": LEVEL, "resamples": resamples, "seed": SEED},
+        "resampling": {"method": METHOD, "level": LEVEL, "resamples": resamples, "seed": SEED},
     }
 
 
