@@ -203,7 +203,7 @@ def evaluate(*arguments: str | Path) -> int:
 
 def test_what_is_written_and_printed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_files(here)
-    settings = ("--set", "metrics.coco.engine=pycocotools", "--resamples", 0)
+    settings = ("--set", "metrics.coco.engine=pycocotools", "--resamples", "0")
     assert evaluate("--metric", "coco", "--metric", "torchmetrics", *settings) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
