@@ -64,11 +64,10 @@ class Columns:
     objects: Objects
     detections: Detections
 
-    def surer_than(self, confidence: float) -> Self:
-        """The same without the detections whose score is below the confidence."""
+    def of(self, kept: Integers) -> Self:
+        """The same with the detections at these places alone (int64 [N], rising)."""
         found = self.detections
-        kept = np.flatnonzero(found.score >= confidence)
-        sure = Detections(
+        detections = Detections(
             image=found.image[kept],
             label=found.label[kept],
             boxes=found.boxes[kept],
@@ -76,7 +75,7 @@ class Columns:
             score=found.score[kept],
             masks=[found.masks[place] for place in kept.tolist()] if found.masks else [],
         )
-        return replace(self, detections=sure)
+        return replace(self, detections=detections)
 
 
 def columns_of(images: Sequence[EvaluatedImage], classes: int, region: Region) -> Columns:

@@ -9,14 +9,10 @@ import numpy as np
 from detkit import Matrix
 from detkit.data.evaluated import Integers
 from detkit_coco.columns import Columns
-from detkit_coco.matching import match
-
-BACKGROUND = "background"
+from detkit_coco.matching import match, near
 
 
-def confusion_matrix(
-    columns: Columns, class_names: Sequence[str], *, iou: float, confidence: float, max_detections: int
-) -> Matrix:
+def confusion_matrix(columns: Columns, class_names: Sequence[str], *, iou: float) -> Matrix:
     """Rows are the objects' classes, columns the detections'; the last of each is the background.
 
     Detections of all classes choose among the objects of all classes, in the order of their scores. An object without a
@@ -24,11 +20,10 @@ def confusion_matrix(
     no cell.
 
     Args:
-        max_detections: of an image; those with the highest scores count.
+        columns: with the detections that count.
     """
-    everything = (0.0, np.inf)
-    sure = columns.surer_than(confidence)
-    matches = match(sure, np.array([iou]), [everything], max_detections, across_classes=True)
+    pairs = near(columns, iou, max(len(columns.detections.score), 1), across_classes=True)
+    matches = match(pairs, np.array([iou]), [(0.0, np.inf)])
     background = columns.classes
     true_class = columns.objects.label - 1
     partner = np.full(len(matches.source), -1)
@@ -41,11 +36,19 @@ def confusion_matrix(
     predicted = [matches.label[hit] - 1, matches.label[wrong] - 1, np.full(int(missed.sum()), background)]
     places = [matches.image[hit], matches.image[wrong], columns.objects.image[missed]]
     return _matrix(
-        (*class_names, BACKGROUND),
+        (*class_names, _background(class_names)),
         np.concatenate(rows) * (background + 1) + np.concatenate(predicted),
         np.concatenate(places),
         [image.truth.image_id for image in columns.images],
     )
+
+
+def _background(class_names: Sequence[str]) -> str:
+    """A name that no class has."""
+    name = "background"
+    while name in class_names:
+        name = f"({name})"
+    return name
 
 
 def _matrix(labels: tuple[str, ...], cells: Integers, places: Integers, image_ids: Sequence[int]) -> Matrix:

@@ -12,12 +12,12 @@ from detkit_coco.evaluators import hotcoco_evaluation
 
 #: TIDE's kinds (Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors, 2020), in its order.
 KINDS = {
-    "Cls": ("classification", "at the right place, with another class"),
-    "Loc": ("localisation", "of the right class, too far off"),
-    "Both": ("both", "with another class, and too far off"),
-    "Dupe": ("duplicate", "of an object that a surer detection has matched"),
-    "Bkg": ("background", "where there is nothing"),
-    "Miss": ("missed", "objects that no detection comes near"),
+    "Cls": ("classification", "a detection at the right place, with another class"),
+    "Loc": ("localisation", "a detection of the right class, too far off"),
+    "Both": ("both", "a detection with another class, and too far off"),
+    "Dupe": ("duplicate", "a detection of an object that a surer one has matched"),
+    "Bkg": ("background", "a detection where there is nothing"),
+    "Miss": ("missed", "an object that no detection comes near"),
 }
 #: Below this IoU a detection lies on the background; TIDE's own.
 BACKGROUND_IOU = 0.1
@@ -37,14 +37,18 @@ class Errors:
 
     Args:
         iou: from which a detection matches. confidence: from which a detection makes a label suspicious.
+        max_detections: of a class in an image; those with the highest scores count.
     """
 
-    def __init__(self, columns: Columns, class_names: Sequence[str], *, iou: float, confidence: float) -> None:
+    def __init__(
+        self, columns: Columns, class_names: Sequence[str], *, iou: float, confidence: float, max_detections: int
+    ) -> None:
         self._columns = columns
         self._class_names = tuple(class_names)
         self._iou, self._confidence = iou, confidence
         self._evaluation = hotcoco_evaluation(columns)
         self._evaluation.params.iou_thrs = [iou]
+        self._evaluation.params.max_dets = [max_detections]
         self._evaluation.evaluate()
 
     def kinds(self) -> Table:
@@ -52,7 +56,7 @@ class Errors:
         found: Any = self._evaluation.tide_errors(pos_thr=self._iou, bg_thr=min(BACKGROUND_IOU, self._iou))
         rows = tuple((name, found["delta_ap"][key], found["counts"][key], what) for key, (name, what) in KINDS.items())
         title = f"What errors cost, in AP at IoU {self._iou:.2f}"
-        return Table(("error", "ap_lost", "count", "detections that are"), rows, title=title, printed=True)
+        return Table(("error", "ap_lost", "count", "what it is"), rows, title=title, printed=True)
 
     def suspects(self) -> Table:
         """Labels that may be wrong: a sure detection of another class on an object, or where no object is marked."""

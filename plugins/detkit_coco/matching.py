@@ -21,6 +21,8 @@ from detkit_coco.columns import Columns, Detections, Flags, Objects
 
 #: So many pairs of detection and object are looked at at once: some 100 MB.
 PAIRS_AT_ONCE = 1_000_000
+#: A detection that comes near more objects than this chooses apart from those of other groups.
+WIDE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,46 +73,77 @@ class Matches:
         return flags
 
 
-def match(
-    columns: Columns,
-    ious: Floats,
-    areas: Sequence[tuple[float, float]],
-    max_detections: int,
-    *,
-    across_classes: bool = False,
-) -> Matches:
-    """Match the detections of each image and class with its objects.
+@dataclass(frozen=True, slots=True)
+class Near:
+    """The detections of each image and class, and the objects that they come near: what all matches begin with.
+
+    Attributes:
+        source: int64 [D], places in `Columns.detections`, in the order of image, class, falling score.
+        group: int64 [D], rising, the number of the image and class. rank: int64 [D], from 0, within the group.
+        detection: int64 [P], rising, places in D. object: int64 [P], of the same group. iou: float64 [P].
+    """
+
+    columns: Columns
+    source: Integers
+    group: Integers
+    rank: Integers
+    detection: Integers
+    object: Integers
+    iou: Floats
+
+
+def near(columns: Columns, lowest: float, max_detections: int, *, across_classes: bool = False) -> Near:
+    """The pairs of a detection and an object of its image and class whose IoU is high enough.
 
     Args:
-        ious: float64 [T], thresholds above 0.
-        areas: A ranges, both ends included.
+        lowest: the IoU that is enough, above 0.
         max_detections: of a class in an image; those with the highest scores count.
-        across_classes: match all classes of an image together; the limit is then on all detections of an image.
+        across_classes: take all classes of an image together; the limit is then on all detections of an image.
     """
-    found, objects = columns.detections, columns.objects
+    found = columns.detections
     found_group = _groups(found, columns.classes, across_classes)
     source = np.lexsort((-found.score, found_group))
     group = found_group[source]
     rank = _places_in_runs(group)
     counted = rank < max_detections
     source, group, rank = source[counted], group[counted], rank[counted]
-    object_area, own_area = objects.area, found.area[source]
-    uncounted = np.array([objects.crowd | (object_area < low) | (object_area > high) for low, high in areas])
-    limits = np.minimum(ious, 1 - 1e-10)  # pycocotools' own: an IoU that rounding left below 1 is 1
-    pairs = _near_pairs(columns, source, group, across_classes, float(limits.min()))
-    candidates, partner, overlap = _choose(pairs, group, objects.crowd, uncounted, limits)
+    return Near(
+        columns,
+        source,
+        group,
+        rank,
+        *_near_pairs(columns, source, group, across_classes, float(_limits(np.array(lowest)))),
+    )
+
+
+def match(pairs: Near, ious: Floats, areas: Sequence[tuple[float, float]]) -> Matches:
+    """Match the detections of each image and class with its objects.
+
+    Args:
+        ious: float64 [T], thresholds, none below the lowest IoU of the pairs.
+        areas: A ranges, both ends included.
+    """
+    found, objects, source = pairs.columns.detections, pairs.columns.objects, pairs.source
+    own_area = found.area[source]
+    uncounted = np.array([objects.crowd | (objects.area < low) | (objects.area > high) for low, high in areas])
+    candidates, partner, overlap = _choose(pairs, objects.crowd, uncounted, _limits(ious))
     return Matches(
         source=source,
         image=found.image[source],
         label=found.label[source],
         score=found.score[source],
-        rank=rank,
+        rank=pairs.rank,
         outside=np.array([(own_area < low) | (own_area > high) for low, high in areas]),
         candidates=candidates,
         partner=partner,
         iou=overlap,
         uncounted=uncounted,
     )
+
+
+def _limits(ious: Floats) -> Floats:
+    """pycocotools' own: an IoU that rounding left below 1 is 1."""
+    return np.minimum(ious, 1 - 1e-10)
 
 
 def _groups(of: Objects | Detections, classes: int, across_classes: bool) -> Integers:
@@ -127,16 +160,9 @@ def _places_in_runs(values: NDArray[Any]) -> Integers:
 # --- pairs -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """Detections (places in D, rising) and objects of one group whose IoU is high enough."""
-
-    detection: Integers
-    object: Integers
-    iou: Floats
-
-
-def _near_pairs(columns: Columns, source: Integers, group: Integers, across_classes: bool, lowest: float) -> _Pairs:
+def _near_pairs(
+    columns: Columns, source: Integers, group: Integers, across_classes: bool, lowest: float
+) -> tuple[Integers, Integers, Floats]:
     object_group = _groups(columns.objects, columns.classes, across_classes)
     by_group = np.argsort(object_group, kind="stable")
     first = np.searchsorted(object_group[by_group], group, side="left")
@@ -148,13 +174,14 @@ def _near_pairs(columns: Columns, source: Integers, group: Integers, across_clas
         place = np.arange(len(detection)) - np.repeat(np.cumsum(counts) - counts, counts)
         object_ = by_group[np.repeat(first[begin:end], counts) + place]
         iou = _pair_ious(columns, source[detection], object_, group[detection])
-        near = iou >= lowest
-        parts.append(_Pairs(detection[near], object_[near], iou[near]))
+        kept = iou >= lowest
+        parts.append((detection[kept], object_[kept], iou[kept]))
+    detections, objects, ious = zip(*parts, strict=True) if parts else ((), (), ())
     nothing = np.zeros(0, dtype=np.int64)
-    return _Pairs(
-        np.concatenate([nothing, *(part.detection for part in parts)]),
-        np.concatenate([nothing, *(part.object for part in parts)]),
-        np.concatenate([np.zeros(0), *(part.iou for part in parts)]),
+    return (
+        np.concatenate([nothing, *detections]),
+        np.concatenate([nothing, *objects]),
+        np.concatenate([np.zeros(0), *ious]),
     )
 
 
@@ -209,36 +236,44 @@ def _mask_ious(columns: Columns, detection: Integers, object_: Integers, group: 
 # --- choices ---------------------------------------------------------------------------------------------------------
 
 
-def _choose(
-    pairs: _Pairs, group: Integers, crowd: Flags, uncounted: Flags, limits: Floats
-) -> tuple[Integers, Integers, Floats]:
+def _choose(pairs: Near, crowd: Flags, uncounted: Flags, limits: Floats) -> tuple[Integers, Integers, Floats]:
     """The candidates, and for each range of area and threshold their partner and the IoU with it."""
-    candidates = np.unique(pairs.detection)
-    row = np.searchsorted(candidates, pairs.detection)
-    place = _places_in_runs(pairs.detection)
-    width = int(place.max()) + 1 if len(place) else 1
-    # Later objects first: `argmax` then finds the later one of two with equal IoU.
-    options = np.full((len(candidates), width), -1)
-    overlap = np.full((len(candidates), width), -1.0)
-    options[row, width - 1 - place] = pairs.object
-    overlap[row, width - 1 - place] = pairs.iou
+    candidates, first, count = np.unique(pairs.detection, return_index=True, return_counts=True)
     shape = (len(uncounted), len(limits), len(candidates))
     partner, iou = np.full(shape, -1), np.full(shape, -1.0)
     taken = np.zeros((*shape[:2], len(crowd)), dtype=np.bool_)
-    turn = _places_in_runs(group[candidates])
-    by_turn = np.argsort(turn, kind="stable")
-    bounds = np.searchsorted(turn[by_turn], np.arange(int(turn.max()) + 2)) if len(turn) else np.zeros(1, dtype=int)
-    for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        rows = by_turn[begin:end]
+    for rows in _turns(pairs.group[candidates], count):
+        options, overlap = _options(pairs, first[rows], count[rows])
         for area in range(len(uncounted)):
-            chosen, its_iou = _best(
-                options[rows], overlap[rows], taken[area], crowd, uncounted[area], limits[:, None, None]
-            )
+            chosen, its_iou = _best(options, overlap, taken[area], crowd, uncounted[area], limits[:, None, None])
             partner[area][:, rows] = chosen
             iou[area][:, rows] = its_iou
             at, who = np.nonzero(chosen >= 0)
             taken[area][at, chosen[at, who]] = True
     return candidates, partner, iou
+
+
+def _turns(group: Integers, count: Integers) -> Iterator[Integers]:
+    """The candidates that choose at once, one of a group: the surest of each first. Those with many options go apart,
+    since all of a turn take the room of the one with most."""
+    turn = _places_in_runs(group)
+    by_turn = np.argsort(turn, kind="stable")
+    for rows in np.split(by_turn, np.flatnonzero(np.diff(turn[by_turn])) + 1):
+        wide = count[rows] > WIDE
+        for part in (rows[~wide], rows[wide]) if wide.any() else (rows,):
+            if len(part):
+                yield part
+
+
+def _options(pairs: Near, first: Integers, count: Integers) -> tuple[Integers, Floats]:
+    """[N, W] each: the objects near to N candidates, -1 where there are fewer, and the IoU.
+
+    Later objects stand first: `argmax` then finds the later one of two with equal IoU.
+    """
+    width = int(count.max())
+    place = count[:, None] - 1 - np.arange(width)
+    pair = np.where(place >= 0, first[:, None] + place, 0)
+    return np.where(place >= 0, pairs.object[pair], -1), np.where(place >= 0, pairs.iou[pair], -1.0)
 
 
 def _best(

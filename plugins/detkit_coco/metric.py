@@ -67,16 +67,16 @@ class CocoMetric:
         if not self._options.errors:
             return result
         iou, confidence = self._options.match_iou, self._options.confidence
-        confusion = confusion_matrix(
-            boxes.columns,
-            self._class_names,
-            iou=iou,
-            confidence=confidence,
-            max_detections=self._settings.max_detections[-1],
-        )
+        confusion = confusion_matrix(boxes.sure, self._class_names, iou=iou)
         tables = dict(result.tables)
         if available():
-            errors = Errors(boxes.columns, self._class_names, iou=iou, confidence=confidence)
+            errors = Errors(
+                boxes.columns,
+                self._class_names,
+                iou=iou,
+                confidence=confidence,
+                max_detections=self._settings.max_detections[-1],
+            )
             tables |= {"error_kinds": errors.kinds(), "label_errors": errors.suspects()}
         return replace(result, tables=tables, matrices={"confusion": confusion})
 

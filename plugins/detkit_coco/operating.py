@@ -69,12 +69,13 @@ class Operating:
     def curves(self) -> dict[str, Floats]:
         """`f1`, `precision` and `recall` at the confidences of `GRID`: 0 where nothing is right.
 
-        Precision is that of the highest score where no detection is so sure: there is nothing to be a share of.
+        Precision is that at the highest score where no detection is so sure: there is nothing to be a share of.
         """
         number = np.searchsorted(-self.scores, -GRID, side="right")
         hits = np.r_[0, self._hits][number].astype(np.float64)
         asked = np.maximum(number, 1)
-        first = float(self.true[0]) if len(self.true) else 0.0
+        surest = int(np.count_nonzero(self.scores == self.scores[:1]))
+        first = float(self.true[:surest].mean()) if surest else 0.0
         return {
             "f1": 2 * hits / np.maximum(number + self.objects, 1),
             "precision": np.where(number > 0, hits / asked, first),

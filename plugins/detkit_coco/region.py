@@ -14,7 +14,7 @@ from detkit_coco.counts import Counts, count_by_image
 from detkit_coco.cross_check import cross_check
 from detkit_coco.curves import confidence_curves, precision_recall_curves
 from detkit_coco.evaluators import evaluate
-from detkit_coco.matching import Matches, match
+from detkit_coco.matching import Matches, match, near
 from detkit_coco.operating import calibration, operating
 from detkit_coco.per_image import numbers_by_image
 from detkit_coco.resampling import Weighted
@@ -38,7 +38,9 @@ class RegionResult:
         self._accumulated = evaluate(engine, columns, settings)
         if options.cross_check:
             cross_check(engine, self._accumulated, columns, settings)
-        self._at_one = match(columns, np.array([options.match_iou]), settings.bounds[:1], settings.max_detections[-1])
+        lowest = min(options.match_iou, float(settings.ious.min()))
+        self._near = near(columns, lowest, settings.max_detections[-1])
+        self._at_one = match(self._near, np.array([options.match_iou]), settings.bounds[:1])
         self._together, self._by_class = operating(columns, self._at_one, 0)
 
     def result(self) -> MetricResult:
@@ -50,6 +52,12 @@ class RegionResult:
             thresholds=self._thresholds(),
             resampler=self._resampled,
         )
+
+    @property
+    def sure(self) -> Columns:
+        """The columns with the detections that count: as many of a class in an image as may, with the confidence."""
+        at_one = self._at_one
+        return self.columns.of(np.sort(at_one.source[at_one.score >= self._options.confidence]))
 
     def _scalars(self) -> dict[str, Scalar]:
         numbers = summarise(self._accumulated, self._settings)
@@ -87,7 +95,7 @@ class RegionResult:
     @cached_property
     def _matches(self) -> Matches:
         """At all thresholds, of all areas."""
-        return match(self.columns, self._settings.ious, self._settings.bounds, self._settings.max_detections[-1])
+        return match(self._near, self._settings.ious, self._settings.bounds)
 
     @cached_property
     def _counts(self) -> Counts:

@@ -22,6 +22,9 @@ from detkit_coco.operating import F1Counts
 from detkit_coco.settings import Settings
 from detkit_coco.summary import mean_of_known
 
+#: What sums of weights that are not whole may be off by, as a share.
+ROUNDING = 1e-12
+
 
 class Weighted:
     """A resampler's work for boxes, or for masks.
@@ -108,6 +111,8 @@ class WeightedCurves:
         precision = true / (self._counted(weight) + np.spacing(1))
         known = totals > 0
         recall = true / np.where(known, totals, 1.0)[self._event_label]
+        if not (weight == np.rint(weight)).all():
+            recall += ROUNDING  # sums of the same weights in another order: all of them must reach 1
         curves = self._interpolated(precision, recall, recalls).reshape(self._thresholds, self._classes, -1)
         curves[:, ~known] = -1.0
         last = (np.r_[before[1:], sums[-1:]] - before).reshape(self._thresholds, self._classes)

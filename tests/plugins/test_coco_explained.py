@@ -17,7 +17,7 @@ from detkit_coco import CocoOptions, build_coco
 from detkit_coco.columns import columns_of
 from detkit_coco.confusion import confusion_matrix
 from detkit_coco.evaluators import hotcoco_evaluation
-from detkit_coco.matching import match
+from detkit_coco.matching import match, near
 from detkit_coco.operating import Operating, calibration, operating
 from detkit_coco.settings import Settings
 from plugins.coco_cases import Case, generated_case
@@ -157,6 +157,12 @@ def test_no_confidence_beats_the_best_one(seed: int) -> None:
         assert counts.true + counts.false == (scores >= confidence).sum()
 
 
+@pytest.mark.parametrize("true", [(True, False, False, False), (False, False, False, True)])
+def test_above_the_surest_detections_precision_is_theirs_together(true: tuple[bool, ...]) -> None:
+    curve = Operating(np.full(4, 0.9), np.array(true), 2).curves()["precision"]
+    assert curve[90:].tolist() == [0.25] * 11
+
+
 def test_nothing_right_has_no_best_confidence() -> None:
     assert Operating(np.array([0.9]), np.array([False]), 3).best() is None
     assert evaluated([(found(1), image(1, ("cat", LEFT)))]).thresholds == {}
@@ -177,7 +183,7 @@ def test_the_calibration_error_is_hotcocos(seed: int) -> None:
     evaluation = hotcoco_evaluation(columns)
     evaluation.evaluate()
     settings = Settings.of(CocoOptions())
-    together, _ = operating(columns, match(columns, settings.ious, settings.bounds, 100), 0)
+    together, _ = operating(columns, match(near(columns, 0.5, 100), settings.ious, settings.bounds), 0)
     calibrated = calibration(together)
     assert calibrated is not None
     expected: Any = evaluation.calibration(n_bins=10, iou_threshold=0.5)
@@ -214,6 +220,27 @@ def test_the_matrix_counts_what_is_taken_for_what_and_keeps_the_images() -> None
     assert matrix.images == (((1,), (2,), ()), ((), (), (1,)), ((2,), (), ()))
 
 
+def test_the_matrix_counts_the_detections_that_the_numbers_count() -> None:
+    # 150 objects of two classes, all found: at most 100 of a class in an image count, not 100 of an image.
+    boxes = [(float(x), float(y), x + 8.0, y + 8.0) for x in range(0, 100, 10) for y in range(0, 150, 10)]
+    objects = [("cat" if place % 2 else "dog", box) for place, box in enumerate(boxes)]
+    result = evaluated([(found(1, *((name, box, 0.9) for name, box in objects)), image(1, *objects))])
+    assert result.scalars["recall"].value == 1.0
+    assert result.matrices["confusion"].counts == ((75, 0, 0), (0, 75, 0), (0, 0, 0))
+    few = evaluated([(found(1, *((name, box, 0.9) for name, box in objects)), image(1, *objects))], max_detections=[10])
+    assert few.matrices["confusion"].counts == ((10, 0, 65), (0, 10, 65), (0, 0, 0))
+    (row,) = rows(few.tables["per_image"])
+    assert [row[key] for key in ("tp", "fp", "fn")] == [20, 0, 130]
+    kinds = {row["error"]: row["count"] for row in rows(few.tables["error_kinds"])}
+    assert kinds["missed"] == 130, "the kinds of errors count the same detections"
+
+
+def test_the_background_has_a_name_of_its_own() -> None:
+    metric = build_coco(CocoOptions(), BuildContext(class_names=("background", "cat")))
+    metric.update([found(1)], [image(1, ("cat", LEFT))])
+    assert metric.compute().matrices["confusion"].labels == ("background", "cat", "(background)")
+
+
 def columns_of_case(case: Case) -> Any:
     images = EvaluatedImages(case.class_names)
     images.add(case.predictions, case.truths)
@@ -226,7 +253,8 @@ def test_the_matrix_is_hotcocos_where_there_is_no_crowd(seed: int, confidence: f
     case = generated_case(seed)
     truths = [replace(t, annotations=tuple(replace(a, iscrowd=False) for a in t.annotations)) for t in case.truths]
     columns = columns_of_case(Case(case.class_names, case.predictions, truths))
-    ours = confusion_matrix(columns, case.class_names, iou=0.5, confidence=confidence, max_detections=100)
+    sure = columns.of(np.flatnonzero(columns.detections.score >= confidence))
+    ours = confusion_matrix(sure, case.class_names, iou=0.5)
     theirs: Any = hotcoco_evaluation(columns).confusion_matrix(iou_thr=0.5, max_det=100, min_score=confidence)
     np.testing.assert_array_equal(np.array(ours.counts), theirs["matrix"])
     for counts, images in zip(ours.counts, ours.images, strict=True):
@@ -335,6 +363,16 @@ def test_a_resample_reaches_the_recalls_that_pycocotools_reaches() -> None:
     assert result.resampler is not None
     assert result.resampler(dict.fromkeys(range(1, 11), 1.0))["ap"] == result.scalars["ap"].value
     assert result.scalars["ap"].value == pytest.approx(70 / 101)
+
+
+@pytest.mark.parametrize("share", [0.1, 1 / 3, 2.5])
+@pytest.mark.parametrize("seed", range(6))
+def test_only_the_proportions_of_weights_matter(seed: int, share: float) -> None:
+    case = generated_case(seed)
+    resampler = case.evaluated_by(build_coco(CocoOptions(), case.context)).resampler
+    assert resampler is not None
+    ids = [truth.image_id for truth in case.truths]
+    assert resampler(dict.fromkeys(ids, share)) == pytest.approx(resampler(dict.fromkeys(ids, 1.0)))
 
 
 # --- the cross check -------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,11 +14,11 @@ from hypothesis import strategies as st
 from detkit.data.evaluated import EvaluatedImages
 from detkit.data.targets import encode_masks
 from detkit.data.types import RLE, Annotation, ImageInfo, Prediction
-from detkit_coco import CocoOptions, Engine
+from detkit_coco import CocoOptions, Engine, matching
 from detkit_coco.columns import Columns, Region, columns_of
 from detkit_coco.counts import count_by_image
 from detkit_coco.evaluators import Accumulated, evaluate
-from detkit_coco.matching import match
+from detkit_coco.matching import match, near
 from detkit_coco.per_image import numbers_by_image
 from detkit_coco.resampling import Weighted
 from detkit_coco.settings import Settings
@@ -149,11 +150,24 @@ def test_every_array_equals_pycocotools(region: Region, shape: Shape) -> None:
 def test_our_matches_accumulate_to_the_same_arrays(region: Region, shape: Shape) -> None:
     data = columns(case_of(shape), region)
     expected = evaluate("pycocotools", data, SETTINGS)
-    matches = match(data, SETTINGS.ious, SETTINGS.bounds, 100)
+    matches = match(near(data, 0.5, 100), SETTINGS.ious, SETTINGS.bounds)
     weighted = Weighted(data, matches, count_by_image(data, matches, 0.5), SETTINGS)
     precision, recall = weighted.curves.at(np.ones(len(data.images)), SETTINGS.recalls)
     np.testing.assert_array_equal(precision, expected.precision[..., 0, -1])
     np.testing.assert_array_equal(recall, expected.recall[..., 0, -1])
+
+
+@pytest.mark.parametrize("wide", [0, 1, 2])
+@settings(SLOW_IS_FINE, max_examples=40)
+@given(shape=SHAPES)
+def test_detections_with_many_options_choose_as_all_others_do(wide: int, shape: Shape) -> None:
+    data = columns(case_of(shape), "bbox")
+    pairs = near(data, 0.1, 100)
+    together = match(pairs, SETTINGS.ious, SETTINGS.bounds)
+    with patch.object(matching, "WIDE", wide):
+        apart = match(pairs, SETTINGS.ious, SETTINGS.bounds)
+    np.testing.assert_array_equal(apart.partner, together.partner)
+    np.testing.assert_array_equal(apart.iou, together.iou)
 
 
 @pytest.mark.parametrize("region", ["bbox", "segm"])
@@ -161,7 +175,7 @@ def test_our_matches_accumulate_to_the_same_arrays(region: Region, shape: Shape)
 @given(shape=SHAPES)
 def test_each_image_has_the_numbers_of_an_evaluation_of_its_own(region: Region, shape: Shape) -> None:
     data = columns(case_of(shape), region)
-    numbers = numbers_by_image(data, match(data, SETTINGS.ious, SETTINGS.bounds, 100), SETTINGS)
+    numbers = numbers_by_image(data, match(near(data, 0.5, 100), SETTINGS.ious, SETTINGS.bounds), SETTINGS)
     for place, image in enumerate(data.images):
         alone = columns_of([image], data.classes, region)
         expected = summarise(evaluate("pycocotools", alone, SETTINGS), SETTINGS)
@@ -183,7 +197,7 @@ def test_a_resample_has_the_numbers_of_an_evaluation_of_repeated_images(shape: S
     weights = np.bincount(rng.integers(0, max(count, 1), count), minlength=count)
     repeated = [image for image, times in zip(data.images, weights, strict=True) for _ in range(times)]
     expected = summarise(evaluate("hotcoco", columns_of(repeated, data.classes, "bbox"), SETTINGS), SETTINGS)
-    matches = match(data, SETTINGS.ious, SETTINGS.bounds, 100)
+    matches = match(near(data, 0.5, 100), SETTINGS.ious, SETTINGS.bounds)
     weighted = Weighted(data, matches, count_by_image(data, matches, 0.5), SETTINGS)
     found = weighted({i.truth.image_id: float(times) for i, times in zip(data.images, weights, strict=True)})
     for name in ("ap", "ap50", "ap75", "ar100"):
