@@ -1,7 +1,8 @@
 """The COCO evaluation of 5,000 images, 80 classes, 36,000 objects, 500,000 boxes, against pycocotools and hotcoco.
 
 Every measurement is a process of its own, so that its peak memory is its own. Times leave out the making of the data;
-memory is the peak less what the process held before it began. A resample's time is the difference between ten of them
+memory is the peak less what the process held before it began. pycocotools begins with arrays and makes its
+dictionaries, detkit begins with its objects of one image each. A resample's time is the difference between ten of them
 and twenty, so that what is worked out once for all is in neither.
 
     python benchmarks/evaluation.py [--images 5000] [--rounds 1]

@@ -8,6 +8,7 @@ import numpy as np
 
 from detkit.data.evaluated import Floats, Integers
 from detkit_coco.columns import Columns, Flags
+from detkit_coco.envelope import highest_from_here_on
 from detkit_coco.matching import Matches
 from detkit_coco.settings import Settings
 
@@ -84,18 +85,9 @@ def _average_precision(groups: _Groups, true: Flags, counted: Flags, totals: Int
     so_far = np.r_[0, np.cumsum(counted)]
     before = so_far[np.searchsorted(groups.of_detection, group)]
     precision = nth / (so_far[hits + 1] - before + np.spacing(1))
-    precision = _highest_from_here_on(precision, begins, lengths)
+    precision = highest_from_here_on(precision, group)
     recall = nth / totals[group] if len(group) else np.zeros(0)
     reached = np.searchsorted(settings.recalls, recall, side="right")
     # The recalls that this hit is the first to reach; those that the first hit reaches begin at 0.
     steps = reached - np.where(nth > 1, np.r_[0, reached[:-1]], 0)
     return np.bincount(group, weights=steps * precision, minlength=groups.count) / len(settings.recalls)
-
-
-def _highest_from_here_on(values: Floats, begins: Integers, lengths: Integers) -> Floats:
-    """Each value, or a later one of its run where that is higher. Step by step from the ends of all runs at once."""
-    highest = values.copy()
-    for step in range(1, int(lengths.max(initial=0))):
-        at = begins[lengths > step] + lengths[lengths > step] - 1 - step
-        highest[at] = np.maximum(highest[at], highest[at + 1])
-    return highest

@@ -17,6 +17,7 @@ import numpy as np
 from detkit.data.evaluated import Floats, Integers
 from detkit_coco.columns import Columns
 from detkit_coco.counts import Counts
+from detkit_coco.envelope import highest_from_here_on
 from detkit_coco.matching import Matches
 from detkit_coco.operating import F1Counts
 from detkit_coco.settings import Settings
@@ -128,7 +129,7 @@ class WeightedCurves:
         curves = np.zeros((self._thresholds * self._classes, len(recalls)))
         if len(steps):
             curve, width = self._curve[steps], (reached - earlier)[steps]
-            highest = _highest_from_here_on(np.maximum.reduceat(precision, steps), curve)
+            highest = highest_from_here_on(np.maximum.reduceat(precision, steps), curve)
             place = curve * len(recalls) + earlier[steps]
             within = np.arange(int(width.sum())) - np.repeat(np.cumsum(width) - width, width)
             curves.ravel()[np.repeat(place, width) + within] = np.repeat(highest, width)
@@ -155,13 +156,3 @@ def _number_reached(recalls: Floats, recall: Floats) -> Integers:
     place -= recalls[place] > recall
     place += np.r_[recalls, np.inf][place + 1] <= recall
     return place + 1
-
-
-def _highest_from_here_on(values: Floats, curve: Integers) -> Floats:
-    """Each value, or a later one of its curve where that is higher: after n rounds, one of the next 2^n."""
-    highest = values.copy()
-    reach = 1
-    while reach < len(values) and (same := curve[reach:] == curve[:-reach]).any():
-        np.maximum(highest[:-reach], highest[reach:], out=highest[:-reach], where=same)
-        reach *= 2
-    return highest
