@@ -177,6 +177,13 @@ def test_masks_of_every_form() -> None:
     assert found[2].masks == []
 
 
+def test_areas_are_taken_from_any_number_of_masks() -> None:
+    content = copy.deepcopy(TRUTH)
+    row = {"image_id": 900, "category_id": 1, "segmentation": SQUARE}
+    content["annotations"] = [{"id": number, **row} for number in range(1, 600)]
+    assert [item.area for item in parse_truth(content, FILE).infos[0].annotations] == [24.0] * 599
+
+
 def test_results_may_have_masks_without_boxes() -> None:
     rows = [{"image_id": 5, "category_id": 1, "segmentation": LEFT_HALF, "score": 0.5}]
     found = parse_results(rows, Path("r.json"), parse_truth(TRUTH, FILE))[2]
@@ -402,6 +409,8 @@ def test_a_gzipped_file_that_is_cut_is_said_to_be(tmp_path: Path, share: float) 
         (b"", "x.json is empty"),
         (b" \n", "x.json is empty"),
         (gzip.compress(b""), "x.json is empty"),
+        (b"\xef\xbb\xbf", "x.json is empty"),
+        (b"\xef\xbb\xbf ", "x.json is empty"),
         (b"[1, 2" + b" " * 50 + b"3]", "x.json is no JSON: Expecting ',' delimiter in line 1, column 56"),
         (b"hello, this is no JSON at all", "x.json is no JSON: Expecting value in line 1, column 1"),
         (b'["\xff"]' + b" " * 30, "x.json is no UTF-8 text (byte 2: 0xff)"),

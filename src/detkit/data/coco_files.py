@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from detkit.data.coco_json import described
-from detkit.data.coco_masks import mask_areas
 from detkit.data.coco_regions import read_regions
 from detkit.data.coco_rows import Faults, Floats, Integers, Rows
+from detkit.data.targets import mask_areas
 from detkit.data.types import Annotation, ImageInfo, Prediction
 from detkit.errors import DataError
 
