@@ -17,6 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 import detkit
 from detkit.cli.main import run as command_line
+from detkit.errors import DetkitError
 
 KEYS = ["ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"]
 KEYS += ["ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"]
@@ -273,7 +274,7 @@ def test_what_a_file_leaves_out_is_told(here: Path, capsys: pytest.CaptureFixtur
         (["FILES", "--metric", "cocoo"], "no metric named 'cocoo'; did you mean 'coco'?"),
         (["FILES", "--metrics-from", "no.toml"], "no.toml: there is no such file"),
         (["FILES", "--metrics-from", "empty.toml"], "there is no metric to evaluate with; name one with --metric"),
-        (["FILES", "--output", "taken", "--overwrite"], "taken holds other files than an evaluation's; --overwrite"),
+        (["FILES", "--output", "taken", "--overwrite"], "taken holds other files than an evaluation's; only those"),
     ],
 )
 def test_what_cannot_be_done_is_refused_and_nothing_written(
@@ -287,6 +288,48 @@ def test_what_cannot_be_done_is_refused_and_nothing_written(
     assert command_line(["eval", *files, *[one for one in arguments if one != "FILES"]]) == 2
     assert says in capsys.readouterr().err
     assert sorted(path.name for path in here.iterdir()) == ["dt.json", "empty.toml", "gt.json", "taken"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("moment", ["writing", "swapping"])
+def test_until_the_new_evaluation_is_whole_the_old_one_stays(
+    here: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException, moment: str
+) -> None:
+    truth, results = tiny_files(here)
+
+    def evaluated(confidence: float) -> None:
+        settings = {"metrics.coco.confidence": confidence}
+        detkit.evaluate(predictions=results, ground_truth=truth, set=settings, output=here / "out", overwrite=True)
+
+    def content() -> dict[str, bytes]:
+        return {str(file.relative_to(here)): file.read_bytes() for file in (here / "out").rglob("*") if file.is_file()}
+
+    evaluated(0.5)
+    (here / "out/mine").touch()
+    before = content()
+    real = Path.rename
+
+    def stopped(path: Path, to: Path) -> Path:
+        if path.name == "tables" and path.parent.name == "new":
+            raise stop
+        return real(path, to)
+
+    def fsync(_number: int) -> None:
+        raise stop
+
+    with monkeypatch.context() as patched:
+        if moment == "writing":
+            patched.setattr("os.fsync", fsync)
+        else:
+            patched.setattr(Path, "rename", stopped)
+        with pytest.raises((KeyboardInterrupt, DetkitError)):
+            evaluated(0.9)
+    assert content() == before
+    assert sorted(path.name for path in here.iterdir()) == ["dt.json", "gt.json", "out"]
+    evaluated(0.9)
+    assert content().keys() == before.keys()
+    assert content() != before
+    assert not [path for path in (here / "out").iterdir() if path.name.startswith(".")]
 
 
 def test_objects_of_which_only_some_have_masks_are_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
