@@ -59,7 +59,7 @@ def random_files(seed: int, folder: Path) -> tuple[Path, Path]:
             score = float(np.round(rng.random(), int(rng.choice([1, 16]))))
             found: Json = {"image_id": image_id, "category_id": int(rng.choice(category_ids)), "score": score}
             if rng.random() < 0.05:
-                found["bbox"] = [-1e12, 1e15, 3e14, 1e300]
+                found["bbox"] = [-1e12, 1e15, 3e14, 1e290]
             results.append(found | {"bbox": found.get("bbox", box)})
             if masked:
                 results[-1]["segmentation"] = compressed(some_segmentation(rng, box))
@@ -339,9 +339,40 @@ def test_objects_of_which_only_some_have_masks_are_named(here: Path, capsys: pyt
     content["annotations"].append({**content["annotations"][0], "id": 2, "segmentation": mask})
     truth.write_text(json.dumps(content))
     results.write_text(json.dumps([row | {"segmentation": mask} for row in json.loads(results.read_text())]))
-    assert evaluate() == 1
-    assert "annotation 1: it has no mask, like 1 of 2 objects" in capsys.readouterr().err
+    assert evaluate() == 2
+    assert "gt.json has a fault (entries are counted from 0):\n  annotations[0] (id 1) has no 'segmentation', which" in (
+        capsys.readouterr().err
+    )
+    assert not (here / "evaluation-dt").exists()
     assert evaluate("--set", "metrics.coco.masks=off") == 0
+
+
+def test_masks_that_have_nothing_to_be_compared_with_are_told(here: Path) -> None:
+    truth, results = tiny_files(here)
+    mask = compressed([[10, 20, 40, 20, 40, 60]])
+    row = json.loads(results.read_text())[0]
+    results.write_text(json.dumps([row, {**row, "segmentation": mask}][1:]))
+    report = detkit.evaluate(predictions=results, ground_truth=truth)
+    assert report.warnings == (f"{truth}: the ground truth has no masks: boxes only",)
+    assert not any(name.startswith("coco/mask_") for name in report.values)
+    tiny_files(here, segmentation=mask)
+    row["segmentation"] = mask
+    results.write_text(json.dumps([row]))
+    assert detkit.evaluate(predictions=results, ground_truth=truth).warnings == ()
+    results.write_text(json.dumps([row, {key: value for key, value in row.items() if key != "bbox"}]))
+    report = detkit.evaluate(predictions=results, ground_truth=truth)
+    told = "1 of 2 detections state no 'bbox': their boxes are those around their masks"
+    assert report.warnings == (f"{results}: {told}",)
+    assert report.values["coco/mask_ap50"] == pytest.approx(1)
+    results.write_text("[]")
+    (warning,) = detkit.evaluate(predictions=results, ground_truth=truth).warnings
+    assert warning == "1 of 1 images have objects and no detection: nothing was found there"
+
+
+def test_an_image_of_crowds_alone_is_none_in_which_something_was_missed(here: Path) -> None:
+    truth, results = tiny_files(here, iscrowd=1)
+    results.write_text("[]")
+    assert detkit.evaluate(predictions=results, ground_truth=truth).warnings == ()
 
 
 def test_numbers_have_intervals_over_the_images(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
