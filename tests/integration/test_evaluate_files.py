@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 import detkit
 from detkit.cli.main import run as command_line
-from detkit.errors import DetkitError
+from detkit.errors import DetkitError, UserError
 
 KEYS = ["ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"]
 KEYS += ["ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"]
@@ -271,6 +271,10 @@ def test_what_a_file_leaves_out_is_told(here: Path, capsys: pytest.CaptureFixtur
             "--set dataset.root: it would change nothing here; what counts are",
         ),
         (["FILES", "--set", "metrics.coco.engin=x"], "[metrics.coco] engin: unknown key; did you mean 'engine'?"),
+        (
+            ["FILES", "--set", "metrics.torchmetrics.masks=off"],
+            "--set metrics.torchmetrics.masks: it would change nothing here: the evaluation is with coco; --metric",
+        ),
         (["FILES", "--metric", "cocoo"], "no metric named 'cocoo'; did you mean 'coco'?"),
         (["FILES", "--metrics-from", "no.toml"], "no.toml: there is no such file"),
         (["FILES", "--metrics-from", "empty.toml"], "there is no metric to evaluate with; name one with --metric"),
@@ -340,9 +344,8 @@ def test_objects_of_which_only_some_have_masks_are_named(here: Path, capsys: pyt
     truth.write_text(json.dumps(content))
     results.write_text(json.dumps([row | {"segmentation": mask} for row in json.loads(results.read_text())]))
     assert evaluate() == 2
-    assert "gt.json has a fault (entries are counted from 0):\n  annotations[0] (id 1) has no 'segmentation', which" in (
-        capsys.readouterr().err
-    )
+    fault = "annotations[0] (id 1) has no 'segmentation', which others have: give every object a mask, or evaluate"
+    assert f"gt.json has a fault (entries are counted from 0):\n  {fault}" in capsys.readouterr().err
     assert not (here / "evaluation-dt").exists()
     assert evaluate("--set", "metrics.coco.masks=off") == 0
 
@@ -401,6 +404,20 @@ def test_numbers_have_intervals_over_the_images(here: Path, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out)["intervals"] == {}
     assert command_line([*arguments, "--resamples", "20"]) == 2
     assert "intervals need at least 100 resamples, not 20; 0 leaves them out" in capsys.readouterr().err
+
+
+def test_from_python_metrics_and_resamples_are_checked_too(here: Path) -> None:
+    truth, results = tiny_files(here)
+    with pytest.raises(UserError, match=r"metrics are a list of names, as \['coco'\]; got the text 'coco'"):
+        detkit.evaluate(predictions=results, ground_truth=truth, metrics="coco")
+    with pytest.raises(UserError, match="intervals need at least 100 resamples, not -5; 0 leaves them out"):
+        detkit.evaluate(predictions=results, ground_truth=truth, resamples=-5)
+    both = ["coco", "torchmetrics"]
+    off = {"metrics.torchmetrics": {"enabled": False}}
+    report = detkit.evaluate(predictions=results, ground_truth=truth, metrics=both, resamples=0, set=off)
+    assert list(report.results) == ["coco"]
+    gone = detkit.evaluate(predictions=results, ground_truth=truth, resamples=0, set={"metrics.torchmetrics": None})
+    assert list(gone.results) == ["coco"]
 
 
 def test_in_a_notebook_a_report_shows_itself(here: Path) -> None:

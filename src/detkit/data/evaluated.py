@@ -132,8 +132,9 @@ class EvaluatedImages:
         scores = np.concatenate([image.found_scores for image in images])
         annotations = [annotation for image in images for annotation in image.truth.annotations]
         areas = np.array([annotation.area for annotation in annotations], dtype=np.float64)
-        wrong = [~np.isfinite(boxes), _reversed(boxes), _too_large(stated), self._unknown(labels), ~_in_unit(scores)]
-        return not any(flags.any() for flags in (*wrong, ~_is_area(areas))) and not any(annotation.mask for annotation in annotations)
+        wrong = [~np.isfinite(boxes), _reversed(boxes), _too_large(stated)]
+        wrong += [self._unknown(labels), ~_in_unit(scores), ~_is_area(areas)]
+        return not any(flags.any() for flags in wrong) and not any(annotation.mask for annotation in annotations)
 
     def _verify_detections(self, image: EvaluatedImage) -> None:
         boxes, place = image.found_boxes, f"{image.truth.label}, detection"

@@ -17,7 +17,7 @@ from detkit.engine.prepare import refuse_unmet_needs
 from detkit.evaluation.measure import Metrics, build_metrics, measure_all
 from detkit.evaluation.notes import Notes
 from detkit.evaluation.report import EvaluationReport, count_objects
-from detkit.evaluation.settings import as_texts, by_table
+from detkit.evaluation.settings import as_texts, by_table, refuse_idle_metrics
 from detkit.resampling import RESAMPLES
 from detkit.spec.model import Use
 from detkit.spec.parts import load_metrics
@@ -98,6 +98,7 @@ def prepare_files(request: FilesRequest, messages: Messages) -> FilesEvaluation:
     changes = by_table(request.settings, ("metrics",))
     names = request.metrics or (() if request.metrics_from else DEFAULT_METRICS)
     uses = load_metrics(request.metrics_from, names=names, set=changes["metrics"])
+    refuse_idle_metrics(changes["metrics"], uses)
     truth_json, results_json = read_coco_json(request.ground_truth), read_coco_json(request.predictions)
     masked = holds_masks(results_json)
     all_masks = masked and any(_evaluates_masks(use) for use in uses.values())
