@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detkit.data.evaluated import EvaluatedImage, Floats, Integers
+from detkit.data.targets import mask_areas
 from detkit.data.types import RLE
 
 Region = Literal["bbox", "segm"]
 Flags = NDArray[np.bool_]
-#: pycocotools (2.0.11) counts the masks of a call in one byte, and raises from 256 on.
-AT_ONCE = 255
 Kind = TypeVar("Kind", bound=np.generic)
 
 
@@ -96,7 +95,7 @@ def columns_of(images: Sequence[EvaluatedImage], classes: int, region: Region) -
         image=_places([len(image.found_labels) for image in images]),
         label=_joined([image.found_labels for image in images], np.zeros(0, dtype=np.int64)),
         boxes=boxes,
-        area=_mask_areas(found_masks) if masks else boxes[:, 2] * boxes[:, 3],
+        area=mask_areas(found_masks) if masks else boxes[:, 2] * boxes[:, 3],
         score=_joined([image.found_scores for image in images], np.zeros(0)),
         masks=found_masks,
     )
@@ -109,10 +108,3 @@ def _places(counts: Sequence[int]) -> Integers:
 
 def _joined(parts: Sequence[NDArray[Kind]], nothing: NDArray[Kind]) -> NDArray[Kind]:
     return np.concatenate([nothing, *parts])
-
-
-def _mask_areas(masks: Sequence[RLE]) -> Floats:
-    from pycocotools import mask
-
-    parts = [mask.area(list(masks[begin : begin + AT_ONCE])) for begin in range(0, len(masks), AT_ONCE)]
-    return np.concatenate([np.zeros(0), *parts])

@@ -17,6 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 import detkit
 from detkit.cli.main import run as command_line
+from detkit.errors import DetkitError, UserError
 
 KEYS = ["ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"]
 KEYS += ["ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"]
@@ -58,7 +59,7 @@ def random_files(seed: int, folder: Path) -> tuple[Path, Path]:
             score = float(np.round(rng.random(), int(rng.choice([1, 16]))))
             found: Json = {"image_id": image_id, "category_id": int(rng.choice(category_ids)), "score": score}
             if rng.random() < 0.05:
-                found["bbox"] = [-1e12, 1e15, 3e14, 1e300]
+                found["bbox"] = [-1e12, 1e15, 3e14, 1e290]
             results.append(found | {"bbox": found.get("bbox", box)})
             if masked:
                 results[-1]["segmentation"] = compressed(some_segmentation(rng, box))
@@ -270,10 +271,14 @@ def test_what_a_file_leaves_out_is_told(here: Path, capsys: pytest.CaptureFixtur
             "--set dataset.root: it would change nothing here; what counts are",
         ),
         (["FILES", "--set", "metrics.coco.engin=x"], "[metrics.coco] engin: unknown key; did you mean 'engine'?"),
+        (
+            ["FILES", "--set", "metrics.torchmetrics.masks=off"],
+            "--set metrics.torchmetrics.masks: it would change nothing here: the evaluation is with coco; --metric",
+        ),
         (["FILES", "--metric", "cocoo"], "no metric named 'cocoo'; did you mean 'coco'?"),
         (["FILES", "--metrics-from", "no.toml"], "no.toml: there is no such file"),
         (["FILES", "--metrics-from", "empty.toml"], "there is no metric to evaluate with; name one with --metric"),
-        (["FILES", "--output", "taken", "--overwrite"], "taken holds other files than an evaluation's; --overwrite"),
+        (["FILES", "--output", "taken", "--overwrite"], "taken holds other files than an evaluation's; only those"),
     ],
 )
 def test_what_cannot_be_done_is_refused_and_nothing_written(
@@ -289,6 +294,48 @@ def test_what_cannot_be_done_is_refused_and_nothing_written(
     assert sorted(path.name for path in here.iterdir()) == ["dt.json", "empty.toml", "gt.json", "taken"]
 
 
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("moment", ["writing", "swapping"])
+def test_until_the_new_evaluation_is_whole_the_old_one_stays(
+    here: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException, moment: str
+) -> None:
+    truth, results = tiny_files(here)
+
+    def evaluated(confidence: float) -> None:
+        settings = {"metrics.coco.confidence": confidence}
+        detkit.evaluate(predictions=results, ground_truth=truth, set=settings, output=here / "out", overwrite=True)
+
+    def content() -> dict[str, bytes]:
+        return {str(file.relative_to(here)): file.read_bytes() for file in (here / "out").rglob("*") if file.is_file()}
+
+    evaluated(0.5)
+    (here / "out/mine").touch()
+    before = content()
+    real = Path.rename
+
+    def stopped(path: Path, to: Path) -> Path:
+        if path.name == "tables" and path.parent.name == "new":
+            raise stop
+        return real(path, to)
+
+    def fsync(_number: int) -> None:
+        raise stop
+
+    with monkeypatch.context() as patched:
+        if moment == "writing":
+            patched.setattr("os.fsync", fsync)
+        else:
+            patched.setattr(Path, "rename", stopped)
+        with pytest.raises((KeyboardInterrupt, DetkitError)):
+            evaluated(0.9)
+    assert content() == before
+    assert sorted(path.name for path in here.iterdir()) == ["dt.json", "gt.json", "out"]
+    evaluated(0.9)
+    assert content().keys() == before.keys()
+    assert content() != before
+    assert not [path for path in (here / "out").iterdir() if path.name.startswith(".")]
+
+
 def test_objects_of_which_only_some_have_masks_are_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth, results = tiny_files(here)
     mask = compressed([[10, 20, 40, 20, 40, 60]])
@@ -296,9 +343,39 @@ def test_objects_of_which_only_some_have_masks_are_named(here: Path, capsys: pyt
     content["annotations"].append({**content["annotations"][0], "id": 2, "segmentation": mask})
     truth.write_text(json.dumps(content))
     results.write_text(json.dumps([row | {"segmentation": mask} for row in json.loads(results.read_text())]))
-    assert evaluate() == 1
-    assert "annotation 1: it has no mask, like 1 of 2 objects" in capsys.readouterr().err
+    assert evaluate() == 2
+    fault = "annotations[0] (id 1) has no 'segmentation', which others have: give every object a mask, or evaluate"
+    assert f"gt.json has a fault (entries are counted from 0):\n  {fault}" in capsys.readouterr().err
+    assert not (here / "evaluation-dt").exists()
     assert evaluate("--set", "metrics.coco.masks=off") == 0
+
+
+def test_masks_that_have_nothing_to_be_compared_with_are_told(here: Path) -> None:
+    truth, results = tiny_files(here)
+    mask = compressed([[10, 20, 40, 20, 40, 60]])
+    row = json.loads(results.read_text())[0]
+    results.write_text(json.dumps([row, {**row, "segmentation": mask}][1:]))
+    report = detkit.evaluate(predictions=results, ground_truth=truth)
+    assert report.warnings == (f"{truth}: the ground truth has no masks: boxes only",)
+    assert not any(name.startswith("coco/mask_") for name in report.values)
+    tiny_files(here, segmentation=mask)
+    row["segmentation"] = mask
+    results.write_text(json.dumps([row]))
+    assert detkit.evaluate(predictions=results, ground_truth=truth).warnings == ()
+    results.write_text(json.dumps([row, {key: value for key, value in row.items() if key != "bbox"}]))
+    report = detkit.evaluate(predictions=results, ground_truth=truth)
+    told = "1 of 2 detections state no 'bbox': their boxes are those around their masks"
+    assert report.warnings == (f"{results}: {told}",)
+    assert report.values["coco/mask_ap50"] == pytest.approx(1)
+    results.write_text("[]")
+    (warning,) = detkit.evaluate(predictions=results, ground_truth=truth).warnings
+    assert warning == "1 of 1 images have objects and no detection: nothing was found there"
+
+
+def test_an_image_of_crowds_alone_is_none_in_which_something_was_missed(here: Path) -> None:
+    truth, results = tiny_files(here, iscrowd=1)
+    results.write_text("[]")
+    assert detkit.evaluate(predictions=results, ground_truth=truth).warnings == ()
 
 
 def test_numbers_have_intervals_over_the_images(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -327,6 +404,20 @@ def test_numbers_have_intervals_over_the_images(here: Path, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out)["intervals"] == {}
     assert command_line([*arguments, "--resamples", "20"]) == 2
     assert "intervals need at least 100 resamples, not 20; 0 leaves them out" in capsys.readouterr().err
+
+
+def test_from_python_metrics_and_resamples_are_checked_too(here: Path) -> None:
+    truth, results = tiny_files(here)
+    with pytest.raises(UserError, match=r"metrics are a list of names, as \['coco'\]; got the text 'coco'"):
+        detkit.evaluate(predictions=results, ground_truth=truth, metrics="coco")
+    with pytest.raises(UserError, match="intervals need at least 100 resamples, not -5; 0 leaves them out"):
+        detkit.evaluate(predictions=results, ground_truth=truth, resamples=-5)
+    both = ["coco", "torchmetrics"]
+    off = {"metrics.torchmetrics": {"enabled": False}}
+    report = detkit.evaluate(predictions=results, ground_truth=truth, metrics=both, resamples=0, set=off)
+    assert list(report.results) == ["coco"]
+    gone = detkit.evaluate(predictions=results, ground_truth=truth, resamples=0, set={"metrics.torchmetrics": None})
+    assert list(gone.results) == ["coco"]
 
 
 def test_in_a_notebook_a_report_shows_itself(here: Path) -> None:

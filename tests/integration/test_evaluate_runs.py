@@ -17,7 +17,7 @@ from detkit.cli.main import run as command_line
 from detkit.data.types import Annotation, ImageInfo
 from detkit.engine.display import SilentDisplay
 from detkit.engine.evaluation import model_outputs
-from detkit.errors import ComponentError, DataError, OutOfMemory
+from detkit.errors import ComponentError, DataError, OutOfMemory, UserError
 from detkit.evaluation.data import relabelled
 from detkit.evaluation.notes import Notes
 from detkit.predict import trained as trained_module
@@ -190,7 +190,22 @@ def test_data_that_changed_is_told(copied: ExperimentRecord, here: Path, capsys:
     assert "the data has changed since the run was made" in capsys.readouterr().err
     assert written(here / FOLDER)["evaluated"]["set"] == ["dataset.size=72"]
     assert evaluate(copied, "--set", "dataset.images=8") == 2
-    assert "8 of the 16 images of the run are gone from its dataset (id 8 is one)" in capsys.readouterr().err
+    rows = json.loads((copied.folder / "data/splits.json").read_text())["validation"]
+    gone = [row["image_id"] for row in rows if row["image_id"] >= 8]
+    told = f"{len(gone)} of the 4 validation images of the run are gone from its dataset (id {gone[0]} is one)"
+    assert told in capsys.readouterr().err
+    assert evaluate(copied, "--split", "all", "--set", "dataset.images=8") == 2
+    assert "8 of the 16 images of the run are gone from its dataset" in capsys.readouterr().err
+
+
+def test_only_the_images_that_are_evaluated_must_be_there(copied: ExperimentRecord) -> None:
+    file = copied.folder / "data/splits.json"
+    content = json.loads(file.read_text())
+    content["train"].append({"index": 99, "image_id": 99})  # one that the dataset has no more
+    file.write_text(json.dumps(content))
+    assert detkit.evaluate(copied).subject["images"] == 4
+    with pytest.raises(DataError, match=r"1 of the 13 train images of the run are gone from its dataset \(id 99"):
+        detkit.evaluate(copied, split="train")
 
 
 # --- other data, other metrics ---------------------------------------------------------------------------------------
@@ -213,6 +228,10 @@ def test_all_images_of_another_dataset_or_a_split_of_it(
     assert (report.warnings, list(report.results)) == ((), ["count_error"])
     assert detkit.evaluate(small, dataset=spec, split="validation").subject["images"] == 3
     assert detkit.evaluate(small, dataset=spec, set={"dataset.images": 20}).subject["images"] == 20
+    divided = {"dataset.split.validation": 5}
+    assert detkit.evaluate(small, dataset=spec, split="validation", set=divided).subject["images"] == 5
+    with pytest.raises(UserError, match=r"all images of the dataset are evaluated; --split chooses some of them"):
+        detkit.evaluate(small, dataset=spec, set=divided)
     assert evaluate(small, "--dataset", spec, "--split", "test") == 2
     assert "there are no test images; there are: train (9), validation (3), all (12)" in capsys.readouterr().err
 
@@ -273,6 +292,10 @@ def test_options_of_metrics_are_set(small: ExperimentRecord, capsys: pytest.Capt
         (["--set", "experiment.name=x"], "--set experiment.name: it would change nothing here; what counts are keys"),
         (["--set", "models.fcos.width=8"], "--set models.fcos.width: the run's model is models.centre_point"),
         (["--set", "models.centre_point.train.epochs=8"], "nothing is trained here; --batch-size says how many"),
+        (["--set", "models.centre_point.enabled=false"], "the run's model is evaluated in any case"),
+        (["--set", "dataset.split.validation=3"], "the images are divided as the record has them; --split chooses"),
+        (["--set", "dataset.split={validation=3}"], "the images are divided as the record has them; --split chooses"),
+        (["--metric", "coco", "--set", "metrics.count_error.confidence=1.0"], "the evaluation is with coco; --metric"),
         (["--set", "models.centre_point.width=8"], "best.pt is of another model"),
         (["--set", "models.centre_point.widht=8"], "widht: unknown key; did you mean 'width'?"),
         (["--dataset", "no.toml"], "no.toml: there is no such file"),

@@ -177,6 +177,13 @@ def test_masks_of_every_form() -> None:
     assert found[2].masks == []
 
 
+def test_areas_are_taken_from_any_number_of_masks() -> None:
+    content = copy.deepcopy(TRUTH)
+    row = {"image_id": 900, "category_id": 1, "segmentation": SQUARE}
+    content["annotations"] = [{"id": number, **row} for number in range(1, 600)]
+    assert [item.area for item in parse_truth(content, FILE).infos[0].annotations] == [24.0] * 599
+
+
 def test_results_may_have_masks_without_boxes() -> None:
     rows = [{"image_id": 5, "category_id": 1, "segmentation": LEFT_HALF, "score": 0.5}]
     found = parse_results(rows, Path("r.json"), parse_truth(TRUTH, FILE))[2]
@@ -251,6 +258,7 @@ def test_a_damaged_mask_is_found(columns: list[bytes], data: st.DataObject) -> N
         (third("bbox", "[1, 2, -3, 4]"), "has 'bbox' [1, 2, -3, 4] of negative width or height"),
         (third("bbox", "[1, NaN, 3, 4]"), "has 'bbox' [1, nan, 3, 4]; its numbers, and its far corner"),
         (third("bbox", "[1e308, 0, 1e308, 4]"), "its far corner, must be finite"),
+        (third("bbox", "[0, 0, 1e155, 1e155]"), "[0, 0, 1e+155, 1e+155], which is too large: its area is not finite"),
         (third("area", "-Infinity"), "has 'area' -inf; it must be finite"),
         (third("area", "-1"), "has a negative 'area', -1.0"),
         (third("area", '"big"'), "has 'area' 'big'; it must be a number"),
@@ -326,6 +334,7 @@ def test_all_faults_are_told_at_once_up_to_twenty() -> None:
         (second("category_id", "0"), "has 'category_id' 0, which is none of the 2 category ids of the ground truth"),
         (second("bbox", "[1, 2, 3, -4]"), "has 'bbox' [1, 2, 3, -4] of negative width or height"),
         (second("bbox", "[1, 2, 3, 4, 5]"), "has 'bbox' [1, 2, 3, 4, 5]; it must be four numbers"),
+        (second("bbox", "[0, 0, 1e155, 1e155]"), "which is too large: its area is not finite"),
         (second("bbox", "gone"), "entry 1 (image_id -7, category_id 90) has neither 'bbox' nor 'segmentation'"),
         (set_to(json.dumps(LEFT_HALF), 0, "segmentation"), "has no 'segmentation', which others have: give all"),
         (second("segmentation", '{"size": [12, 21], "counts": "x"}'), "its size is [12, 21], that of the image"),
@@ -402,6 +411,8 @@ def test_a_gzipped_file_that_is_cut_is_said_to_be(tmp_path: Path, share: float) 
         (b"", "x.json is empty"),
         (b" \n", "x.json is empty"),
         (gzip.compress(b""), "x.json is empty"),
+        (b"\xef\xbb\xbf", "x.json is empty"),
+        (b"\xef\xbb\xbf ", "x.json is empty"),
         (b"[1, 2" + b" " * 50 + b"3]", "x.json is no JSON: Expecting ',' delimiter in line 1, column 56"),
         (b"hello, this is no JSON at all", "x.json is no JSON: Expecting value in line 1, column 1"),
         (b'["\xff"]' + b" " * 30, "x.json is no UTF-8 text (byte 2: 0xff)"),

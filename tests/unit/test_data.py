@@ -332,6 +332,21 @@ def test_a_score_outside_0_to_1_is_not_evaluated(score: float) -> None:
         add(score)
 
 
+@pytest.mark.parametrize("side", [1e154, 1e155])
+@pytest.mark.parametrize("found", [True, False])
+def test_a_box_whose_area_overflows_is_not_evaluated(side: float, found: bool) -> None:
+    box = (0.0, 0.0, side, side)
+    info = ImageInfo(0, None, 20, 10, () if found else (Annotation(1, box, 1.0),))
+    boxes = np.array([box] if found else [], dtype=np.float64).reshape(-1, 4)
+    prediction = Prediction(0, boxes, np.ones(len(boxes), np.int64), np.ones(len(boxes)))
+    images = EvaluatedImages(("cat",))
+    if side < 1e155:
+        images.add([prediction], [info])
+        return
+    with pytest.raises(ValueError, match=r"0: its box \(0\.0, .*\) is too large: its area is not finite"):
+        images.add([prediction], [info])
+
+
 def test_the_fingerprint_sees_every_object() -> None:
     splits = Splits((0,), (1,))
     infos = [info_from_target(*Boxes([[1, 2, 5, 9]], [])[index]) for index in range(2)]

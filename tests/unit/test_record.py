@@ -94,6 +94,14 @@ def test_a_figure_of_any_name_has_a_file_of_its_own(tmp_path: Path, name: str) -
     assert figure_name("coco", "pr50/traffic light") == "coco-pr50-traffic light.json"
 
 
+def test_figures_whose_names_look_alike_to_some_disk_have_files_of_their_own() -> None:
+    names = ["pr50/a/b", "pr50/a-b", "pr50-a/b", "pr50/A/b", "pr50/a:b", "pr50/a|b", "pr50/\u00e9", "pr50/e\u0301"]
+    files = [figure_name("coco", name) for name in names]
+    files += [figure_name("coco-pr50", "a/b"), figure_name("coco-pr50-a", "b")]
+    assert len({file.casefold() for file in files}) == len(files)
+    assert figure_name("coco", "per_class") == "coco-per_class.json"
+
+
 def test_a_stream_is_cut_back_to_a_length_and_reads_whole_lines(tmp_path: Path) -> None:
     file = tmp_path / "s.jsonl"
     writer = StreamWriter(file)

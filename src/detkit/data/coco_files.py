@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from detkit.data.coco_json import described
-from detkit.data.coco_masks import mask_areas
 from detkit.data.coco_regions import read_regions
 from detkit.data.coco_rows import Faults, Floats, Integers, Rows
+from detkit.data.targets import mask_areas
 from detkit.data.types import Annotation, ImageInfo, Prediction
 from detkit.errors import DataError
 
@@ -45,7 +45,7 @@ class CocoTruth:
 # --- ground truth ----------------------------------------------------------------------------------------------------
 
 
-def parse_truth(content: Any, file: Path, *, masks: bool = True) -> CocoTruth:
+def parse_truth(content: Any, file: Path, *, masks: bool = True, all_masks: bool = False) -> CocoTruth:
     """Ground truth from what its file holds.
 
     What pycocotools' users expect is filled in: without `iscrowd` an object is no crowd, without `area` it is that of
@@ -54,6 +54,7 @@ def parse_truth(content: Any, file: Path, *, masks: bool = True) -> CocoTruth:
     Args:
         file: for messages.
         masks: make masks of segmentations; otherwise only where an area or a box is to be taken from them.
+        all_masks: refuse objects without a mask, where others have one.
 
     Raises:
         DataError: it is not of that form; up to 20 faults, each with its entry.
@@ -68,6 +69,8 @@ def parse_truth(content: Any, file: Path, *, masks: bool = True) -> CocoTruth:
     image_ids = np.array([info.image_id for info in infos], dtype=np.int64)
     annotations = Rows(lists["annotations"], "annotations", ("id",), faults)
     objects = _Objects(annotations, image_ids, category_ids, infos, masks=masks)
+    if all_masks:
+        objects.refuse_unmasked()
     faults.raise_any()
     order = np.argsort(category_ids, kind="stable")
     labels = np.argsort(order, kind="stable") + 1
@@ -145,6 +148,7 @@ class _Objects:
     def __init__(
         self, rows: Rows, image_ids: Integers, category_ids: Integers, infos: Sequence[ImageInfo], *, masks: bool
     ) -> None:
+        self._rows = rows
         self._ids = rows.integers("id")
         rows.refuse_repeated("id", self._ids)
         self.images = rows.positions("image_id", image_ids, "images")
@@ -158,13 +162,23 @@ class _Objects:
         self._unstated = np.isnan(stated)
         self._regions = read_regions(rows, self.images, infos, self._unstated | masks)
         self._areas = self._filled(stated)
-        rows.refuse(~np.isfinite(self._areas), lambda _index: "has no 'area', and that of its box is not finite")
         self._masks = self._regions.masks.tolist() if masks else [None] * len(rows)
+
+    def refuse_unmasked(self) -> None:
+        """Note a fault of each object without a mask, where others have one."""
+        masked = self._regions.masked
+        self._rows.refuse(
+            ~masked & masked.any(),
+            lambda _index: (
+                "has no 'segmentation', which others have: give every object a mask, or evaluate boxes only"
+                " (masks = 'off')"
+            ),
+        )
 
     def _filled(self, stated: Floats) -> Floats:
         """Every object's area: as stated, else of its mask, else of its box."""
         boxes, masked = self._regions.boxes, self._unstated & self._regions.masked
-        with np.errstate(over="ignore"):  # what is not finite is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # of rows at fault
             areas = np.where(self._unstated, boxes[:, 2] * boxes[:, 3], stated)
         areas[masked] = mask_areas(self._regions.masks[masked].tolist())
         return areas
@@ -258,6 +272,11 @@ def parse_results(content: Any, file: Path, truth: CocoTruth) -> list[Prediction
 def holds_masks(content: Any) -> bool:
     """Whether any of the results has a mask."""
     return isinstance(content, list) and any(isinstance(row, dict) and row.get("segmentation") for row in content)
+
+
+def without_boxes(content: Sequence[Any]) -> int:
+    """How many of the results state no box."""
+    return sum(not row.get("bbox") for row in content)
 
 
 def _result_list(content: Any, file: Path) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def read_coco_json(file: Path) -> Any:
         DataError: it is missing, empty, cut, or no JSON; says where.
     """
     data = _unzipped(file)
-    if not data.strip():
+    if not data.removeprefix(BOM_UTF8).strip():
         raise DataError(f"{file} is empty")
     try:
         return json.loads(data)

@@ -72,13 +72,6 @@ def _plain(rle: Any) -> RLE:
     return RLE(size=[int(side) for side in rle["size"]], counts=rle["counts"].decode("ascii"))
 
 
-def mask_areas(masks: Sequence[RLE]) -> Floats:
-    """float64 [N], of each, square pixels."""
-    from pycocotools import mask as coco_mask
-
-    return np.array(coco_mask.area(list(masks)) if masks else [], dtype=np.float64)
-
-
 def mask_boxes(masks: Sequence[RLE]) -> Floats:
     """float64 [N, 4], the smallest box around each: x, y, width, height in pixels; four zeros around an empty mask."""
     from pycocotools import mask as coco_mask

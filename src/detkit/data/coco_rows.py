@@ -152,7 +152,7 @@ class Rows:
         return column
 
     def boxes(self, key: str, *, optional: bool = False) -> tuple[Floats, Flags]:
-        """Boxes of finite x, y, width and height, the last two not negative.
+        """Boxes of finite x, y, width, height and area, no side negative.
 
         Returns:
             float64 [N, 4], and bool [N], which rows have one: an empty list is none.
@@ -162,8 +162,9 @@ class Rows:
         if not optional:
             self.refuse(~there, lambda index: f"has an empty {key!r}; it must be [x, y, width, height]")
         boxes = self._four_numbers(key, [value or [0, 0, 0, 0] for value in values])
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
             far = boxes[:, :2] + boxes[:, 2:]
+            areas = boxes[:, 2] * boxes[:, 3]
         self.refuse(
             ~(np.isfinite(boxes) & np.isfinite(np.tile(far, 2))).all(axis=1),
             lambda index: f"has {key!r} {shown(values[index])}; its numbers, and its far corner, must be finite",
@@ -174,6 +175,10 @@ class Rows:
                 f"has {key!r} {shown(values[index])} of negative width or height; it is [x, y, width, height],"
                 " with x and y of the upper left corner"
             ),
+        )
+        self.refuse(
+            ~np.isfinite(areas),
+            lambda index: f"has {key!r} {shown(values[index])}, which is too large: its area is not finite",
         )
         return boxes, there
 

@@ -95,14 +95,6 @@ class EvaluatedImages:
         """All images, by image id."""
         return [self._images[image_id] for image_id in sorted(self._images)]
 
-    def object_counts(self) -> list[int]:
-        """How many objects there are of each class, crowds left out."""
-        counts = [0] * len(self.class_names)
-        for image in self._images.values():
-            for annotation in image.truth.annotations:
-                counts[annotation.label - 1] += not annotation.iscrowd
-        return counts
-
     def have_masks(self) -> bool:
         """Whether masks can be evaluated: the model gives them, and the objects, where there are any, have them.
 
@@ -135,11 +127,13 @@ class EvaluatedImages:
         if any(image.found_masks for image in images) or not images:
             return False
         boxes = np.concatenate([part for image in images for part in (image.truth_boxes, image.found_boxes)])
+        stated = np.concatenate([part for image in images for part in (image.truth_bboxes, image.found_bboxes)])
         labels = np.concatenate([part for image in images for part in (image.truth_labels, image.found_labels)])
         scores = np.concatenate([image.found_scores for image in images])
         annotations = [annotation for image in images for annotation in image.truth.annotations]
         areas = np.array([annotation.area for annotation in annotations], dtype=np.float64)
-        wrong = [~np.isfinite(boxes), _reversed(boxes), self._unknown(labels), ~_in_unit(scores), ~_is_area(areas)]
+        wrong = [~np.isfinite(boxes), _reversed(boxes), _too_large(stated)]
+        wrong += [self._unknown(labels), ~_in_unit(scores), ~_is_area(areas)]
         return not any(flags.any() for flags in wrong) and not any(annotation.mask for annotation in annotations)
 
     def _verify_detections(self, image: EvaluatedImage) -> None:
@@ -160,6 +154,7 @@ class EvaluatedImages:
             _reversed(boxes),
             lambda index: f"{place} {index}: its box {_plain(boxes[index])} ends before it begins{_CORNERS}",
         )
+        _refuse(_too_large(image.found_bboxes), lambda index: f"{place} {index}: its box {_plain(boxes[index])}{_HUGE}")
         self._verify_labels(image.found_labels, place)
         _verify_sizes(image.found_masks or (), image.truth, "detection")
 
@@ -174,6 +169,7 @@ class EvaluatedImages:
             _reversed(boxes),
             lambda index: f"{place} {index}: its box {_plain(boxes[index])} ends before it begins{_CORNERS}",
         )
+        _refuse(_too_large(image.truth_bboxes), lambda index: f"{place} {index}: its box {_plain(boxes[index])}{_HUGE}")
         _refuse(
             ~_is_area(areas),
             lambda index: f"{place} {index}: its area is {areas[index]}; it must be finite and not negative",
@@ -197,6 +193,8 @@ class EvaluatedImages:
 
 _DIVERGED = "; has the training diverged? lower the learning rate, or go back to an earlier checkpoint"
 _CORNERS = "; boxes are (x0, y0, x1, y1), not (x, y, width, height)"
+
+_HUGE = " is too large: its area is not finite"
 
 
 def _refuse(bad: Flags, message: Callable[[int], str]) -> None:
@@ -243,6 +241,12 @@ def _is_area(areas: Floats) -> Flags:
 
 def _reversed(boxes: Floats) -> Flags:
     return (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
+
+
+def _too_large(bboxes: Floats) -> Flags:
+    """Boxes whose area overflows: evaluators do not agree on them."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return ~np.isfinite(bboxes[:, 2] * bboxes[:, 3])
 
 
 def _plain(box: Floats) -> tuple[float, ...]:

@@ -40,7 +40,9 @@ def prepare(
         raise UserError("nothing to evaluate: name a run, or files with --predictions and --ground-truth")
     if run is not None and (predictions is not None or ground_truth is not None):
         raise UserError("a run is evaluated, or files (--predictions and --ground-truth): name one of the two")
-    if resamples is not None and 0 < resamples < FEWEST_RESAMPLES:
+    if isinstance(metrics, str):
+        raise UserError(f"metrics are a list of names, as [{metrics!r}]; got the text {metrics!r}")
+    if resamples is not None and resamples < FEWEST_RESAMPLES and resamples != 0:
         raise UserError(f"intervals need at least {FEWEST_RESAMPLES} resamples, not {resamples}; 0 leaves them out")
     if run is not None:
         from detkit.evaluation.recorded import RecordedRequest, prepare_recorded

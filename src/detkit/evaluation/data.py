@@ -56,12 +56,13 @@ def own_data(
         class_names: of the model. selected: whether the validation images selected its weights.
 
     Raises:
-        DataError: the data is gone, faulty, or lacks images. UserError: there are no images of that split.
+        DataError: the data is gone, faulty, or lacks these images. UserError: there are no images of that split.
     """
     dataset, infos = _checked(spec, notes)
-    splits = _recorded_splits(layout, infos)
+    recorded = _recorded_ids(layout)
+    chosen: Part = part or ("test" if recorded["test"] else "validation")
+    splits = _splits_now(recorded, chosen, infos)
     _tell_changes(layout, infos, dataset.class_names, splits, notes)
-    chosen: Part = part or ("test" if splits.test else "validation")
     indices = _part(splits, chosen, len(infos))
     trained = len(set(indices) & set(splits.train))
     if trained:
@@ -164,18 +165,24 @@ def _listed(names: Sequence[str], others: Sequence[str]) -> str:
 # --- what is known of the data ---------------------------------------------------------------------------------------
 
 
-def _recorded_splits(layout: ExperimentLayout, infos: Sequence[ImageInfo]) -> Splits:
-    """The run's splits over the dataset as it is now: an image is known by its id."""
+def _recorded_ids(layout: ExperimentLayout) -> Mapping[str, Sequence[int]]:
+    """The ids of the run's images, by split."""
     recorded = read_json(layout.splits)
+    return {name: [row["image_id"] for row in recorded[name]] for name in SPLITS}
+
+
+def _splits_now(recorded: Mapping[str, Sequence[int]], part: Part, infos: Sequence[ImageInfo]) -> Splits:
+    """The run's splits over the dataset as it is now, in which all images of the part must be: they are known by id."""
     places = {info.image_id: index for index, info in enumerate(infos)}
-    ids = [row["image_id"] for name in SPLITS for row in recorded[name]]
-    gone = [image_id for image_id in ids if image_id not in places]
+    wanted = [image_id for name in SPLITS if part in (name, "all") for image_id in recorded[name]]
+    gone = [image_id for image_id in wanted if image_id not in places]
     if gone:
+        which = "images" if part == "all" else f"{part} images"
         raise DataError(
-            f"{len(gone)} of the {len(ids)} images of the run are gone from its dataset (id {gone[0]} is one): bring"
-            " them back, or name the data with --dataset"
+            f"{len(gone)} of the {len(wanted)} {which} of the run are gone from its dataset (id {gone[0]} is one):"
+            " bring them back, or name the data with --dataset"
         )
-    return Splits(*(tuple(sorted(places[row["image_id"]] for row in recorded[name])) for name in SPLITS))
+    return Splits(*(tuple(sorted(places[one] for one in recorded[name] if one in places)) for name in SPLITS))
 
 
 def _tell_changes(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detkit.components import BOXES, BOXES_AND_MASKS, BuildContext, Messages
-from detkit.data.coco_files import CocoTruth, holds_masks, parse_results, parse_truth
+from detkit.data.coco_files import CocoTruth, holds_masks, parse_results, parse_truth, without_boxes
 from detkit.data.coco_json import read_coco_json
 from detkit.data.seeds import derive_seed
 from detkit.data.types import Prediction
@@ -17,7 +17,7 @@ from detkit.engine.prepare import refuse_unmet_needs
 from detkit.evaluation.measure import Metrics, build_metrics, measure_all
 from detkit.evaluation.notes import Notes
 from detkit.evaluation.report import EvaluationReport, count_objects
-from detkit.evaluation.settings import as_texts, by_table
+from detkit.evaluation.settings import as_texts, by_table, refuse_idle_metrics
 from detkit.resampling import RESAMPLES
 from detkit.spec.model import Use
 from detkit.spec.parts import load_metrics
@@ -98,16 +98,23 @@ def prepare_files(request: FilesRequest, messages: Messages) -> FilesEvaluation:
     changes = by_table(request.settings, ("metrics",))
     names = request.metrics or (() if request.metrics_from else DEFAULT_METRICS)
     uses = load_metrics(request.metrics_from, names=names, set=changes["metrics"])
+    refuse_idle_metrics(changes["metrics"], uses)
     truth_json, results_json = read_coco_json(request.ground_truth), read_coco_json(request.predictions)
     masked = holds_masks(results_json)
-    truth = parse_truth(truth_json, request.ground_truth, masks=masked)
+    all_masks = masked and any(_evaluates_masks(use) for use in uses.values())
+    truth = parse_truth(truth_json, request.ground_truth, masks=masked, all_masks=all_masks)
     for remark in truth.remarks:
         notes.warning(f"{request.ground_truth}: {remark}")
     predictions = parse_results(results_json, request.predictions, truth)
-    empty = sum(not len(found) and bool(info.annotations) for found, info in zip(predictions, truth.infos, strict=True))
-    if empty:
-        notes.warning(f"{empty} of {len(predictions)} images have objects and no detection: nothing was found there")
-    refuse_unmet_needs(uses.values(), BOXES_AND_MASKS if masked else BOXES, "the pair of files")
+    _tell_missing(predictions, truth, notes)
+    if boxless := without_boxes(results_json):
+        told = f"{boxless} of {len(results_json)} detections state no 'bbox'"
+        notes.warning(f"{request.predictions}: {told}: their boxes are those around their masks")
+    objects = [annotation for info in truth.infos for annotation in info.annotations]
+    both = masked and any(annotation.mask for annotation in objects)
+    if masked and objects and not both:
+        notes.warning(f"{request.ground_truth}: the ground truth has no masks: boxes only")
+    refuse_unmet_needs(uses.values(), BOXES_AND_MASKS if both else BOXES, "the pair of files")
 
     def context(use: Use) -> BuildContext:
         return BuildContext(
@@ -118,6 +125,21 @@ def prepare_files(request: FilesRequest, messages: Messages) -> FilesEvaluation:
         )
 
     return FilesEvaluation(request, truth, predictions, build_metrics(uses, context), notes)
+
+
+def _evaluates_masks(use: Use) -> bool:
+    """Whether a metric has an option `masks`, as bundled ones that evaluate masks have, and it is not "off"."""
+    return getattr(use.options, "masks", "off") != "off"
+
+
+def _tell_missing(predictions: Sequence[Prediction], truth: CocoTruth, notes: Notes) -> None:
+    """Images that have objects, crowds left out, and no detection."""
+    empty = sum(
+        not len(found) and not all(annotation.iscrowd for annotation in info.annotations)
+        for found, info in zip(predictions, truth.infos, strict=True)
+    )
+    if empty:
+        notes.warning(f"{empty} of {len(predictions)} images have objects and no detection: nothing was found there")
 
 
 def stem(file: Path) -> str:

@@ -22,7 +22,7 @@ from detkit.evaluation.data import EvaluatedData, Part, other_data, own_data
 from detkit.evaluation.measure import Metrics, build_metrics, measure_all
 from detkit.evaluation.notes import Notes
 from detkit.evaluation.report import EvaluationReport, count_objects
-from detkit.evaluation.settings import as_texts, by_table, refuse_other_models
+from detkit.evaluation.settings import as_texts, by_table, refuse_idle_metrics, refuse_other_models, refuse_split
 from detkit.predict.finding import Checkpoint, find_run
 from detkit.predict.loading import load_trained
 from detkit.predict.trained import TrainedModel
@@ -209,6 +209,10 @@ def _changed(
     """The run's spec with what was asked to be otherwise, and the metrics."""
     changes = by_table(request.settings, ("dataset", "metrics", "models"))
     refuse_other_models(changes["models"], record.model)
+    if request.dataset is None:
+        refuse_split(changes["dataset"], "the images are divided as the record has them; --split chooses among them")
+    elif request.split in (None, "all"):
+        refuse_split(changes["dataset"], "all images of the dataset are evaluated; --split chooses some of them")
     spec = recorded
     own = changes["models"] | (changes["dataset"] if request.dataset is None else {})
     if own:
@@ -217,6 +221,7 @@ def _changed(
         spec = with_dataset_of(spec, request.dataset, set=changes["dataset"])
     metrics_from = request.metrics_from or recorded.path
     uses = load_metrics(metrics_from, names=request.metrics, set=changes["metrics"], blocked=recorded.blocked)
+    refuse_idle_metrics(changes["metrics"], uses)
     return spec, uses
 
 

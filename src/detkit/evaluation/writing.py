@@ -7,7 +7,8 @@ tables/ curves/ matrices/  what metrics gave beside numbers, as in a record
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -52,27 +53,33 @@ def evaluate_into(job: Job, folder: Path | None, *, overwrite: bool) -> Evaluati
     taken = take_folder(folder or Path(job.name), RESULTS, overwrite=overwrite)
     try:
         report = job.evaluate()
-        RESULTS.remove_from(taken)
-        _write(report, taken)
+        with RESULTS.renewed(taken) as new, _told(taken):
+            _write(report, new)
     finally:
         with suppress(OSError):  # only an empty folder goes: nothing came of it
             taken.rmdir()
     return replace(report, folder=taken)
 
 
-def _write(report: EvaluationReport, folder: Path) -> None:
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """A disk that refuses a write in the middle, under the name of the folder that people know."""
     try:
-        for key, result in report.results.items():
-            for name, table in result.tables.items():
-                write_figure(folder / TABLES / figure_name(key, name), key, name, table)
-            for name, curve in result.curves.items():
-                write_figure(folder / CURVES / figure_name(key, name), key, name, curve)
-            for name, matrix in result.matrices.items():
-                write_figure(folder / MATRICES / figure_name(key, name), key, name, matrix)
-        if report.predictions:
-            write_json_gz(folder / PREDICTIONS, predictions_json(report.predictions))
-        write_json(folder / EVALUATION, report.to_dict())  # last: with it the evaluation is whole
+        yield
     except RecordError as error:
         if isinstance(error.__cause__, OSError):
             raise cannot_write(folder, error.__cause__) from error
         raise
+
+
+def _write(report: EvaluationReport, folder: Path) -> None:
+    for key, result in report.results.items():
+        for name, table in result.tables.items():
+            write_figure(folder / TABLES / figure_name(key, name), key, name, table)
+        for name, curve in result.curves.items():
+            write_figure(folder / CURVES / figure_name(key, name), key, name, curve)
+        for name, matrix in result.matrices.items():
+            write_figure(folder / MATRICES / figure_name(key, name), key, name, matrix)
+    if report.predictions:
+        write_json_gz(folder / PREDICTIONS, predictions_json(report.predictions))
+    write_json(folder / EVALUATION, report.to_dict())

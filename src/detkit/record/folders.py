@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 
 from detkit.errors import UserError
 
@@ -42,6 +45,47 @@ class ResultsKind:
         except OSError as error:
             raise _cannot_write(folder, error) from error
 
+    @contextmanager
+    def renewed(self, folder: Path) -> Iterator[Path]:
+        """An empty folder to write into: at the end its contents take the place of what the command wrote before.
+
+        It lies in the folder itself, so that contents are only renamed. Where the writing fails, or is interrupted,
+        everything stays as it was.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        try:
+            scratch = Path(mkdtemp(prefix=".new-", dir=folder))
+            (scratch / "old").mkdir()
+            (scratch / "new").mkdir()
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
+        try:
+            yield scratch / "new"
+            self._swap(folder, scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _swap(self, folder: Path, scratch: Path) -> None:
+        try:
+            self._move(folder, scratch / "old")
+            try:
+                self._move(scratch / "new", folder)
+            except BaseException:
+                self._move(folder, scratch / "new")
+                raise
+        except BaseException as error:
+            self._move(scratch / "old", folder)
+            if isinstance(error, OSError):
+                raise _cannot_write(folder, error) from error
+            raise
+
+    def _move(self, folder: Path, to: Path) -> None:
+        for name in self.contents:
+            if (folder / name).exists():
+                (folder / name).rename(to / name)
+
 
 def take_folder(folder: Path, kind: ResultsKind, *, overwrite: bool) -> Path:
     """A folder to write to, which exists then: the wanted one, or the first free one of FOLDER-2, FOLDER-3, ...
@@ -54,7 +98,7 @@ def take_folder(folder: Path, kind: ResultsKind, *, overwrite: bool) -> Path:
     """
     try:
         if overwrite and folder.is_dir() and any(folder.iterdir()) and not kind.is_in(folder):
-            raise UserError(f"{folder} holds other files than {kind.what}; --overwrite deletes only those")
+            raise UserError(f"{folder} holds other files than {kind.what}; only those are overwritten")
         chosen, number = folder, 1
         while not overwrite and chosen.exists() and not (chosen.is_dir() and not any(chosen.iterdir())):
             number += 1
@@ -66,4 +110,4 @@ def take_folder(folder: Path, kind: ResultsKind, *, overwrite: bool) -> Path:
 
 
 def _cannot_write(folder: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write to {folder}: {error.strerror}; name another folder with --output")
+    return UserError(f"cannot write to {folder}: {error.strerror}; name another folder to write to")

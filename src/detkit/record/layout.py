@@ -31,6 +31,9 @@ FORMAT_VERSION = 1
 #: What some file system refuses in a name, and so many bytes as leave room for an ending: names have 255 at most.
 UNSAFE = re.compile(r'[\x00-\x1f<>:"\\|?*]')
 LONGEST_NAME = 120
+#: Metrics' keys and figures' names that are told apart by their file's name alone, on every disk: without "-", which
+#: stands for "/", and without capitals or other letters, which some file systems take for each other.
+ORDINARY = re.compile(r"[a-z0-9_]+/[a-z0-9_. /]+")
 
 
 def run_id(model: str, seed: int) -> str:
@@ -136,15 +139,16 @@ class RunLayout:
 
 
 def figure_name(metric: str, name: str) -> str:
-    """The file name of a table, curve or matrix: `metric-name.json`, "/" as "-".
+    """The file name of a table, curve or matrix: `metric-name.json`, "/" as "-"; no two have the same.
 
-    Names hold class names, which may be anything: what a file's name cannot hold is left out, and then some digits of
-    the name's digest keep it apart from others.
+    Names hold class names, which may be anything: what a file's name cannot hold is left out, and some digits of the
+    full name's digest keep all but ordinary names apart from others.
     """
-    plain = f"{metric}-{name.replace('/', '-')}"
+    full = f"{metric}/{name}"
+    plain = full.replace("/", "-")
     safe = UNSAFE.sub("-", plain).encode()[:LONGEST_NAME].decode(errors="ignore")
-    digest = "" if safe == plain else f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return f"{safe}{digest}.json"
+    ordinary = safe == plain and ORDINARY.fullmatch(full)
+    return f"{safe}.json" if ordinary else f"{safe}-{hashlib.sha256(full.encode()).hexdigest()[:8]}.json"
 
 
 def _epoch_name(epoch: int | str) -> str:
