@@ -217,6 +217,7 @@ def paired_difference(
         RecordError: a run has not finished, the runs were not scored on the same images with the same metric, the
             metric cannot be resampled, or a record does not give its own figure again.
         ComponentError: the metric failed or broke its contract.
+        UserError: fewer than 100 resamples.
     """
     from detkit.cli.console import RichMessages
     from detkit.compare import paired

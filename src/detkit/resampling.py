@@ -5,18 +5,19 @@ replacement, shows how the numbers move with the sample (Efron and Tibshirani, A
 Images are drawn, not objects: those of one image share its light, its place and its faults. Nothing is stratified,
 since a new sample would have other numbers of each class too.
 
-Of the intervals that can be read from the draws this is the bias-corrected percentile interval (Efron, Nonparametric
-standard errors and confidence intervals, Canadian Journal of Statistics 9, 1981): the middle 95 % of the values, moved
-by how many of them are below the number itself. It stays within the range of the quantity, and is the same for AP and
-for its logarithm. The correction is there for AP, which is too high on few images, and in a draw of them, which has
-fewer, by as much again: without it the interval lies to one side of the truth (benchmarks/interval_coverage.py). BCa
-(Efron and Tibshirani, chapter 14) also corrects for skew, at the price of one evaluation for each image that is left
-out, five times as many as there are draws with 5,000 images; on AP nothing came of it. With few images all of them are
-too narrow (Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69, 2015), and `rough`
-says so.
+Of the intervals that can be read from the draws this is the normal one, corrected for bias (Davison and Hinkley,
+Bootstrap Methods and their Application, 1997, section 5.2; the bias: Efron and Tibshirani, chapter 10). AP is too high
+where there are few objects, and in a draw, which has fewer different images, by about as much again: how far the mean
+of the draws is above the number tells how far the number is above the truth. So the middle of the interval is the
+number less that bias, and its ends are 1.96 standard deviations of the draws away. Where the bias is larger than that,
+the number lies outside its own interval. Percentiles of the draws lie on the wrong side of the truth with many classes;
+the bias-corrected percentile interval and BCa (Efron and Tibshirani, chapter 14) ask how many draws are below the
+number, and have no answer where nearly none is (benchmarks/interval_coverage.py). With few images all of them are too
+narrow (Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69, 2015), and `rough` says
+so.
 
-In a difference of two runs the biases cancel: the plain percentile interval tells equal models apart as seldom as the
-corrected one, and it leaves out 0 exactly where few draws favour the other run.
+In a difference of two runs the biases cancel: the plain percentile interval seldom tells equal models apart, and it
+leaves out 0 exactly where few draws favour the other run.
 
 An interval is of the images alone. How a number moves with the seed of the training, only other seeds show.
 """
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-METHOD = "bias-corrected percentile"
+METHOD = "bias-corrected normal"
 #: The share of samples whose interval is to hold the true value.
 LEVEL = 0.95
-#: Draws, where nobody says how many. The ends of an interval are then about the 25th value from each side.
+#: Draws, where nobody says how many. The ends of a difference's interval are then about the 25th value from each side.
 RESAMPLES = 1000
 #: Fewer would put the ends among the last two or three values.
 FEWEST_RESAMPLES = 100
@@ -154,25 +155,30 @@ def resample(
 def interval(
     values: NDArray[np.float64], *, estimate: float | None, images: int, level: float = LEVEL
 ) -> Interval | None:
-    """The bias-corrected percentile interval of a quantity.
+    """The bias-corrected normal interval of a quantity.
+
+    Where the estimate and all draws are within 0 and 1, as shares are, so is the interval. Where all draws are equal it
+    is a point, the estimate. The estimate may lie outside it, where the bias of the draws is large.
 
     Args:
         values: in the draws, float64 [resamples], NaN where there is none. estimate: on the images as they are.
 
     Returns:
-        None where there is no estimate, there are fewer than two images, too few draws have a value
-        (`SHARE_WITH_VALUE`), or the estimate is not within the middle of its own draws, which then say nothing of it.
+        None where there is no estimate, there are fewer than two images, or too few draws have a value
+        (`SHARE_WITH_VALUE`).
     """
-    import numpy as np
-
     there = _enough(values, images)
     if there is None or estimate is None:
         return None
-    tied = np.isclose(there, estimate, rtol=1e-9, atol=1e-12)
-    below = float(np.mean((there < estimate) & ~tied) + np.mean(tied) / 2)
-    if not (1 - level) / 2 < below < (1 + level) / 2:
-        return None
-    return _percentiles(there, 2 * NormalDist().inv_cdf(below), level, len(values))
+    lowest, highest = float(there.min()), float(there.max())
+    if lowest == highest:
+        return Interval(estimate, estimate, level, len(values))
+    middle = 2 * estimate - float(there.mean())
+    reach = NormalDist().inv_cdf((1 + level) / 2) * float(there.std(ddof=1))
+    ends = (middle - reach, middle + reach)
+    if min(lowest, estimate) >= 0 and max(highest, estimate) <= 1:
+        ends = (min(max(ends[0], 0.0), 1.0), min(max(ends[1], 0.0), 1.0))
+    return Interval(*ends, level, len(values))
 
 
 def difference(
@@ -189,7 +195,7 @@ def difference(
     there = differences[~np.isnan(differences)]
     above = float(np.mean((there > 0) + (there == 0) / 2)) if len(there) else None
     enough = _enough(differences, images)
-    found = None if enough is None else _percentiles(enough, 0.0, level, len(differences))
+    found = None if enough is None else _percentiles(enough, level, len(differences))
     return Difference(estimate, found, above)
 
 
@@ -201,13 +207,11 @@ def _enough(values: NDArray[np.float64], images: int) -> NDArray[np.float64] | N
     return there if images > 1 and len(there) and len(there) >= SHARE_WITH_VALUE * len(values) else None
 
 
-def _percentiles(there: NDArray[np.float64], shift: float, level: float, resamples: int) -> Interval:
-    """The middle of the values; shift: by how much its ends are moved, in standard deviations of a normal one."""
+def _percentiles(there: NDArray[np.float64], level: float, resamples: int) -> Interval:
+    """The middle of the values."""
     import numpy as np
 
-    normal = NormalDist()
-    reach = normal.inv_cdf((1 + level) / 2)
-    lower, upper = np.quantile(there, [normal.cdf(shift - reach), normal.cdf(shift + reach)]).tolist()
+    lower, upper = np.quantile(there, [(1 - level) / 2, (1 + level) / 2]).tolist()
     return Interval(lower, upper, level, resamples)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from detkit.cli.leaderboard import WIDTH, print_leaderboard, shown_quantities
 from detkit.cli.words import three_digits
-from detkit.compare.leaderboard import Leaderboard, Row, Value, _costs, interval_note
+from detkit.compare.leaderboard import Leaderboard, Row, Value, _costs, _no_interval, interval_note
 from detkit.resampling import Interval
 
 MEASURED = {"train_s": 600.0, "peak_memory_bytes": 2.5e9}
@@ -88,6 +88,22 @@ def test_a_failed_seed_does_not_hide_the_interval_of_the_one_that_finished() -> 
 
 def test_few_images_are_noted() -> None:
     assert interval_note(0.9, 29) == "in brackets: 90 % intervals over the images; an interval from 29 images is rough"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, "no interval: coco/ap has no value in more than 5 % of the draws"),
+        ({"images": 1}, "no interval: one image allows none"),
+        ({"intervals": {}}, "no interval: coco/ap cannot be resampled"),
+        ({"intervals": {"coco/ap": {"lower": 0.4, "upper": 0.6}}}, ""),
+        ({"intervals": None}, ""),  # as in a record without any
+        ({"values": {"coco/ap": None}}, ""),
+    ],
+)
+def test_a_missing_interval_is_explained(changes: dict[str, Any], says: str) -> None:
+    scored = {"images": 50, "values": {"coco/ap": 0.5}, "intervals": {"coco/ap": None}, **changes}
+    assert _no_interval({"scored": scored}, "coco/ap") == says
 
 
 def test_costs_are_means_over_the_seeds_that_have_them() -> None:

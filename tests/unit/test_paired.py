@@ -19,12 +19,12 @@ from detkit.compare.leaderboard import SAME_IMAGES
 from detkit.compare.paired import PairedDifference, paired_differences
 from detkit.data.coco_form import ground_truth_json, predictions_json
 from detkit.data.types import Annotation, ImageInfo, Prediction
-from detkit.errors import ComponentError, RecordError
+from detkit.errors import ComponentError, RecordError, UserError
 from detkit.record.files import read_json, write_json, write_json_gz
 from detkit.record.layout import ExperimentLayout
 from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.record.scored import read_scored
-from detkit.resampling import SEED, Difference, Interval, draws
+from detkit.resampling import RESAMPLES, SEED, Difference, Interval, draws
 
 CONFIDENT = Path(__file__).parents[1] / "confident.py"
 
@@ -163,7 +163,7 @@ def test_where_lower_is_better_the_lower_one_wins(tmp_path: Path) -> None:
     record = write_experiment(tmp_path / "low", 60, options={"lower_is_better": True})
     add_run(record, "fcos-seed1", (EASY + 0.05 + NOISE).tolist())
     add_run(record, "fcos-seed2", EASY.tolist())
-    (pair,) = paired_differences(record)
+    (pair,) = paired_differences(record).differences
     assert (pair.run_a, pair.run_b) == ("fcos-seed2", "fcos-seed1")
     assert pair.difference.estimate < 0
     assert str(pair).startswith("fcos-seed2 beats fcos-seed1 by 0.0")
@@ -213,7 +213,7 @@ def test_what_must_be_said_is_said(tmp_path: Path) -> None:
     record = write_experiment(tmp_path / "few", 20, split="validation")
     add_run(record, "fcos-seed1", EASY[:20].tolist())
     add_run(record, "fcos-seed2", EASY[20:40].tolist())
-    (pair,) = paired_differences(record)
+    (pair,) = paired_differences(record).differences
     assert pair.warnings == (SAME_IMAGES, "an interval from 20 images is rough")
 
 
@@ -270,14 +270,33 @@ def test_metrics_with_other_options_are_refused(tmp_path: Path) -> None:
 # --- what cannot be compared -----------------------------------------------------------------------------------------
 
 
-def test_a_record_that_does_not_reproduce_is_refused(two: ExperimentRecord) -> None:
+@pytest.mark.parametrize(("factor", "same"), [(1 + 1e-15, True), (1 - 5e-10, True), (1 + 1e-8, False), (2, False)])
+def test_a_record_that_does_not_reproduce_is_refused_but_not_for_a_last_bit(
+    two: ExperimentRecord, factor: float, same: bool
+) -> None:
     summary = read_json(two.runs[1].files.summary)
-    summary["scored"]["values"]["confident/mean"] = float(
-        np.nextafter(summary["scored"]["values"]["confident/mean"], 1)
-    )
+    summary["scored"]["values"]["confident/mean"] *= factor
     write_json(two.runs[1].files.summary, summary)
-    with pytest.raises(RecordError, match=r"fcos-seed2 .* does not reproduce: .* has changed since"):
-        detkit.paired_difference(two.runs[0], two.runs[1])
+    if same:
+        assert detkit.paired_difference(two.runs[0], two.runs[1]).difference.interval is not None
+    else:
+        with pytest.raises(RecordError, match=r"fcos-seed2 .* does not reproduce: .* has changed since"):
+            detkit.paired_difference(two.runs[0], two.runs[1])
+
+
+@pytest.mark.parametrize("resamples", [-3, 0, 5, 99])
+def test_too_few_draws_are_refused(two: ExperimentRecord, resamples: int) -> None:
+    with pytest.raises(UserError, match=f"at least 100 resamples, not {resamples}"):
+        detkit.paired_difference(two.runs[0], two.runs[1], resamples=resamples)
+
+
+def test_where_the_spec_wants_no_intervals_a_difference_has_the_usual_draws(two: ExperimentRecord) -> None:
+    spec = tomllib.loads(two.files.spec.read_text())
+    spec["experiment"]["resamples"] = 0
+    two.files.spec.write_text(tomli_w.dumps(spec))
+    found = detkit.paired_difference(two.runs[0], two.runs[1]).difference.interval
+    assert found is not None
+    assert found.resamples == RESAMPLES
 
 
 @pytest.mark.parametrize(
@@ -364,6 +383,66 @@ def test_show_says_the_warnings_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert said.count("cannot be told apart on 20 images") == 3
     assert said.count("of these pairs: an interval from 20 images is rough") == 1
     assert said.count(f"of these pairs: {SAME_IMAGES}") == 1
+
+
+def with_primary(record: ExperimentRecord, primary: str, *, intervals: bool) -> None:
+    """Its runs' summaries, with that primary quantity, and the interval of the mean or none at all."""
+    ends = {"confident/images": None, "confident/mean": {"lower": 0.1, "upper": 0.2} if intervals else None}
+    resampling = {"method": "bias-corrected normal", "level": 0.95, "resamples": 400, "seed": SEED}
+    for run in record.runs:
+        summary = read_json(run.files.summary)
+        summary["scored"] |= {"intervals": ends, "resampling": resampling}
+        write_json(run.files.summary, {**summary, "primary": primary})
+
+
+@pytest.mark.parametrize("primary", ["loss/loss", "confident/images"])
+def test_where_the_primary_quantity_cannot_be_resampled_another_is_compared(
+    two: ExperimentRecord, primary: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_primary(two, primary, intervals=True)
+    assert command_line(["show", str(two.folder), "--pairs"]) == 0
+    said = capsys.readouterr().out
+    assert f"pairs of confident/mean: {primary} cannot be resampled\nfcos-seed1 beats fcos-seed2 by 0.0" in said
+    assert command_line(["show", str(two.folder), "--pairs", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [pair["quantity"] for pair in report["pairs"]] == ["confident/mean"]
+    assert report["pairs_note"] == f"of confident/mean: {primary} cannot be resampled"
+
+
+def test_where_nothing_can_be_resampled_the_table_is_shown_and_that_is_said(
+    two: ExperimentRecord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_primary(two, "loss/loss", intervals=False)
+    reason = "loss/loss cannot be resampled, and no other figure has an interval in every run"
+    assert command_line(["show", str(two.folder), "--pairs"]) == 0
+    said = capsys.readouterr().out
+    assert "1.000 ± 0.000" in said
+    assert f"pairs: none, for {reason}\n" in said
+    assert command_line(["show", str(two.folder), "--pairs", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["pairs"], report["pairs_note"], len(report["rows"])) == ([], reason, 1)
+
+
+def test_the_table_says_why_there_is_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = write_experiment(tmp_path / "one", 5)
+    add_run(record, "fcos-seed1", [0.5] * 5)
+    with_primary(record, "loss/loss", intervals=True)
+    assert command_line(["show", str(record.folder)]) == 0
+    assert "\nno interval: loss/loss cannot be resampled\n" in capsys.readouterr().out
+
+
+def test_an_error_in_the_pairs_does_not_cost_the_table(
+    two: ExperimentRecord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two.runs[1].files.predictions("test").unlink()
+    assert command_line(["show", str(two.folder), "--pairs"]) == 2
+    said = capsys.readouterr()
+    assert "fcos" in said.out
+    assert "test.json.gz is missing" in said.err
+    assert command_line(["show", str(two.folder), "--pairs", "--json"]) == 2
+    report = json.loads(capsys.readouterr().out)
+    assert (report["pairs"], len(report["rows"])) == ([], 1)
+    assert "test.json.gz is missing" in report["pairs_note"]
 
 
 def test_show_has_no_pairs_of_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

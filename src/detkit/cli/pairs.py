@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from detkit.compare.paired import PairedDifference
+    from detkit.compare.paired import Pairs
 
 
-def print_pairs(pairs: Sequence[PairedDifference]) -> None:
-    """A sentence a pair, and once what must be said of them all. On stdout."""
-    if not pairs:
-        click.echo("pairs: none, for fewer than two runs have finished")
-    for pair in pairs:
+def print_pairs(pairs: Pairs) -> None:
+    """A sentence a pair, and once what must be said of them all; a line where there are none. On stdout."""
+    if pairs.note:
+        click.echo(f"pairs {pairs.note}" if pairs.differences else f"pairs: none, for {pairs.note}")
+    for pair in pairs.differences:
         click.echo(str(pair))
-    for warning in dict.fromkeys(warning for pair in pairs for warning in pair.warnings):
+    for warning in dict.fromkeys(warning for pair in pairs.differences for warning in pair.warnings):
         click.echo(f"of these pairs: {warning}")

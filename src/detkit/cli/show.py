@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from detkit.cli.options import json_option
-from detkit.errors import RecordError
+from detkit.errors import DetkitError, RecordError
 
 if TYPE_CHECKING:
-    from detkit.compare.paired import PairedDifference
+    from detkit.compare.leaderboard import Leaderboard
+    from detkit.compare.paired import Pairs
     from detkit.record.reader import ExperimentRecord
 
 
@@ -42,19 +43,28 @@ def command(folder: Path, markdown: bool, output: Path | None, pairs: bool, as_j
         _write(markdown_page(record), output)
         return
     board = make_leaderboard(record)
-    found = _paired(record) if pairs else []
     if as_json:
-        report = {"folder": str(record.folder), **board.to_dict()}
-        report |= {"pairs": [pair.to_dict() for pair in found]} if pairs else {}
-        click.echo(json.dumps(report, indent=2))
+        _print_json(record, board, pairs=pairs)
         return
     print_leaderboard(board)
     if pairs:
-        print_pairs(found)
+        print_pairs(_paired(record))
     click.echo(f"record: {record.folder}")
 
 
-def _paired(record: ExperimentRecord) -> list[PairedDifference]:
+def _print_json(record: ExperimentRecord, board: Leaderboard, *, pairs: bool) -> None:
+    """The table, whatever becomes of the pairs: an error in them is in it too."""
+    report = {"folder": str(record.folder), **board.to_dict()}
+    try:
+        report |= _paired(record).to_dict() if pairs else {}
+    except DetkitError as error:
+        report |= {"pairs": [], "pairs_note": str(error)}
+        raise
+    finally:
+        click.echo(json.dumps(report, indent=2))
+
+
+def _paired(record: ExperimentRecord) -> Pairs:
     from detkit.cli.console import RichMessages
     from detkit.compare.paired import paired_differences
 

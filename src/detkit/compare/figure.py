@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,13 @@ from detkit.spec.recorded import recorded_spec
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+#: By how much, relatively, a figure may differ from its summary: sums end otherwise in the last bits on other machines.
+SAME_FIGURE = 1e-9
+
+
+class NotResampled(RecordError):
+    """The quantity has neither intervals nor paired differences: another of the same runs may have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,8 @@ def find_figure(run: RunRecord, quantity: str | None = None) -> Figure:
     """A figure of a finished run; by default its primary one.
 
     Raises:
-        RecordError: the run has not finished, has no such figure, or not from a metric; or its record is damaged.
+        NotResampled: it is none of a metric. RecordError: the run has not finished, has no such figure, or the record
+            is damaged.
     """
     summary = run.summary
     if summary is None:
@@ -66,7 +75,7 @@ def find_figure(run: RunRecord, quantity: str | None = None) -> Figure:
     spec = recorded_spec(run)
     key = quantity.partition("/")[0]
     if key not in spec.metrics:
-        raise RecordError(f"{quantity} of {run.run_id} is no number of a metric{did_you_mean(key, spec.metrics)}")
+        raise NotResampled(f"{quantity} of {run.run_id} is no number of a metric{did_you_mean(key, spec.metrics)}")
     return Figure(
         run=run,
         quantity=quantity,
@@ -88,26 +97,28 @@ def draw_figure(
         messages: of the metric, which is built again. advance: called after each draw.
 
     Raises:
-        RecordError: the metric cannot be resampled, or gives another value now than the summary has.
+        NotResampled: the metric does not resample it. RecordError: the metric gives another value now than the summary
+            has, by more than `SAME_FIGURE`.
         ComponentError: it failed or broke its contract.
     """
     result = _measured_again(figure, messages)
     scalars = {name: scalar.value for name, scalar in result.scalars.items()}
     name = figure.quantity.partition("/")[2]
-    if scalars.get(name) != figure.value:
+    value = scalars.get(name)
+    if value is None or not math.isclose(value, figure.value, rel_tol=SAME_FIGURE):
         raise RecordError(
             f"{figure.run.run_id} in {figure.run.experiment} does not reproduce: computed from its predictions,"
-            f" {figure.quantity} is {scalars.get(name)}, and in its summary {figure.value}; a file of the record has"
+            f" {figure.quantity} is {value}, and in its summary {figure.value}; a file of the record has"
             " changed since, or the metric computes otherwise now"
         )
     title = figure.use.title
     if result.resampler is None:
-        raise RecordError(f"{title} gives no resampler: its numbers have neither intervals nor paired differences")
+        raise NotResampled(f"{title} gives no resampler: its numbers have neither intervals nor paired differences")
     ids = figure.scored.image_ids
     with attributed(figure.use, "being resampled"):
         columns = resample(result.resampler, scalars, ids, resamples=resamples, seed=seed, advance=advance)
     if name not in columns:
-        raise RecordError(f"{title} does not resample {name}{did_you_mean(name, columns)}")
+        raise NotResampled(f"{title} does not resample {name}{did_you_mean(name, columns)}")
     return columns[name]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from detkit.record.files import write_json
 from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.record.summary import scored_intervals
-from detkit.resampling import Interval, rough
+from detkit.resampling import SHARE_WITH_VALUE, Interval, rough
 
 #: Quantities shown beside the primary one, by their last part, where a run has them: the most wanted first.
 SHOWN_QUANTITIES = ("ap50", "mask_ap", "f1", "ap75", "ar100", "map_50")
@@ -75,7 +75,8 @@ class Leaderboard:
         primary: the quantity that orders the rows. higher_is_better: of it.
         split, images: what the figures were measured on.
         note: what must be said wherever the figures are shown; empty where nothing must.
-        interval_note: the same of the intervals; empty where none is shown.
+        interval_note: the same of the intervals, and why a row that could have one beside its primary figure has none;
+            empty where nothing must.
     """
 
     name: str
@@ -127,7 +128,7 @@ def make_leaderboard(record: ExperimentRecord) -> Leaderboard:
     by_model: dict[str, list[RunRecord]] = {}
     for run in record.runs:
         by_model.setdefault(run.model, []).append(run)
-    summaries = [summary for run in record.runs if (summary := run.summary) is not None]
+    summaries = _summaries(record.runs)
     rows = [_row(model, runs) for model, runs in by_model.items()]
     if not summaries:
         return Leaderboard(record.name, rows)
@@ -141,6 +142,11 @@ def make_leaderboard(record: ExperimentRecord) -> Leaderboard:
 
     images = int(first["scored"]["images"])
     shown = next((found for row in rows if (found := row.interval(primary))), None)
+    alone = [of_model[0] for runs in by_model.values() if len(of_model := _summaries(runs)) == 1]
+    notes = [
+        interval_note(shown.level, images) if shown else "",
+        *(_no_interval(summary, primary) for summary in alone),
+    ]
     return Leaderboard(
         name=record.name,
         rows=sorted(rows, key=rank),
@@ -149,7 +155,7 @@ def make_leaderboard(record: ExperimentRecord) -> Leaderboard:
         split=first["scored"]["split"],
         images=images,
         note=SAME_IMAGES if first["scored"]["same_images"] else "",
-        interval_note=interval_note(shown.level, images) if shown else "",
+        interval_note="; ".join(dict.fromkeys(filter(None, notes))),
     )
 
 
@@ -165,10 +171,27 @@ def write_leaderboard(record: ExperimentRecord) -> Leaderboard:
     return leaderboard
 
 
+def _summaries(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    return [summary for run in runs if (summary := run.summary) is not None]
+
+
+def _no_interval(summary: Mapping[str, Any], primary: str) -> str:
+    """Why the primary figure of a run has no interval; empty where it has one or no value, or none were asked for."""
+    scored = summary["scored"]
+    intervals = scored.get("intervals")
+    if intervals is None or intervals.get(primary) is not None or scored["values"].get(primary) is None:
+        return ""
+    if primary not in intervals:
+        return f"no interval: {primary} cannot be resampled"
+    if scored["images"] < 2:
+        return "no interval: one image allows none"
+    return f"no interval: {primary} has no value in more than {100 * (1 - SHARE_WITH_VALUE):.0f} % of the draws"
+
+
 def _row(model: str, runs: Sequence[RunRecord]) -> Row:
     states = {run.run_id: run.state for run in runs}
     causes = {run.run_id: str((run.failure or {}).get("message", "")) for run in runs if states[run.run_id] == "failed"}
-    summaries = [summary for run in runs if (summary := run.summary) is not None]
+    summaries = _summaries(runs)
     if not summaries:
         return Row(model, states, causes)
     names = dict.fromkeys(name for summary in summaries for name in summary["scored"]["values"])

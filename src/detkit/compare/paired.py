@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from detkit.compare.figure import Figure, draw_figure, find_figure
+from detkit.compare.figure import Figure, NotResampled, draw_figure, find_figure
 from detkit.compare.leaderboard import SAME_IMAGES
 from detkit.components import Messages, Silent
-from detkit.errors import RecordError
+from detkit.errors import RecordError, UserError
 from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.record.scored import unlike
-from detkit.resampling import RESAMPLES, SEED, Difference, difference, rough
+from detkit.record.summary import scored_intervals
+from detkit.resampling import FEWEST_RESAMPLES, RESAMPLES, SEED, Difference, difference, rough
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +64,21 @@ class PairedDifference:
         return f"{first} {verb} {second} by {abs(estimate):.3f} {self.quantity} ({level} {lower:.3f} to {upper:.3f})"
 
 
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The pairs of an experiment's finished runs.
+
+    Attributes:
+        differences: of each pair, the better run first. note: why there are none, or not of the primary quantity.
+    """
+
+    differences: Sequence[PairedDifference] = ()
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"pairs": [pair.to_dict() for pair in self.differences], "pairs_note": self.note}
+
+
 def paired_difference(
     run_a: RunRecord,
     run_b: RunRecord,
@@ -72,25 +88,44 @@ def paired_difference(
     seed: int = SEED,
     messages: Messages | None = None,
 ) -> PairedDifference:
-    """See `detkit.paired_difference`; `messages` is where the progress is shown."""
+    """See `detkit.paired_difference`; `messages` is where the progress is shown.
+
+    Raises:
+        UserError: fewer than `FEWEST_RESAMPLES` resamples.
+    """
+    if resamples is not None and resamples < FEWEST_RESAMPLES:
+        raise UserError(f"a paired difference needs at least {FEWEST_RESAMPLES} resamples, not {resamples}")
     a = find_figure(run_a, quantity)
     (found,) = _differences([a, find_figure(run_b, a.quantity)], resamples, seed, messages or Silent())
     return found
 
 
-def paired_differences(record: ExperimentRecord, *, messages: Messages | None = None) -> list[PairedDifference]:
-    """Of the primary quantity, for each pair of finished runs, the better run first; empty with fewer than two.
+def paired_differences(record: ExperimentRecord, *, messages: Messages | None = None) -> Pairs:
+    """Of the primary quantity; where it cannot be resampled, of the first that has an interval in every finished run.
 
     Raises:
         RecordError, ComponentError: as `detkit.paired_difference`.
     """
-    runs = [run for run in record.runs if run.state == "finished"]
-    if len(runs) < 2:
-        return []
-    first = find_figure(runs[0])
-    figures = [first, *(find_figure(run, first.quantity) for run in runs[1:])]
-    figures.sort(key=lambda figure: figure.value, reverse=first.higher_is_better is not False)
-    return _differences(figures, None, SEED, messages or Silent())
+    finished = [(run, summary) for run in record.runs if (summary := run.summary) is not None]
+    if len(finished) < 2:
+        return Pairs(note="fewer than two runs have finished")
+    runs = [run for run, _ in finished]
+    primary = str(finished[0][1]["primary"])
+    try:
+        return Pairs(_of_all(runs, primary, messages or Silent()))
+    except NotResampled:
+        with_interval = [scored_intervals(summary) for _, summary in finished]
+    shared = [name for name in with_interval[0] if all(name in found for found in with_interval)]
+    if not shared:
+        return Pairs(note=f"{primary} cannot be resampled, and no other figure has an interval in every run")
+    return Pairs(_of_all(runs, shared[0], messages or Silent()), f"of {shared[0]}: {primary} cannot be resampled")
+
+
+def _of_all(runs: Sequence[RunRecord], quantity: str, messages: Messages) -> list[PairedDifference]:
+    """Of each pair of runs, the better one first."""
+    figures = [find_figure(run, quantity) for run in runs]
+    figures.sort(key=lambda figure: figure.value, reverse=figures[0].higher_is_better is not False)
+    return _differences(figures, None, SEED, messages)
 
 
 def _differences(
