@@ -9,6 +9,7 @@ import numpy as np
 from detkit.data.evaluated import Floats, Integers
 from detkit_coco.columns import Columns
 from detkit_coco.matching import Matches
+from detkit_coco.operating import F1Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,17 @@ class Counts:
     missed: Integers
     lowest_iou: Floats
 
+    def weighted(self, weight: Floats) -> F1Counts:
+        """Over all images, each of which counts by its weight: float64 [I]."""
+        return F1Counts(*(float(weight @ part) for part in (self.true, self.false, self.objects)))
 
-def count_by_image(columns: Columns, matches: Matches, confidence: float) -> Counts:
-    """Of detections with a score of at least `confidence`, at the first threshold of the matches."""
+
+def count_by_image(columns: Columns, matches: Matches, confidence: float | Floats) -> Counts:
+    """Of detections with a score of at least `confidence`, at the first threshold of the matches.
+
+    Args:
+        confidence: of all detections; or float64 [N], of each of the matches'.
+    """
     images = len(columns.images)
     sure = matches.score >= confidence
     true = matches.true(0, 0) & sure

@@ -33,10 +33,20 @@ class CocoMetric:
         self._engine: Engine = engine
         self._settings = Settings.of(options)
         self._images = EvaluatedImages(class_names)
+        self._chosen: Mapping[str, float] | None = None
 
     def reset(self) -> None:
-        """Forget all images."""
+        """Forget all images, and the thresholds."""
         self._images.clear()
+        self._chosen = None
+
+    def use_thresholds(self, chosen: Mapping[str, float]) -> None:
+        """Give F1 at these thresholds in place of the best one, which would be chosen on the images at hand.
+
+        Args:
+            chosen: class name to score, "" for classes without their own.
+        """
+        self._chosen = chosen
 
     def update(self, predictions: Sequence[Prediction], truths: Sequence[ImageInfo]) -> None:
         """Add images, each once, in any order.
@@ -60,7 +70,7 @@ class CocoMetric:
 
     def _region(self, region: Region) -> RegionResult:
         columns = columns_of(self._images.ordered(), len(self._class_names), region)
-        return RegionResult(columns, self._class_names, self._options, self._settings, self._engine)
+        return RegionResult(columns, self._class_names, self._options, self._settings, self._engine, self._chosen)
 
     def _with_errors(self, boxes: RegionResult, result: MetricResult) -> MetricResult:
         """The confusion matrix, the kinds of errors and suspicious labels: of boxes, which masks would only repeat."""

@@ -28,12 +28,12 @@ class F1Counts:
     false: float
     objects: float
 
-    def values(self) -> dict[str, float | None]:
-        """`f1` and `recall`, None without objects; `precision`, None without detections."""
+    def values(self, prefix: str = "") -> dict[str, float | None]:
+        """`f1` and `recall`, None without objects; `precision`, None without detections; after the prefix."""
         return {
-            "f1": _share(2 * self.true, self.true + self.false + self.objects) if self.objects else None,
-            "precision": _share(self.true, self.true + self.false),
-            "recall": _share(self.true, self.objects),
+            f"{prefix}f1": _share(2 * self.true, self.true + self.false + self.objects) if self.objects else None,
+            f"{prefix}precision": _share(self.true, self.true + self.false),
+            f"{prefix}recall": _share(self.true, self.objects),
         }
 
 

@@ -22,18 +22,31 @@ from detkit_coco.settings import Settings
 from detkit_coco.summary import summarise
 from detkit_coco.tables import per_class_table, per_image_table
 
+#: The score from which a detection counts in predicting where no threshold was chosen.
+UNCHOSEN = 0.5
+
 
 class RegionResult:
     """Numbers are computed at once; what the table of images and resamples need, when they are asked for.
+
+    Args:
+        chosen: class name to threshold, chosen on other images; None where nothing was.
 
     Raises:
         ValueError: the engine and pycocotools differ (`cross_check`).
     """
 
     def __init__(
-        self, columns: Columns, class_names: Sequence[str], options: CocoOptions, settings: Settings, engine: Engine
+        self,
+        columns: Columns,
+        class_names: Sequence[str],
+        options: CocoOptions,
+        settings: Settings,
+        engine: Engine,
+        chosen: Mapping[str, float] | None = None,
     ) -> None:
         self.columns = columns
+        self._chosen = chosen
         self._class_names, self._options, self._settings = class_names, options, settings
         self._accumulated = evaluate(engine, columns, settings)
         if options.cross_check:
@@ -64,8 +77,12 @@ class RegionResult:
         numbers |= self._together.counts(self._options.confidence).values()
         best, calibrated = self._together.best(), calibration(self._together)
         scalars = {name: Scalar(value, primary=name == "ap") for name, value in numbers.items()}
-        scalars["best_f1"] = Scalar(best.f1 if best else None)
-        scalars["best_f1_confidence"] = Scalar(best.confidence if best else None, higher_is_better=None)
+        if self._chosen_counts is not None:  # a confidence that is best on these images would be chosen on them
+            chosen = self._chosen_counts.weighted(np.ones(len(self.columns.images))).values("chosen_")
+            scalars |= {name: Scalar(value) for name, value in chosen.items()}
+        else:
+            scalars["best_f1"] = Scalar(best.f1 if best else None)
+            scalars["best_f1_confidence"] = Scalar(best.confidence if best else None, higher_is_better=None)
         scalars["calibration_error"] = Scalar(calibrated.error if calibrated else None, higher_is_better=False)
         return scalars
 
@@ -102,8 +119,20 @@ class RegionResult:
         return count_by_image(self.columns, self._at_one, self._options.confidence)
 
     @cached_property
+    def _chosen_counts(self) -> Counts | None:
+        """At the thresholds that predicting would take, which are each class's own."""
+        if self._chosen is None:
+            return None
+        rest = self._chosen.get("", UNCHOSEN)
+        by_label = np.array([0.0, *(self._chosen.get(name, rest) for name in self._class_names)])
+        return count_by_image(self.columns, self._at_one, by_label[self._at_one.label])
+
+    @cached_property
     def _weighted(self) -> Weighted:
-        return Weighted(self.columns, self._matches, self._counts, self._settings)
+        counts = {"": self._counts}
+        if self._chosen_counts is not None:
+            counts["chosen_"] = self._chosen_counts
+        return Weighted(self.columns, self._matches, counts, self._settings)
 
     def _resampled(self, weights: Mapping[int, float]) -> Mapping[str, float | None]:
         return self._weighted(weights)

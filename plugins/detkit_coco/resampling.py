@@ -19,7 +19,6 @@ from detkit_coco.columns import Columns
 from detkit_coco.counts import Counts
 from detkit_coco.envelope import highest_from_here_on
 from detkit_coco.matching import Matches
-from detkit_coco.operating import F1Counts
 from detkit_coco.settings import Settings
 from detkit_coco.summary import mean_of_known
 
@@ -31,24 +30,25 @@ class Weighted:
     """A resampler's work for boxes, or for masks.
 
     Args:
-        matches: at the thresholds of the settings. counts: for precision, recall and F1.
+        matches: at the thresholds of the settings. counts: for precision, recall and F1, by what comes before
+            these names.
     """
 
-    def __init__(self, columns: Columns, matches: Matches, counts: Counts, settings: Settings) -> None:
+    def __init__(self, columns: Columns, matches: Matches, counts: Mapping[str, Counts], settings: Settings) -> None:
         self._settings, self._counts = settings, counts
         self._image_ids = [image.truth.image_id for image in columns.images]
         self.curves = WeightedCurves(columns, matches, len(settings.ious))
 
     def __call__(self, weights: Mapping[int, float]) -> dict[str, float | None]:
-        """`ap`, `ap50`, `ap75`, the last `ar`, `precision`, `recall` and `f1`, with an image's weight 0 by default."""
+        """`ap`, `ap50`, `ap75`, the last `ar`, each `precision`, `recall` and `f1`; images weigh 0 by default."""
         weight = np.array([weights.get(image_id, 0.0) for image_id in self._image_ids], dtype=np.float64)
         precision, recall = self.curves.at(weight, self._settings.recalls)
         values = {"ap": mean_of_known(precision)}
         values |= {name: mean_of_known(precision[place]) for name, place in self._settings.named_ious().items()}
         values[f"ar{self._settings.max_detections[-1]}"] = mean_of_known(recall)
-        counts = self._counts
-        weighted = F1Counts(*(float(weight @ part) for part in (counts.true, counts.false, counts.objects)))
-        return values | weighted.values()
+        for prefix, counts in self._counts.items():
+            values |= counts.weighted(weight).values(prefix)
+        return values
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,6 +241,18 @@ class Metric(Protocol):
         """The result over all images since `reset`."""
 
 
+@runtime_checkable
+class Thresholded(Protocol):
+    """What a metric may have beside: its final figures then say what a detector does at the thresholds of its use."""
+
+    def use_thresholds(self, chosen: Mapping[str, float], /) -> None:
+        """Called between `reset`, which forgets them, and `update`; never in the evaluations of epochs.
+
+        Args:
+            chosen: what this metric's own result gave as `thresholds` on the validation images, from the checkpoint.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class RunInfo:
     """A run, as callbacks and loggers see it.

@@ -12,7 +12,10 @@ import pytest
 
 import detkit
 from detkit.cli.main import run as command_line
+from detkit.compare.figure import draw_figure, find_figure
 from detkit.compare.leaderboard import SAME_IMAGES, make_leaderboard
+from detkit.components import Silent
+from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.display import SilentDisplay
 from detkit.errors import RecordError
 from detkit.record.lock import exclusive
@@ -81,6 +84,60 @@ def test_final_figures_come_from_the_test_split_and_the_selected_epoch(tmp_path:
     epochs = record.run("centre_point").epochs()
     best = min(epochs, key=lambda row: row["values"]["count_error/mean"])
     assert summary["selected"]["epoch"] == best["epoch"]
+
+
+def test_a_test_split_says_what_the_chosen_thresholds_are_worth(tmp_path: Path) -> None:
+    spec = squares_spec(
+        tmp_path / "runs",
+        dataset={"images": 24, "split": {"validation": 6, "test": 8}},
+        metrics={"coco": {"match_iou": 0.1}},  # three epochs do not make a good detector
+        train={"best_by": "coco/ap50", "epochs": 3},
+    )
+    record = detkit.run(write_spec(tmp_path / "spec.toml", spec), display=SilentDisplay())
+    run = record.run("centre_point")
+    assert run.summary is not None
+    scored = run.summary["scored"]
+    best, last = load_checkpoint(run.files.best), load_checkpoint(run.files.last)
+    rows = {row["epoch"]: row["values"] for row in run.epochs()}
+    assert run.summary["selected"]["epoch"] == 2, "the two checkpoints are of different epochs"
+    for values in rows.values():
+        assert "coco/best_f1" in values
+        assert not any("chosen" in name for name in values)
+    assert best["thresholds"] == scored["thresholds"]
+    for checkpoint, epoch in ((best, run.summary["selected"]["epoch"]), (last, 3)):
+        assert checkpoint["thresholds"]["coco"][""] == rows[epoch]["coco/best_f1_confidence"]
+        assert type(checkpoint["thresholds"]["coco"][""]) is float
+    threshold = best["thresholds"]["coco"]["square"]
+    assert f"{last['thresholds']['coco']['square']:.3g} (chosen by coco)" == str(
+        detkit.load_detector(run, checkpoint="last").thresholds
+    )
+
+    # By hand: an image has one square at most, so that one of the detections on it is right.
+    sure: dict[int, list[list[float]]] = {}
+    for row in json.loads(gzip.decompress(run.files.predictions("test").read_bytes())):
+        if row["score"] >= threshold:
+            sure.setdefault(row["image_id"], []).append(row["bbox"])
+    squares = {row["image_id"]: row["bbox"] for row in json.loads(record.files.ground_truth.read_text())["annotations"]}
+    tested = {row["image_id"] for row in json.loads(record.files.splits.read_text())["test"]}
+    objects = len(tested & set(squares))
+    right = sum(
+        any(iou(box, squares[image]) >= 0.1 for box in boxes) for image, boxes in sure.items() if image in squares
+    )
+    f1 = 2 * right / (sum(map(len, sure.values())) + objects)
+    assert 0 < f1 != scored["values"]["coco/f1"], "a chosen threshold and a half are told apart"
+    assert scored["values"]["coco/chosen_f1"] == f1
+    assert scored["values"]["coco/chosen_recall"] == right / objects
+    assert scored["intervals"]["coco/chosen_f1"] is not None
+    assert "coco/best_f1" not in scored["values"]
+    figure = find_figure(run, "coco/chosen_f1")  # the record alone reproduces it
+    assert draw_figure(figure, resamples=3, seed=1, messages=Silent(), advance=lambda: None).shape == (3,)
+
+
+def iou(one: list[float], other: list[float]) -> float:
+    """Of boxes as x, y, width, height."""
+    sides = [min(one[k] + one[k + 2], other[k] + other[k + 2]) - max(one[k], other[k]) for k in (0, 1)]
+    shared = max(sides[0], 0) * max(sides[1], 0)
+    return shared / (one[2] * one[3] + other[2] * other[3] - shared)
 
 
 class TestRunningAgain:

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from detkit import BuildContext, MetricResult, Table
+from detkit.components import Thresholded
 from detkit.data.evaluated import EvaluatedImages
 from detkit.data.types import Annotation, ImageInfo, Prediction
 from detkit_coco import CocoOptions, build_coco
@@ -161,6 +162,58 @@ def test_no_confidence_beats_the_best_one(seed: int) -> None:
 def test_above_the_surest_detections_precision_is_theirs_together(true: tuple[bool, ...]) -> None:
     curve = Operating(np.full(4, 0.9), np.array(true), 2).curves()["precision"]
     assert curve[90:].tolist() == [0.25] * 11
+
+
+@pytest.mark.parametrize(
+    ("chosen", "right", "detections"),
+    [
+        ({"cat": 0.85, "dog": 0.35}, 2, 3),  # the dog of 0.8 is wrong
+        ({"cat": 0.95, "": 0.35}, 1, 2),
+        ({"cat": 0.95, "dog": 0.95}, 0, 0),
+        ({"": 0.7}, 1, 2),
+        ({"dog": 0.35}, 2, 4),  # 0.5 for the cat, as when predicting
+        ({}, 1, 3),
+    ],
+)
+def test_each_class_counts_from_the_threshold_that_was_chosen_for_it(
+    chosen: dict[str, float], right: int, detections: int
+) -> None:
+    metric = build_coco(CocoOptions(), BuildContext(class_names=("cat", "dog")))
+    assert isinstance(metric, Thresholded)
+    metric.use_thresholds(chosen)
+    predictions, truths = zip(*SCENE, strict=True)
+    metric.update(predictions, truths)
+    result = metric.compute()
+    values = {name: scalar.value for name, scalar in result.scalars.items()}
+    assert values["chosen_f1"] == 2 * right / (detections + 3)
+    assert values["chosen_recall"] == right / 3
+    assert values["chosen_precision"] == (right / detections if detections else None)
+    assert not {"best_f1", "best_f1_confidence"} & set(values), "chosen on these images"
+    assert values["f1"] == evaluated(SCENE).scalars["f1"].value
+    metric.reset()
+    metric.update(predictions, truths)
+    assert metric.compute().scalars == evaluated(SCENE).scalars, "a reset forgets them"
+
+
+@pytest.mark.parametrize("seed", [0, 4, 9])
+def test_one_chosen_threshold_is_a_confidence_for_boxes_and_masks(seed: int) -> None:
+    """The best one gives the best F1 again; a resample of every image once is the result."""
+    case = generated_case(seed)
+    metric = build_coco(CocoOptions(), case.context)
+    first = case.evaluated_by(metric)
+    metric.reset()
+    assert isinstance(metric, Thresholded)
+    metric.use_thresholds({"": first.thresholds[""]})
+    metric.update(case.predictions, case.truths)
+    result = metric.compute()
+    assert result.scalars["chosen_f1"].value == first.scalars["best_f1"].value
+    at_these = build_coco(CocoOptions(confidence=first.thresholds[""]), case.context)
+    expected = case.evaluated_by(at_these)
+    assert result.resampler is not None
+    once = result.resampler({truth.image_id: 1.0 for truth in case.truths})
+    for name in ("f1", "precision", "recall", "mask_f1", "mask_precision", "mask_recall"):
+        chosen = "mask_chosen_" + name.removeprefix("mask_") if name.startswith("mask_") else f"chosen_{name}"
+        assert result.scalars[chosen].value == expected.scalars[name].value == once[chosen] is not None
 
 
 def test_nothing_right_has_no_best_confidence() -> None:

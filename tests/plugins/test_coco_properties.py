@@ -151,7 +151,7 @@ def test_our_matches_accumulate_to_the_same_arrays(region: Region, shape: Shape)
     data = columns(case_of(shape), region)
     expected = evaluate("pycocotools", data, SETTINGS)
     matches = match(near(data, 0.5, 100), SETTINGS.ious, SETTINGS.bounds)
-    weighted = Weighted(data, matches, count_by_image(data, matches, 0.5), SETTINGS)
+    weighted = Weighted(data, matches, {"": count_by_image(data, matches, 0.5)}, SETTINGS)
     precision, recall = weighted.curves.at(np.ones(len(data.images)), SETTINGS.recalls)
     np.testing.assert_array_equal(precision, expected.precision[..., 0, -1])
     np.testing.assert_array_equal(recall, expected.recall[..., 0, -1])
@@ -198,7 +198,7 @@ def test_a_resample_has_the_numbers_of_an_evaluation_of_repeated_images(shape: S
     repeated = [image for image, times in zip(data.images, weights, strict=True) for _ in range(times)]
     expected = summarise(evaluate("hotcoco", columns_of(repeated, data.classes, "bbox"), SETTINGS), SETTINGS)
     matches = match(near(data, 0.5, 100), SETTINGS.ious, SETTINGS.bounds)
-    weighted = Weighted(data, matches, count_by_image(data, matches, 0.5), SETTINGS)
+    weighted = Weighted(data, matches, {"": count_by_image(data, matches, 0.5)}, SETTINGS)
     found = weighted({i.truth.image_id: float(times) for i, times in zip(data.images, weights, strict=True)})
     for name in ("ap", "ap50", "ap75", "ar100"):
         assert found[name] == expected[name], name

@@ -17,6 +17,7 @@ from detkit.engine.attribution import attributed
 from detkit.engine.compute import Compute, make_fabric, resolve_compute
 from detkit.engine.evaluation import Evaluation, set_loss_mode
 from detkit.engine.events import Events
+from detkit.engine.measuring import measure
 from detkit.engine.optim import build_optimizer, learning_rate
 from detkit.engine.results import plain_result
 from detkit.engine.selection import check_best_by, is_best
@@ -269,6 +270,55 @@ class TestPlainResults:
     def test_what_is_no_number_is_named(self, result: MetricResult, says: str) -> None:
         with pytest.raises(ValueError, match=says):
             plain_result(result)
+
+
+class TestThresholds:
+    class Noting:
+        """A metric that notes what is asked of it."""
+
+        def __init__(self, fails: bool = False) -> None:
+            self.calls: list[Any] = []
+            self.fails = fails
+
+        def reset(self) -> None:
+            self.calls.append("reset")
+
+        def use_thresholds(self, chosen: Any) -> None:
+            if self.fails:
+                raise KeyError("cat")
+            self.calls.append(chosen)
+
+        def update(self, predictions: Any, truths: Any) -> None:
+            self.calls.append("update")
+
+        def compute(self) -> MetricResult:
+            return MetricResult({})
+
+    @pytest.mark.parametrize(
+        ("thresholds", "calls"),
+        [
+            (None, ["reset", "update"]),
+            ({}, ["reset", {}, "update"]),
+            ({"cat": 0.25}, ["reset", {"cat": 0.25}, "update"]),
+        ],
+    )
+    def test_a_metric_gets_them_between_reset_and_update(self, thresholds: Any, calls: list[Any]) -> None:
+        metric = self.Noting()
+        measure(use_of(metric, "m")[0], metric, [], [], thresholds=thresholds)
+        assert metric.calls == calls
+
+    def test_its_failure_is_told_as_its_own(self) -> None:
+        metric = self.Noting(fails=True)
+        with pytest.raises(ComponentError, match=r"'m' .*failed while measuring: KeyError: 'cat'"):
+            measure(use_of(metric, "m")[0], metric, [], [], thresholds={})
+
+    def test_those_of_the_last_evaluation_survive_a_resume_and_going_back(self) -> None:
+        state = TrainState(thresholds={"coco": {"": 0.25}})
+        then = TrainState.from_dict(state.to_dict())
+        assert then.thresholds == {"coco": {"": 0.25}}
+        state.thresholds = {"coco": {"": 0.75}}
+        state.go_back(then, 0.5)
+        assert state.thresholds == {"coco": {"": 0.25}}
 
 
 class TestBest:

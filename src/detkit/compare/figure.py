@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ class Figure:
     Attributes:
         quantity: as `coco/ap`. value: in the summary. higher_is_better: None where neither is.
         same_images: whether the images that give it also selected the epoch.
+        thresholds: what the metric had chosen on other images; None where it was given nothing.
         scored: these images. spec: of the run's experiment. use: the metric in it.
     """
 
@@ -46,6 +47,7 @@ class Figure:
     value: float
     higher_is_better: bool | None
     same_images: bool
+    thresholds: Mapping[str, float] | None
     scored: ScoredImages
     spec: ExperimentSpec
     use: Use
@@ -82,6 +84,7 @@ def find_figure(run: RunRecord, quantity: str | None = None) -> Figure:
         value=float(values[quantity]),
         higher_is_better=summary["higher_is_better"].get(quantity),
         same_images=bool(summary["scored"]["same_images"]),
+        thresholds=summary["scored"].get("thresholds", {}).get(key),
         scored=read_scored(run),
         spec=spec,
         use=spec.metrics[key],
@@ -136,4 +139,4 @@ def _measured_again(figure: Figure, messages: Messages) -> MetricResult:
     )
     with attributed(figure.use, "being built"):
         metric = figure.use.offered.component.build(figure.use.options, context)
-    return measure(figure.use, metric, scored.predictions, scored.truths)
+    return measure(figure.use, metric, scored.predictions, scored.truths, thresholds=figure.thresholds)

@@ -142,8 +142,15 @@ def score(run: Run, state: TrainState, messages: Messages) -> dict[str, Any]:
     checkpoint = load_checkpoint(file, run_id=run.info.run_id)
     selected = checkpoint["selected"]
     load_weights(run.evaluated_model, checkpoint["model"], file)
+    # Not on the images that they were chosen on: there they are the best by choice.
+    thresholds = checkpoint["thresholds"] if run.splits.test else {}
     evaluation = evaluate(
-        run, run.splits.scored, name="scoring", epoch=selected["epoch"], losses=run.train.validation_loss
+        run,
+        run.splits.scored,
+        name="scoring",
+        epoch=selected["epoch"],
+        losses=run.train.validation_loss,
+        thresholds=thresholds,
     )
     values = {name.replace("validation/", "loss/"): value for name, value in evaluation.values.items()}
     run.recorder.predictions(run.splits.scored_name, state.step, evaluation.predictions)
@@ -164,6 +171,7 @@ def score(run: Run, state: TrainState, messages: Messages) -> dict[str, Any]:
             "images": len(run.evaluated(run.splits.scored)),
             "same_images": not run.splits.test,
             "values": values,
+            "thresholds": thresholds,
             **intervals_json(run, evaluation, selected["epoch"]),
         },
         "primary": evaluation.primary.replace("validation/", "loss/"),

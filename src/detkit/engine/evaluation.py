@@ -51,14 +51,28 @@ class Evaluation:
     primary: str = ""
     seconds: float = 0.0
 
+    @property
+    def thresholds(self) -> dict[str, dict[str, float]]:
+        """What the metrics chose: the metric's key to class name to score."""
+        return {key: dict(result.thresholds) for key, result in self.results.items()}
 
-def evaluate(run: Run, indices: Sequence[int], *, name: str, epoch: int, losses: bool) -> Evaluation:
+
+def evaluate(
+    run: Run,
+    indices: Sequence[int],
+    *,
+    name: str,
+    epoch: int,
+    losses: bool,
+    thresholds: Mapping[str, Mapping[str, float]] | None = None,
+) -> Evaluation:
     """Evaluate the model as it is; the average of its weights where there is one.
 
     Batches are formed before they are dealt out, so that predictions do not depend on the number of processes.
 
     Args:
         indices: into the dataset. name: what it is for, for progress and seeds. losses: measure those too.
+        thresholds: what the metrics chose on other images, by their keys.
 
     Raises:
         Interrupted: a stop was requested (in a run of one process; several finish the evaluation).
@@ -93,7 +107,11 @@ def evaluate(run: Run, indices: Sequence[int], *, name: str, epoch: int, losses:
         predictions = sorted((p for batch in done for p in batch.predictions), key=lambda p: p.image_id)
         by_id = {info.image_id: info for info in run.truths.values()}
         truths = [by_id[prediction.image_id] for prediction in predictions]
-        results = {key: measure(use, metric, predictions, truths) for key, (use, metric) in run.metrics.items()}
+        chosen = thresholds or {}
+        results = {
+            key: measure(use, metric, predictions, truths, thresholds=chosen.get(key))
+            for key, (use, metric) in run.metrics.items()
+        }
         evaluation = _evaluation(predictions, results, _mean_losses(done), time.perf_counter() - began)
     return _broadcast(run, evaluation)
 

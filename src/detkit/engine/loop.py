@@ -218,6 +218,8 @@ def end_epoch(run: Run, state: TrainState) -> None:
     run.events.epoch_ended(run.info, state.epoch, values)
     reason = run.events.should_stop(run.info, state.epoch, values) if evaluation else None
     reason = run.fabric.broadcast(reason)
+    if evaluation:
+        state.thresholds = evaluation.thresholds
     if evaluation and is_best(state, evaluation, run.train):
         state.best_epoch = state.epoch
         state.best_value = evaluation.values.get(selecting(evaluation, run.train))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from detkit.components import Metric
+from detkit.components import Metric, Thresholded
 from detkit.data.types import ImageInfo, Prediction
 from detkit.engine.attribution import attributed
 from detkit.engine.results import plain_result
@@ -13,17 +13,27 @@ from detkit.figures import MetricResult, Scalar
 from detkit.spec.model import Use
 
 
-def measure(use: Use, metric: Metric, predictions: Sequence[Prediction], truths: Sequence[ImageInfo]) -> MetricResult:
+def measure(
+    use: Use,
+    metric: Metric,
+    predictions: Sequence[Prediction],
+    truths: Sequence[ImageInfo],
+    *,
+    thresholds: Mapping[str, float] | None = None,
+) -> MetricResult:
     """The result of one metric.
 
     Args:
         use: the metric's component. predictions, truths: aligned, of the same images.
+        thresholds: what the metric chose on other images, for metrics that are `Thresholded`; None: it chose nothing.
 
     Raises:
         ComponentError: the metric failed, or what it computed is no result, or holds a number that is not finite.
     """
     with attributed(use, "measuring"):
         metric.reset()
+        if thresholds is not None and isinstance(metric, Thresholded):
+            metric.use_thresholds(thresholds)
         metric.update(predictions, truths)
         result = metric.compute()
     if not isinstance(result, MetricResult):

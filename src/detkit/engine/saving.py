@@ -38,7 +38,7 @@ def save_best(run: Run, state: TrainState, evaluation: Evaluation) -> None:
                 "class_names": list(run.info.class_names),
                 "origin": run.origin,
                 "selected": selected,
-                "thresholds": {key: dict(result.thresholds) for key, result in evaluation.results.items()},
+                "thresholds": evaluation.thresholds,
             },
         )
         keep_best(run, state)
@@ -100,6 +100,7 @@ def save_last(run: Run, state: TrainState) -> None:
             "model": run.bare_model.state_dict(),
             "ema": averaged_state(run.averaged) if run.averaged else None,
             "origin": run.origin,
+            "thresholds": state.thresholds,  # where the best checkpoint has its own, for whoever predicts with this one
             "optimizer": run.optimizer.state_dict(),
             "scaler": run.fabric.strategy.precision.state_dict(),
             "components": component_states(run),

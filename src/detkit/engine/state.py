@@ -16,6 +16,7 @@ class TrainState:
     epoch: the one being trained, from 1. position: its optimizer steps that are done. step: those done in all.
     loss_sums: of the epoch so far, each term's sum over images. images: the epoch's so far.
     best_epoch, best_value: the selected epoch, and its value of the quantity that selects.
+    thresholds: what the metrics chose in the last evaluation: the metric's key to class name to score.
     ended: why the training is over; empty while it goes on.
     recent: the losses of the latest steps that were taken, to which a next one is compared.
     skipped: steps that were not taken. rollbacks: how often the run went back to a checkpoint.
@@ -31,6 +32,7 @@ class TrainState:
     images: int = 0
     best_epoch: int | None = None
     best_value: float | None = None
+    thresholds: dict[str, dict[str, float]] = field(default_factory=dict)
     ended: str = ""
     recent: list[float] = field(default_factory=list)
     skipped: int = 0

@@ -62,17 +62,23 @@ def measure_all(
     *,
     resamples: int,
     messages: Messages,
+    thresholds: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Measured:
     """Let every metric compare predictions with their ground truth.
 
     Args:
         predictions, truths: aligned, of the same images.
         resamples: draws of the images for intervals; 0 for none.
+        thresholds: what the metrics chose on other images, by their keys.
 
     Raises:
         ComponentError: a metric failed or broke its contract.
     """
-    results = {key: measure(use, metric, predictions, truths) for key, (use, metric) in metrics.items()}
+    chosen = thresholds or {}
+    results = {
+        key: measure(use, metric, predictions, truths, thresholds=chosen.get(key))
+        for key, (use, metric) in metrics.items()
+    }
     intervals: dict[str, Interval | None] = {}
     ids = [truth.image_id for truth in truths]
     for key, result in results.items():

@@ -90,6 +90,7 @@ class RecordedEvaluation:
             [truths[found.image_id] for found in predictions],
             resamples=self.resamples,
             messages=self.notes,
+            thresholds={} if self._chosen_here else self.trained.chosen,
         )
         return EvaluationReport(
             title=self._title(),
@@ -99,6 +100,11 @@ class RecordedEvaluation:
             predictions=predictions,
             seconds=time.perf_counter() - began,
         )
+
+    @property
+    def _chosen_here(self) -> bool:
+        """Whether these are the images that the thresholds were chosen on."""
+        return self.request.dataset is None and self.data.part == "validation"
 
     def _predictions(self) -> list[Prediction]:
         """Ordered by image id; batches are those of the run, so that the numbers are."""
