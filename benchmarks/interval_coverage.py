@@ -42,7 +42,7 @@ def detectors(
     image = np.repeat(np.arange(images), per_image)
     label = generator.choice(len(shares), size=len(image), p=shares)
     hard = generator.normal(0, 0.7, images)
-    return tuple(_detector(generator, image, label, hard, shares, easy) for _ in range(2))  # type: ignore[return-value]
+    return tuple(_detector(generator, image, label, hard, shares, easy) for _ in range(2))  # type: ignore[return-value]  # two
 
 
 def _detector(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -69,17 +69,14 @@ class ResultsKind:
 
     def _swap(self, folder: Path, scratch: Path) -> None:
         try:
-            self._move(folder, scratch / "old")
-            try:
+            with ExitStack() as undo:  # the last first, whatever ends the swap before its end
+                undo.callback(self._move, scratch / "old", folder)
+                self._move(folder, scratch / "old")
+                undo.callback(self._move, folder, scratch / "new")
                 self._move(scratch / "new", folder)
-            except BaseException:
-                self._move(folder, scratch / "new")
-                raise
-        except BaseException as error:
-            self._move(scratch / "old", folder)
-            if isinstance(error, OSError):
-                raise _cannot_write(folder, error) from error
-            raise
+                undo.pop_all()
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
 
     def _move(self, folder: Path, to: Path) -> None:
         for name in self.contents:
