@@ -113,7 +113,7 @@ class CometLogger(Logger):
     def log_file(self, file: Path, *, name: str) -> None:
         if not name.endswith(CHECKPOINT_SUFFIX):
             self._experiment.log_asset(str(file), file_name=name)
-        elif self._options.checkpoints:
+        elif Path(name).stem in self._options.checkpoints:
             self._experiment.log_model(self._run.model, str(file), file_name=name)
         self._report()
 

@@ -203,7 +203,7 @@ def test_an_archive_holds_everything(drive: Drive) -> None:
 
 @needs_client
 def test_archives_of_a_resumed_run_are_uploaded_into_one_experiment(drive: Drive, stub: Stub) -> None:
-    options = {"mode": "offline", "checkpoints": False, "name": "{experiment}/{model} {seed}"}
+    options = {"mode": "offline", "checkpoints": [], "name": "{experiment}/{model} {seed}"}
     first = drive(options)
     second = drive(options, start_step=3, fails=True)
 
@@ -258,7 +258,7 @@ def test_the_server_gets_everything(drive: Drive, stub: Stub) -> None:
 
 @needs_client
 def test_a_resumed_run_goes_on_in_its_experiment(drive: Drive, stub: Stub) -> None:
-    options = {"mode": "auto", "checkpoints": False}
+    options = {"mode": "auto", "checkpoints": []}
     first = drive(options, env=online(stub))
     second = drive(options, env=online(stub), start_step=3)
 
