@@ -26,6 +26,8 @@ from detkit.components import (
     Part,
     Progress,
     RunInfo,
+    Searcher,
+    SearcherComponent,
     TrainingStep,
     TrainingStepComponent,
 )
@@ -43,6 +45,7 @@ from detkit.errors import (
 )
 from detkit.figures import Curve, Matrix, MetricResult, Scalar, Table
 from detkit.hookspecs import hookimpl
+from detkit.search_space import Choices, Objective, Proposal, Range, SearchSpace
 
 if TYPE_CHECKING:
     from detkit.api import evaluate, load_detector, load_spec, open_record, paired_difference, run
@@ -55,6 +58,7 @@ __all__ = [
     "BuildContext",
     "CallbackComponent",
     "Capabilities",
+    "Choices",
     "Command",
     "ComputeError",
     "Curve",
@@ -71,16 +75,22 @@ __all__ = [
     "MetricComponent",
     "MetricResult",
     "ModelComponent",
+    "Objective",
     "OptionPath",
     "Options",
     "Outcome",
     "Part",
     "PluginError",
     "Progress",
+    "Proposal",
+    "Range",
     "RecordError",
     "RunFailed",
     "RunInfo",
     "Scalar",
+    "SearchSpace",
+    "Searcher",
+    "SearcherComponent",
     "SpecError",
     "Table",
     "TrainingStep",
