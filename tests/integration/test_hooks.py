@@ -73,12 +73,12 @@ def test_its_searcher_tries_every_combination_and_goes_on_after_an_interruption(
 
     def begun(max_trials: int | None, state: dict[str, Any] | None = None) -> Any:
         searcher = component.build(options, detkit.BuildContext())
-        assert isinstance(searcher, Stateful)
         if state is not None:
             searcher.load_state_dict(state)
         searcher.begin(space, detkit.Objective("coco/ap", "maximize"), max_trials=max_trials)
         return searcher
 
+    assert isinstance(begun(max_trials=None), Stateful)
     searcher = begun(max_trials=None)
     proposals = list(iter(searcher.propose, None))
     assert [(proposal.number, *proposal.values.values()) for proposal in proposals] == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import Message
 from email.parser import BytesParser
@@ -41,12 +42,14 @@ class Stub:
         fail: parts of paths to the status with which they are answered.
         requests: all that came, in order.
         known: keys of the experiments that exist.
+        extra: asked for a reply before the stub gives its own; each may leave it to the next with None.
     """
 
     refuse: tuple[int, dict[str, Any]] | None = None
     fail: dict[str, int] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
+    extra: list[Callable[[Request], tuple[int, Any] | None]] = field(default_factory=list)
     _stopped: bool = field(default=False, init=False)
 
     def __enter__(self) -> Self:
@@ -103,10 +106,14 @@ class Stub:
         """What `COMET_URL_OVERRIDE` must hold."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/clientlib/"
 
-    def reply(self, request: Request) -> tuple[int, dict[str, Any]]:
+    def reply(self, request: Request) -> tuple[int, Any]:
         for part, status in self.fail.items():
             if part in request.path:
                 return status, {}
+        for ask in self.extra:
+            answer = ask(request)
+            if answer is not None:
+                return answer
         if request.path.endswith("/isAlive/ver"):
             return 200, {"version": "99.0.0"}
         if request.path.endswith("/status-report/update"):
