@@ -166,11 +166,11 @@ class Project:
             api = client.load_client().API()
             workspace = workspace or client.configured("comet.workspace") or str(api.get_default_workspace())
             facts = api.get_project(workspace, name)
-            if facts is None:
-                there = ", ".join(sorted(map(str, api.get_projects(workspace) or ())))
-                raise UserError(
-                    f"{WHO}: there is no project {name!r} in the workspace {workspace!r}; there are: {there or 'none'}"
-                )
+        if facts is None:
+            there = _projects(api, workspace)
+            raise UserError(f"{WHO}: there is no project {name!r} in the workspace {workspace!r}{there}")
+        if not hasattr(api, "get_views"):
+            raise UserError(f"{WHO}: this comet_ml knows no views; install a later one: `pip install -U comet_ml`")
         return cls(api, workspace, name, facts)
 
     def views(self) -> list[Any]:
@@ -185,6 +185,16 @@ class Project:
     def own_values(self) -> set[str]:
         """Its ids, by which nothing else is meant."""
         return {value for key, value in self.facts.items() if key.lower().endswith("id") and isinstance(value, str)}
+
+
+def _projects(api: Any, workspace: str) -> str:
+    """What there is instead of a project that is not there; empty where even that is not said."""
+    try:
+        with asking(WHO, UserError):
+            names = api.get_projects(workspace)
+    except UserError:
+        return ""
+    return f"; there are: {', '.join(sorted(map(str, names)))}" if names else "; it has none that you may see"
 
 
 def _chosen(views: list[Any], names: Sequence[str], where: str) -> list[Any]:
@@ -228,7 +238,8 @@ class Saved:
 def _portable(view: Any, project: Project) -> Saved:
     """The view without ids of its project, its states as JSON values."""
     own = project.own_values() | {*(view.pinned_experiments or ())}
-    own |= {view.template_id, view.project_id, view.experiment_key, view.created_by, view.created_from_template_id}
+    # Not who made it: a person's name may be a metric's, or a title.
+    own |= {view.template_id, view.project_id, view.experiment_key, view.created_from_template_id}
     cleaner = _Cleaner(frozenset(value for value in own if value), project)
     plain = view.as_portable()
     document: dict[str, Any] = {"name": view.name}
@@ -351,12 +362,12 @@ class _Step:
     def of(cls, document: dict[str, Any], there: list[Any], project: Project, *, replace: bool) -> _Step:
         from comet_ml.api_objects.view import View
 
-        texts = {
+        states: dict[str, Any] = {
             field: json.dumps(value, separators=(",", ":"), ensure_ascii=False) if field in STATES else value
             for field, value in document.items()
             if field != "name"
         }
-        view = View(name=document["name"], **texts)
+        view = View(name=document["name"], **states)
         same = [other for other in there if other.name == view.name]
         if not same:
             return cls(view, "created")
