@@ -231,7 +231,7 @@ def detkit_searchers() -> list[SearcherComponent[Any]]:
 
 @hookimpl
 def detkit_commands() -> list[Command]:
-    return [Command("comet", "Save and apply the views of a project in Comet", load_commands)]
+    return [Command("comet", "Work with Comet: views of projects", load_commands)]
 
 
 @hookimpl

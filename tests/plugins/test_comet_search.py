@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from detkit_comet import CometOptimizerOptions
 from detkit_comet.search import MOST_STEPS, translate
 from plugins.comet_optimizer_stub import OptimizerStub
 from plugins.comet_process import KEY, needs_client, online, run
-from plugins.comet_stub import Stub
+from plugins.comet_stub import Request, Stub
 
 DRIVER = str(Path(__file__).parent / "comet_search_driver.py")
 SPACE = {
@@ -284,6 +285,22 @@ def test_a_server_that_dies_ends_the_search_within_seconds(drive: Drive, stub: S
     assert done.result["state"] == {"id": "search1", "proposed": 2}
     print(f"the server died: {done.result['seconds']:.1f} s")
     assert done.result["seconds"] < 15
+
+
+@needs_client
+def test_a_server_that_hangs_ends_the_search_after_one_timeout(drive: Drive, stub: Stub) -> None:
+    go_on = Event()
+
+    def hang(request: Request) -> None:
+        if request.path.endswith("/next"):
+            go_on.wait(30)
+
+    stub.extra.insert(0, hang)
+    done = drive({"options": {"timeout_s": 1}, "space": SMALL}, online(stub))
+    go_on.set()
+    assert "does not answer (ReadTimeout)" in done.error
+    print(f"the server hung: {done.result['seconds']:.1f} s")
+    assert 1 < done.result["seconds"] < 10
 
 
 @needs_client

@@ -366,3 +366,16 @@ def test_help_lists_the_commands_without_the_client(tmp_path: Path) -> None:
     ended = run(["-c", code], tmp_path, {})
     assert "--overwrite" in ended.out
     assert ended.out.endswith("False\n")
+
+
+def test_the_reference_names_every_option() -> None:
+    import click
+
+    from detkit_comet.views import command
+
+    page = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text(encoding="utf-8")
+    assert isinstance(command, click.Group)
+    for name, subcommand in command.commands.items():
+        section = page.partition(f"## `detkit comet views {name} ")[2].partition("\n## ")[0]
+        options = [option for parameter in subcommand.params for option in parameter.opts if option.startswith("--")]
+        assert [option for option in options if f"`{option}" not in section] == []
