@@ -155,6 +155,8 @@ class CometSearcher:
             self._id = self._optimizer.get_id()
             if joined:
                 self._require_same(self._optimizer.status())
+            else:
+                self._warn_of_unused()
         self._messages.info(
             f"{WHO}: {'goes on with' if joined else 'began'} the search {self._id} ({self._options.algorithm}) on Comet"
         )
@@ -213,16 +215,29 @@ class CometSearcher:
     def close(self) -> None:
         """Nothing is open: the search stays on the server, where another may join it."""
 
-    def _configuration(self, max_trials: int | None) -> dict[str, Any]:
+    def _chosen(self) -> dict[str, Any]:
+        """What the user set, under Comet's names. What is left out has the server's own default."""
         options = self._options
-        most = [number for number in (options.max_combinations, max_trials) if number is not None]
-        chosen = {
+        values = {
             "gridSize": options.grid_size,
             "randomize": options.randomize,
             "minSampleSize": options.min_sample_size,
             "retryLimit": options.retry_limit,
             "retryAssignLimit": options.retry_assign_limit,
         }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _warn_of_unused(self) -> None:
+        known = {item["name"] for item in self._optimizer._api.optimizer_spec(self._options.algorithm)}
+        unknown = sorted(self._chosen().keys() - known)
+        if unknown:
+            self._messages.warning(
+                f"{WHO}: Comet's {self._options.algorithm} search names no {', '.join(unknown)}: it may not use it"
+            )
+
+    def _configuration(self, max_trials: int | None) -> dict[str, Any]:
+        options = self._options
+        most = [number for number in (options.max_combinations, max_trials) if number is not None]
         return {
             "algorithm": options.algorithm,
             "name": options.name,
@@ -234,8 +249,7 @@ class CometSearcher:
                 "seed": self._seed,
                 # 0 is "as many as there are".
                 "maxCombo": min(most, default=0),
-                # What is left out has the server's own default.
-                **{name: value for name, value in chosen.items() if value is not None},
+                **self._chosen(),
             },
         }
 

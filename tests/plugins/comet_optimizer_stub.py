@@ -41,7 +41,10 @@ class OptimizerStub:
             return None
         end = request.path.removeprefix("/optimizer/")
         if end == "spec":
-            return 200, [{"name": name, "default": value} for name, value in DEFAULTS.items()]
+            grids = request.query["algorithmName"] != "bayes"
+            return 200, [
+                {"name": name, "default": value} for name, value in DEFAULTS.items() if grids or name != "gridSize"
+            ]
         if end == "create":
             return 200, self._create(request.body)
         if end == "update":

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from detkit import Choices, Range, SearchSpace, UserError
 from detkit_comet import CometOptimizerOptions
-from detkit_comet.search import MOST_STEPS, translate
+from detkit_comet.search import MOST_STEPS, _passing, translate
 from plugins.comet_optimizer_stub import OptimizerStub
 from plugins.comet_process import KEY, needs_client, online, run
 from plugins.comet_stub import Request, Stub
@@ -275,6 +275,18 @@ def test_a_server_that_refuses(drive: Drive, stub: Stub, fail: dict[str, int], k
 
 
 @needs_client
+def test_a_value_that_is_not_taken_and_an_option_that_is_not_used(drive: Drive, stub: Stub) -> None:
+    no = 200, {"code": 400, "message": "the search is archived"}
+    stub.extra.insert(0, lambda request: no if request.path.endswith("/update") else None)
+    done = drive({"options": {"grid_size": 4, "retry_limit": 1}, "space": SMALL}, online(stub))
+    assert done.result["error"][:2] == ["DetkitError", 1]
+    assert done.error == "comet_optimizer: Comet does not take the value of trial 1: the search is archived"
+    assert done.result["messages"][0] == (
+        "comet_optimizer: Comet's bayes search names no gridSize: it may not use it"
+    )
+
+
+@needs_client
 def test_a_server_that_dies_ends_the_search_within_seconds(drive: Drive, stub: Stub) -> None:
     wanted = {"options": {"algorithm": "grid"}, "space": SMALL, "wait_at": 2}
     done = drive(wanted, online(stub), during=stub.stop)
@@ -349,6 +361,13 @@ def test_choices_of_several_types_come_back_as_they_were() -> None:
 def test_what_comet_cannot_search(space: dict[str, Range | Choices], words: str) -> None:
     with pytest.raises(UserError, match=words):
         translate(SearchSpace(space), "random")
+
+
+def test_what_took_its_time_is_not_tried_again() -> None:
+    requests = pytest.importorskip("requests")
+    assert _passing(requests.ConnectionError())
+    assert not _passing(requests.ConnectTimeout())
+    assert not _passing(requests.ReadTimeout())
 
 
 def test_options_that_are_wrong() -> None:
