@@ -59,8 +59,13 @@ def meaning(error: Exception) -> str:
     import requests
 
     status = status_of(error)
-    if status in (401, 403):
-        return f"the server at {client.server()} refuses the API key ({status}); {ANOTHER_KEY}"
+    if status == 401:
+        return f"the server at {client.server()} refuses the API key (401); {ANOTHER_KEY}"
+    if status == 403:
+        return (
+            f"the server at {client.server()} does not let this API key do that (403{_said(error)});"
+            f" ask for access to the workspace, or {ANOTHER_KEY}"
+        )
     if status is not None and status >= 500:
         return f"the server at {client.server()} is out of order ({status}{_said(error)}); try again later"
     if status == 429:

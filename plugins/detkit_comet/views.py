@@ -298,6 +298,7 @@ def _write(file: Path, documents: list[dict[str, Any]]) -> None:
         partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         partial.replace(file)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise UserError(f"{WHO}: {file} cannot be written: {error.strerror or error}") from error
 
 

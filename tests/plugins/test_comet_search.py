@@ -261,7 +261,11 @@ def test_what_is_refused_before_a_search(
     [
         ({"/optimizer/spec": 401}, "UserError", "refuses the API key (401); set the environment variable"),
         ({"/optimizer/create": 500}, "UserError", "is out of order (500); try again later"),
-        ({"/optimizer/next": 403}, "DetkitError", "refuses the API key (403)"),
+        (
+            {"/optimizer/next": 403},
+            "DetkitError",
+            "does not let this API key do that (403); ask for access to the workspace",
+        ),
         ({"/optimizer/update": 500}, "DetkitError", "is out of order (500); try again later; the trials that have"),
     ],
 )
@@ -281,9 +285,7 @@ def test_a_value_that_is_not_taken_and_an_option_that_is_not_used(drive: Drive, 
     done = drive({"options": {"grid_size": 4, "retry_limit": 1}, "space": SMALL}, online(stub))
     assert done.result["error"][:2] == ["DetkitError", 1]
     assert done.error == "comet_optimizer: Comet does not take the value of trial 1: the search is archived"
-    assert done.result["messages"][0] == (
-        "comet_optimizer: Comet's bayes search names no gridSize: it may not use it"
-    )
+    assert done.result["messages"][0] == ("comet_optimizer: Comet's bayes search names no gridSize: it may not use it")
 
 
 @needs_client
