@@ -41,7 +41,7 @@ def drawn(outline: list[list[float]], height: int, width: int) -> tuple[NDArray[
 
 def filled(outline: list[list[float]], height: int, width: int) -> Mask:
     """By the non-zero rule."""
-    return (drawn(outline, height, width)[0] != 0).astype(np.uint8)
+    return np.asarray(drawn(outline, height, width)[0] != 0, dtype=np.uint8)
 
 
 def iou(one: Mask, other: Mask) -> float:
@@ -80,7 +80,7 @@ def blob(generator: np.random.Generator, height: int = 160, width: int = 200) ->
     angle = np.arctan2(y - cy, x - cx)
     radius = generator.uniform(20, 60) * (1 + 0.3 * np.sin(generator.integers(3, 8) * angle + generator.uniform(0, 6)))
     distance = np.hypot(y - cy, x - cx)
-    return ((distance < radius) & (distance > generator.uniform(0.2, 0.5) * radius)).astype(np.uint8)
+    return np.asarray((distance < radius) & (distance > generator.uniform(0.2, 0.5) * radius), dtype=np.uint8)
 
 
 def test_simplified_outlines_stay_close_and_are_much_shorter() -> None:
