@@ -3,6 +3,7 @@
 The names below are the public API; everything else may change. Importing this module imports no torch.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from detkit.components import (
@@ -45,7 +46,9 @@ from detkit.figures import Curve, Matrix, MetricResult, Scalar, Table
 from detkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from detkit.api import evaluate, load_detector, load_spec, open_record, paired_difference, run
+    from detkit.api import evaluate, load_detector, load_spec, open_record, open_run, paired_difference, replay, run
+    from detkit.record.images import RecordedImage
+    from detkit.record.reader import ExperimentRecord, RunRecord
 
 __version__ = "0.1.0"
 
@@ -62,6 +65,7 @@ __all__ = [
     "Dataset",
     "DatasetComponent",
     "DetkitError",
+    "ExperimentRecord",
     "Logger",
     "LoggerComponent",
     "LoggerRefused",
@@ -78,8 +82,10 @@ __all__ = [
     "PluginError",
     "Progress",
     "RecordError",
+    "RecordedImage",
     "RunFailed",
     "RunInfo",
+    "RunRecord",
     "Scalar",
     "SpecError",
     "Table",
@@ -93,15 +99,26 @@ __all__ = [
     "load_detector",
     "load_spec",
     "open_record",
+    "open_run",
     "paired_difference",
+    "replay",
     "run",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """The functions of `detkit.api` on first use: a plugin that imports detkit need not wait for them."""
-    if name in ("run", "evaluate", "load_detector", "load_spec", "open_record", "paired_difference"):
-        from detkit import api
+#: Where the names are that are imported on first use.
+LATE = {
+    **dict.fromkeys(
+        ("evaluate", "load_detector", "load_spec", "open_record", "open_run", "paired_difference", "replay", "run"),
+        "detkit.api",
+    ),
+    **dict.fromkeys(("ExperimentRecord", "RunRecord"), "detkit.record.reader"),
+    "RecordedImage": "detkit.record.images",
+}
 
-        return getattr(api, name)
+
+def __getattr__(name: str) -> Any:
+    """The functions of `detkit.api` and the record's classes on first use: plugins need not wait for them."""
+    if module := LATE.get(name):
+        return getattr(import_module(module), name)
     raise AttributeError(f"module 'detkit' has no attribute {name!r}")

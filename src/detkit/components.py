@@ -319,7 +319,11 @@ class Logger:
         """A confusion matrix of a metric."""
 
     def log_file(self, file: Path, *, name: str) -> None:
-        """A file of the record: the resolved spec, the best checkpoint (name "best.pt"), the summary."""
+        """A file of the record.
+
+        At the start "model.txt", the model's structure; at the end of a finished run "spec.toml" (resolved),
+        "system.jsonl", "messages.jsonl", "console.log", "last.pt", "best.pt" and "summary.json", in this order.
+        """
 
     def close(self, outcome: Outcome) -> None:
         """Called once, at the end; has the component's `close_timeout_s` to return."""
@@ -432,9 +436,17 @@ class MetricComponent(Component[O, Metric]):
 
 @dataclass(frozen=True)
 class LoggerComponent(Component[O, Logger]):
-    """Attributes: close_timeout_s: how long the end of a run waits for this logger, from its options."""
+    """Attributes:
+    close_timeout_s: how long the end of a run waits for this logger, from its options.
+    publish: told once after the last run of an experiment, in the process that began the runs, with the experiment's
+        folder: for what belongs to all runs together, as the leaderboard. It is also told again when nothing was left
+        to run. What it raises is a warning.
+    publish_timeout_s: how long the end of the experiment waits for that, from its options; None: until it is done.
+    """
 
     close_timeout_s: Callable[[O], float] = lambda _options: 30.0
+    publish: Callable[[O, BuildContext, Path], None] | None = None
+    publish_timeout_s: Callable[[O], float | None] = lambda _options: 30.0
 
 
 @dataclass(frozen=True)
