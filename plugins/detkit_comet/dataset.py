@@ -63,8 +63,8 @@ class DatasetVersion:
     def _tell_pending(self, manifest: Manifest) -> None:
         self._messages.info(
             f"comet: reading the dataset's files takes long: {manifest.pending} of"
-            f" {manifest.pending + len(manifest.files)} images have no digest yet, so this run says nothing of its data;"
-            " the next one goes on with them"
+            f" {manifest.pending + len(manifest.files)} images have no digest yet, so this run says nothing of its"
+            " data; the next one goes on with them"
         )
 
     def _tell_missing(self, manifest: Manifest) -> None:

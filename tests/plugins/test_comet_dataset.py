@@ -93,7 +93,7 @@ def test_the_manifest_names_every_image_with_its_files_digest(record: Experiment
     content = json.loads(make_manifest(record, "pets").content())
 
     data = tmp_path / "data"
-    expected = []
+    expected: list[tuple[str, int, str, int | None, str | None]] = []
     for name, image_id, split in (("a/dog.png", 3, "validation"), ("a/kätzchen.png", 2, "train")):
         file = data / name
         expected.append((name, image_id, split, file.stat().st_size, sha256sum(file)))
