@@ -38,11 +38,10 @@ def _publish(spec: ExperimentSpec, use: Use, component: LoggerComponent[Any], fo
             component.publish(use.options, build_context(spec, use, messages=messages), folder)
         except Exception as error:  # noqa: BLE001 - a logger is foreign code, and the runs have their figures
             ended.set_exception(error)
+        except SystemExit:  # a thread would end by it without a word
+            ended.set_exception(RuntimeError("it tried to end the process"))
         else:
             ended.set_result(None)
-        finally:
-            if not ended.done():  # it asked for the end of the process, which is not its to end
-                ended.set_exception(RuntimeError("it tried to end the process"))
 
     try:
         timeout_s = component.publish_timeout_s(use.options)
