@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from detkit_comet import CometOptimizerOptions
 from detkit_comet.search import MOST_STEPS, _passing, translate
 from plugins.comet_optimizer_stub import OptimizerStub
 from plugins.comet_process import KEY, needs_client, online, run
-from plugins.comet_stub import Request, Stub
+from plugins.comet_stub import Fault, Stub
 
 DRIVER = str(Path(__file__).parent / "comet_search_driver.py")
 SPACE = {
@@ -270,7 +269,7 @@ def test_what_is_refused_before_a_search(
     ],
 )
 def test_a_server_that_refuses(drive: Drive, stub: Stub, fail: dict[str, int], kind: str, words: str) -> None:
-    stub.fail = fail
+    stub.faults = {part: Fault(status=status) for part, status in fail.items()}
     done = drive({"options": {"algorithm": "grid"}, "space": SMALL}, online(stub))
     assert done.result["error"][0] == kind
     assert words in done.error
@@ -303,15 +302,8 @@ def test_a_server_that_dies_ends_the_search_within_seconds(drive: Drive, stub: S
 
 @needs_client
 def test_a_server_that_hangs_ends_the_search_after_one_timeout(drive: Drive, stub: Stub) -> None:
-    go_on = Event()
-
-    def hang(request: Request) -> None:
-        if request.path.endswith("/next"):
-            go_on.wait(30)
-
-    stub.extra.insert(0, hang)
+    stub.faults = {"/next": Fault(hang=True)}
     done = drive({"options": {"timeout_s": 1}, "space": SMALL}, online(stub))
-    go_on.set()
     assert "does not answer (ReadTimeout)" in done.error
     print(f"the server hung: {done.result['seconds']:.1f} s")
     assert 1 < done.result["seconds"] < 10
