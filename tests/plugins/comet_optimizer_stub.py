@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from plugins.comet_stub import Request
+from plugins.comet_received import Request
 
 #: The server's own values, and so the keys that a configuration may leave out.
 DEFAULTS = {"maxCombo": 0, "gridSize": 3, "minSampleSize": 100, "retryLimit": 20, "retryAssignLimit": 0, "seed": 1}

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from plugins.comet_process import KEY, Ended, needs_client, online, run
-from plugins.comet_stub import Request, Stub
+from plugins.comet_received import Request
+from plugins.comet_stub import Stub
 
 pytestmark = needs_client
 
