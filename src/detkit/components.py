@@ -261,6 +261,7 @@ class RunInfo:
     Attributes:
         run_id: as `fcos-seed1`. experiment: the experiment's name. model: the model's key in the spec.
         folder: the run's folder in the record.
+        fold: of the experiment's, counted from 1; None where it has none.
         epochs: how many in all. steps_per_epoch: optimizer steps in each.
         start_step: the optimizer step at which this process begins; above 0 when the run is resumed.
         parameters: every resolved value of the spec that concerns this run, nested, plain.
@@ -278,6 +279,7 @@ class RunInfo:
     steps_per_epoch: int
     start_step: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    fold: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,16 @@ from torchvision import tv_tensors
 
 from detkit.components import Dataset, Progress, Silent
 from detkit.data.coco_form import ground_truth_json
-from detkit.data.splits import Splits
+from detkit.data.splits import Division, Splits
 from detkit.data.types import Annotation, ImageInfo, Target
 from detkit.engine.copies import JPEG_QUALITY, LONGEST_JPEG, shrunk_size, spread, write_copies
-from detkit.engine.prepare import PreparedData, splits_json
+from detkit.engine.prepare import PreparedData
 from detkit.errors import DataError, RecordError
 from detkit.record.files import write_json
 from detkit.record.images import RecordedImage, read_images
 from detkit.record.layout import ExperimentLayout
 from detkit.record.reader import ExperimentRecord
+from detkit.record.splits import splits_content
 
 
 class Drawn(Dataset):
@@ -100,9 +101,9 @@ def layout(tmp_path: Path) -> ExperimentLayout:
 
 def prepared(layout: ExperimentLayout, dataset: Drawn, splits: Splits) -> PreparedData:
     """Written as `write_prepared` does, less the fingerprint."""
-    data = PreparedData(dataset, tuple(dataset.info(index) for index in range(len(dataset))), splits)
+    data = PreparedData(dataset, tuple(dataset.info(index) for index in range(len(dataset))), Division((splits,)))
     write_json(layout.ground_truth, ground_truth_json(data.infos, dataset.class_names))
-    write_json(layout.splits, splits_json(data))
+    write_json(layout.splits, splits_content(data.division, data.infos))
     return data
 
 

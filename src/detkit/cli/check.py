@@ -81,7 +81,7 @@ def _as_json(spec: ExperimentSpec, explain: bool) -> dict[str, Any]:
 
 def _counts(spec: ExperimentSpec) -> tuple[int, int]:
     models = sum(use.enabled for use in spec.models.values())
-    return models, models * len(spec.experiment.seeds)
+    return models, models * len(spec.experiment.seeds) * (spec.split.folds or 1)
 
 
 def _summary(spec: ExperimentSpec) -> str:

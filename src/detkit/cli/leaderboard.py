@@ -11,6 +11,9 @@ from detkit.compare.leaderboard import SHOWN_QUANTITIES, Leaderboard, Row
 #: Quantities are left out until the table is no wider than this, characters; the primary one never is.
 WIDTH = 120
 
+#: So many runs have their selected epochs listed one by one.
+MOST_EPOCHS = 5
+
 COSTS = ("training", "memory", "latency", "GFLOPs", "parameters", "weights")
 
 
@@ -22,8 +25,7 @@ def print_leaderboard(board: Leaderboard) -> None:
     if left_out:
         click.echo(f"not shown for want of room: {', '.join(left_out)}")
     if board.rows and board.best is not None:
-        what = f"{board.split} images: {board.images}"
-        click.echo(f"{what}; {board.note}" if board.note else what)
+        click.echo("; ".join(filter(None, (board.scored_on, board.note))))
     if board.interval_note:
         click.echo(board.interval_note)
     for row in board.rows:
@@ -59,13 +61,21 @@ def _rows(board: Leaderboard, names: list[str]) -> list[list[str]]:
     return [_cells(board, row, names) for row in board.rows]
 
 
+def _epochs(row: Row) -> str:
+    """The selected epochs; of more runs than have room, the first and the last of them."""
+    epochs = sorted(row.selected_epochs) if len(row.selected_epochs) > MOST_EPOCHS else row.selected_epochs
+    if len(epochs) > MOST_EPOCHS:
+        return str(epochs[0]) if epochs[0] == epochs[-1] else f"{epochs[0]} to {epochs[-1]}"
+    return ", ".join(map(str, epochs)) or "-"
+
+
 def _cells(board: Leaderboard, row: Row, names: list[str]) -> list[str]:
     measured, costs = row.measured, row.costs
     return [
         row.model,
         f"{row.finished}/{len(row.states)}",
         *(board.figure(row, name) for name in names),
-        ", ".join(map(str, row.selected_epochs)) or "-",
+        _epochs(row),
         duration(measured["train_s"]) if measured else "-",
         size(measured["peak_memory_bytes"]) if measured else "-",
         f"{three_digits(costs['latency_ms_median'])} ms" if "latency_ms_median" in costs else "-",

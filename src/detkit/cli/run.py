@@ -57,13 +57,13 @@ def _run(spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, as_json:
     from detkit.cli.leaderboard import print_leaderboard
     from detkit.cli.live import ConsoleDisplay
     from detkit.compare.leaderboard import make_leaderboard
-    from detkit.record.layout import run_id
+    from detkit.engine.rerun import wanted_runs
 
     record: ExperimentRecord = run_spec(
         spec, resume=resume, extend=extend, fresh=fresh, display=ConsoleDisplay(lines_on_stdout=not as_json)
     )
     board = make_leaderboard(record)
-    wanted = {run_id(key, seed) for key, use in spec.models.items() if use.enabled for seed in spec.experiment.seeds}
+    wanted = {run.run_id for run in wanted_runs(spec)}
     failed = [run for run in record.runs if run.run_id in wanted and run.state == "failed"]
     if as_json:
         runs = [{"run_id": run.run_id, "state": run.state, "failure": _told(run)} for run in record.runs]

@@ -1,4 +1,4 @@
-"""The models of an experiment, side by side: means over seeds of what each run's summary states."""
+"""The models of an experiment, side by side: means over seeds and folds of what each run's summary states."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ SAME_IMAGES = "selected and scored on the same images"
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A quantity over the finished seeds: their mean, and their standard deviation where there are two or more."""
+    """A quantity over the finished runs: their mean, and its standard deviation where there are two or more.
+
+    With folds each fold counts once: by the mean over its seeds. The deviation is that of the folds then, where two or
+    more have finished: other images make it, and other training images; without them it is that of the seeds.
+    """
 
     mean: float
     deviation: float | None
@@ -44,6 +48,7 @@ class Row:
         intervals: run id to quantity to its interval over the images, of the finished runs that have some. They are not
             averaged over seeds: all seeds are scored on the same images, so a mean of their ends would say no more of
             the images than one of them does, and nothing of the seeds, which the deviation of the values tells.
+        folds: those in which a run has finished; none in an experiment without folds.
     """
 
     model: str
@@ -55,6 +60,7 @@ class Row:
     costs: Mapping[str, float] = field(default_factory=dict)
     parameters: int | None = None
     intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    folds: Sequence[int] = ()
 
     @property
     def finished(self) -> int:
@@ -73,7 +79,8 @@ class Leaderboard:
 
     Attributes:
         primary: the quantity that orders the rows. higher_is_better: of it.
-        split, images: what the figures were measured on.
+        split, images: what the figures were measured on; with folds and no test split, those of all finished folds.
+        folds: in which a run has finished; none without folds.
         note: what must be said wherever the figures are shown; empty where nothing must.
         interval_note: the same of the intervals, and why a row that could have one beside its primary figure has none;
             empty where nothing must.
@@ -87,6 +94,7 @@ class Leaderboard:
     images: int = 0
     note: str = ""
     interval_note: str = ""
+    folds: Sequence[int] = ()
 
     @property
     def best(self) -> Row | None:
@@ -105,6 +113,16 @@ class Leaderboard:
         value = row.values.get(name)
         found = row.interval(name) if name == self.primary else None
         return "-" if value is None else f"{value} {found}" if found else str(value)
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether all models that have figures have them of the same folds."""
+        return len({tuple(row.folds) for row in self.rows if row.finished}) <= 1
+
+    @property
+    def scored_on(self) -> str:
+        """The images behind the figures, as "test images: 50", or "validation images: 120 in 3 folds"."""
+        return f"{self.split} images: {self.images}{f' in {len(self.folds)} folds' if len(self.folds) > 1 else ''}"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -140,11 +158,13 @@ def make_leaderboard(record: ExperimentRecord) -> Leaderboard:
         value = row.values.get(primary)
         return (value is None, 0.0 if value is None else -value.mean if higher else value.mean)
 
-    images = int(first["scored"]["images"])
+    images_of = {summary.get("fold"): int(summary["scored"]["images"]) for summary in summaries}
+    on_test = first["scored"]["split"] == "test"
+    images = images_of[first.get("fold")] if on_test else sum(images_of.values())
     shown = next((found for row in rows if (found := row.interval(primary))), None)
     alone = [of_model[0] for runs in by_model.values() if len(of_model := _summaries(runs)) == 1]
     notes = [
-        interval_note(shown.level, images) if shown else "",
+        interval_note(shown.level, int(first["scored"]["images"])) if shown else "",
         *(_no_interval(summary, primary) for summary in alone),
     ]
     return Leaderboard(
@@ -154,9 +174,21 @@ def make_leaderboard(record: ExperimentRecord) -> Leaderboard:
         higher_is_better=higher,
         split=first["scored"]["split"],
         images=images,
-        note=SAME_IMAGES if first["scored"]["same_images"] else "",
+        note="; ".join(filter(None, (SAME_IMAGES if first["scored"]["same_images"] else "", _fold_note(rows)))),
         interval_note="; ".join(dict.fromkeys(filter(None, notes))),
+        folds=sorted({fold for row in rows for fold in row.folds}),
     )
+
+
+def _fold_note(rows: Sequence[Row]) -> str:
+    """What ± is with folds; and where models have not all finished the same ones, that they cannot be compared yet."""
+    folded = [row for row in rows if row.folds]
+    if not folded:
+        return ""
+    if len({tuple(row.folds) for row in folded}) == 1:
+        return "means over folds ± their standard deviation" if len(folded[0].folds) > 1 else ""
+    listed = "; ".join(f"{row.model}: {', '.join(map(str, row.folds))}" for row in folded)
+    return f"NOT COMPARABLE: the models have not finished the same folds, whose images differ ({listed})"
 
 
 def interval_note(level: float, images: int) -> str:
@@ -195,7 +227,8 @@ def _row(model: str, runs: Sequence[RunRecord]) -> Row:
     if not summaries:
         return Row(model, states, causes)
     names = dict.fromkeys(name for summary in summaries for name in summary["scored"]["values"])
-    values = {name: _value([summary["scored"]["values"].get(name) for summary in summaries]) for name in names}
+    folds = [summary.get("fold") for summary in summaries]
+    values = {name: _value([summary["scored"]["values"].get(name) for summary in summaries], folds) for name in names}
     return Row(
         model=model,
         states=states,
@@ -209,6 +242,7 @@ def _row(model: str, runs: Sequence[RunRecord]) -> Row:
         costs=_costs(summaries),
         parameters=summaries[0]["parameters"],
         intervals={summary["run_id"]: found for summary in summaries if (found := scored_intervals(summary))},
+        folds=sorted({fold for fold in folds if fold is not None}),
     )
 
 
@@ -219,8 +253,15 @@ def _costs(summaries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: value.mean for name, value in values.items() if value is not None}
 
 
-def _value(values: Sequence[float | None]) -> Value | None:
+def _value(values: Sequence[float | None], folds: Sequence[int | None] = ()) -> Value | None:
+    """Args: folds: of each value; None, or left out, where there are none."""
     there = [value for value in values if value is not None]
     if not there:
         return None
-    return Value(statistics.fmean(there), statistics.stdev(there) if len(there) > 1 else None, len(there))
+    by_fold: dict[int, list[float]] = {}
+    for value, fold in zip(values, folds, strict=bool(folds)):
+        if value is not None and fold is not None:
+            by_fold.setdefault(fold, []).append(value)
+    means = [statistics.fmean(of_fold) for of_fold in by_fold.values()]
+    spread = means if len(means) > 1 else there
+    return Value(statistics.fmean(spread), statistics.stdev(spread) if len(spread) > 1 else None, len(there))

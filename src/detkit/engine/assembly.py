@@ -46,7 +46,7 @@ def assemble(
     given = read_json(layout.run)
     use, seed, run_id = spec.models[given["model"]], int(given["seed"]), str(given["run_id"])
     dataset = build_dataset(spec, messages)
-    splits = read_splits(ExperimentLayout(folder.parent))
+    splits = read_splits(ExperimentLayout(folder.parent), given.get("fold"))
     limits = Limits(**given.get("limits", {}))
     checkpoint = load_checkpoint(layout.last, run_id=run_id) if layout.last.exists() else None
     state = TrainState.from_dict(checkpoint["state"]) if checkpoint else TrainState()
@@ -99,6 +99,7 @@ def assemble(
         experiment=spec.experiment.name,
         model=use.key,
         seed=seed,
+        fold=given.get("fold"),
         folder=folder,
         class_names=dataset.class_names,
         device=str(fabric.device),
@@ -189,6 +190,7 @@ def parameters(
             "precision": compute.precision,
         },
         "seed": given["seed"],
+        **({"fold": given["fold"]} if "fold" in given else {}),
         "class_names": list(class_names),
         "weights_origin": origin["weights"],
         "parameters": sum(row["parameters"] for row in parts),

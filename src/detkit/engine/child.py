@@ -164,6 +164,7 @@ def score(run: Run, state: TrainState, messages: Messages) -> dict[str, Any]:
         "run_id": run.info.run_id,
         "model": run.info.model,
         "seed": run.info.seed,
+        **({} if run.info.fold is None else {"fold": run.info.fold}),
         "epochs": state.epoch,
         "ended": state.ended,
         "guard": {"skipped": state.skipped, "rollbacks": state.rollbacks, "lr_scale": state.lr_scale},

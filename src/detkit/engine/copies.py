@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from detkit.components import Dataset, Messages, Silent
 from detkit.data.loading import fetch
 from detkit.data.seeds import derive_seed, seeded
+from detkit.data.splits import Division
 from detkit.engine.prepare import PreparedData
 from detkit.errors import DataError, RecordError
 from detkit.record.files import write_atomically, write_json
@@ -37,7 +38,8 @@ def write_copies(
     """Write images.json, and the copies that are not there yet; those that are there stay, even if `keep` is less now.
 
     Args:
-        keep: of so many images of the validation split and so many of the test split, spread over each.
+        keep: of so many images of the validation split (of all folds together) and so many of the test split, spread
+            over each.
         size: the longest side that a copy may have, pixels; smaller images keep theirs.
         evaluated: only so many of the first images of a split are evaluated, in a rehearsal; None: all.
 
@@ -45,13 +47,10 @@ def write_copies(
         DataError: an image cannot be read. RecordError: the disk is full, or the folder cannot be written.
     """
     there = _copies_there(layout)
-    parts: dict[SplitName, Sequence[int]] = {
-        "train": data.splits.train,
-        "validation": data.splits.validation,
-        "test": data.splits.test,
-    }
-    split_of: dict[int, SplitName] = {index: name for name, part in parts.items() for index in part}
-    wanted = {*spread(parts["validation"][:evaluated], keep), *spread(parts["test"][:evaluated], keep)}
+    split_of = _split_of(data.division)
+    # With folds, every image beside the test split is validated in one of them.
+    validated = sorted(index for splits in data.division.folds for index in splits.validation[:evaluated])
+    wanted = {*spread(validated, keep), *spread(data.division.test[:evaluated], keep)}
     missing = {index for index in wanted if not _fits(there.get(data.infos[index].image_id), size)}
     images = []
     shown = messages if missing else Silent()
@@ -66,6 +65,15 @@ def write_copies(
                 image = RecordedImage(info, image.split, known.copy, known.copy_width, known.copy_height)
             images.append(image)
     write_json(layout.images, images_content(images, layout.copies))
+
+
+def _split_of(division: Division) -> dict[int, SplitName]:
+    """Of each image; with folds, "validation" where it is in that of any."""
+    found: dict[int, SplitName] = {}
+    for splits in division.folds:
+        found |= {index: "train" for index in splits.train if index not in found}
+        found |= dict.fromkeys(splits.validation, "validation")
+    return found | dict.fromkeys(division.test, "test")
 
 
 def _copies_there(layout: ExperimentLayout) -> dict[int, RecordedImage]:

@@ -14,7 +14,10 @@ from typing import Any
 
 import tomli_w
 
-from detkit.data.fingerprint import fingerprint
+from detkit.data.differences import DataState, ImageState, compare
+from detkit.data.digests import ImageDigest
+from detkit.data.fingerprint import FORM, fingerprint, first_form_sha256, split_labels
+from detkit.data.names import image_names
 from detkit.engine.compute import resolve_compute
 from detkit.engine.copies import write_copies
 from detkit.engine.display import Display
@@ -26,12 +29,14 @@ from detkit.engine.prepare import (
     check_component,
     check_compute,
     checked_uses,
+    digest_data,
     prepare_data,
     write_prepared,
 )
 from detkit.engine.replay import replay_missing
 from detkit.engine.rerun import PlannedRun, merged_runs, plan_runs, run_spec
 from detkit.errors import Interrupted, LoggerRefused, RecordError
+from detkit.record.data_state import read_data_state
 from detkit.record.files import read_json, write_atomically, write_json
 from detkit.record.layout import ExperimentLayout
 from detkit.record.lock import exclusive
@@ -53,7 +58,7 @@ def run_experiment(
     layout = ExperimentLayout(spec.record_folder)
     try:
         with _sigterm_as_interrupt(), exclusive(layout.lock, f"the experiment {layout.folder}"):
-            planned = plan_runs(spec, resume=resume, extend=extend)
+            planned = plan_runs(spec, resume=resume, extend=extend, folds=limits.folds if limits else None)
             pending = [plan for plan in planned if plan.action != "keep"]
             if pending:
                 _refuse_changed_hardware(spec, [plan for plan in pending if plan.action in ("resume", "extend")])
@@ -92,8 +97,9 @@ def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display, li
     data = prepare_data(spec, display)
     for use in checked_uses(spec):
         check_component(spec, use, data.dataset.class_names, display)
-    _refuse_changed_data(layout, data)
-    write_prepared(layout, data)
+    digests = digest_data(data, display)
+    _refuse_changed_data(layout, data, digests)
+    write_prepared(layout, data, digests)
     write_copies(
         layout,
         data,
@@ -104,18 +110,32 @@ def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display, li
     )
 
 
-def _refuse_changed_data(layout: ExperimentLayout, data: PreparedData) -> None:
+def _refuse_changed_data(layout: ExperimentLayout, data: PreparedData, digests: Sequence[ImageDigest]) -> None:
     """Runs of one experiment see the same images: the record's fingerprint is that of all its runs."""
     if not layout.experiment.exists() or not layout.fingerprint.exists():
         return
     before = read_json(layout.fingerprint)
-    now = fingerprint(data.infos, data.dataset.class_names, data.splits)
-    if before["sha256"] != now["sha256"]:
+    class_names = data.dataset.class_names
+    now = fingerprint(data.infos, class_names, data.division, digests)
+    if before.get("form") == FORM:
+        same = all(before[key] == now[key] for key in ("sha256", "splits_sha256"))
+    else:
+        same = before["sha256"] == first_form_sha256(data.infos, class_names, data.division.of(None))
+    if not same:
+        differ = compare(read_data_state(layout, "before"), data_state("now", data, digests)).summary()
         raise RecordError(
             f"the data has changed since {layout.folder} was begun: {before['images']} images and {before['objects']}"
-            f" objects then, {now['images']} and {now['objects']} now; its runs would not be comparable:"
-            " start afresh with --name NEW or --fresh"
+            f" objects then, {now['images']} and {now['objects']} now{f' ({differ})' if differ else ''}; its runs would"
+            " not be comparable: start afresh with --name NEW or --fresh"
         )
+
+
+def data_state(title: str, data: PreparedData, digests: Sequence[ImageDigest]) -> DataState:
+    """Of data that is prepared, to be compared with another state of it."""
+    names, splits = image_names(data.infos), split_labels(len(data.infos), data.division)
+    rows = zip(names, digests, splits, data.infos, strict=True)
+    images = [ImageState(name, digest.content, split, info) for name, digest, split, info in rows if split != "none"]
+    return DataState(title, tuple(data.dataset.class_names), images, data.division.folded)
 
 
 def write_experiment(spec: ExperimentSpec, layout: ExperimentLayout, planned: Sequence[PlannedRun]) -> ExperimentRecord:
@@ -131,20 +151,28 @@ def write_experiment(spec: ExperimentSpec, layout: ExperimentLayout, planned: Se
             "spec_file": str(spec.path),
             "versions": versions(),
             "blocked": list(spec.blocked),
-            "runs": [{"run_id": run.run_id, "model": run.model, "seed": run.seed} for run in runs],
+            "runs": [named(run) for run in runs],
         },
     )
     return ExperimentRecord(layout.folder)
+
+
+def named(run: RunRecord) -> dict[str, Any]:
+    """Which run it is, as experiment.json and run.json say it."""
+    return {
+        "run_id": run.run_id,
+        "model": run.model,
+        "seed": run.seed,
+        **({} if run.fold is None else {"fold": run.fold}),
+    }
 
 
 def write_run(spec: ExperimentSpec, plan: PlannedRun, limits: Limits | None) -> None:
     """run.json as far as the parent knows it; the child adds what it finds."""
     run, files = plan.record, plan.record.files
     given: dict[str, Any] = {
-        "run_id": run.run_id,
+        **named(run),
         "experiment": spec.experiment.name,
-        "model": run.model,
-        "seed": run.seed,
         "spec": run_spec(spec, run.model),
     }
     if plan.action == "restart":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 from detkit.components import BuildContext, Capabilities, Dataset, Messages
 from detkit.data.checks import CleanDataset, checked_infos
 from detkit.data.coco_form import ground_truth_json
+from detkit.data.digests import ImageDigest, digest_images
 from detkit.data.fingerprint import fingerprint
 from detkit.data.seeds import derive_seed
-from detkit.data.splits import Splits, make_splits
+from detkit.data.splits import Division, Splits, divide
 from detkit.data.types import ImageInfo
 from detkit.engine.attribution import attributed
 from detkit.engine.compute import resolve_compute
 from detkit.errors import ComputeError, DataError, DetkitError, Problem
-from detkit.record.files import read_json, write_json
+from detkit.record.digests import digests_content
+from detkit.record.files import write_json
 from detkit.record.layout import ExperimentLayout
+from detkit.record.splits import SPLIT_NAMES, read_split_rows, splits_content
 from detkit.spec.model import ExperimentSpec, InputTable, Use
 
 if TYPE_CHECKING:
@@ -30,12 +33,12 @@ class PreparedData:
     """A dataset that has been checked.
 
     Attributes:
-        dataset: without boxes that have no area. infos: the ground truth of every image. splits: over its indices.
+        dataset: without boxes that have no area. infos: the ground truth of every image. division: over its indices.
     """
 
     dataset: Dataset
     infos: tuple[ImageInfo, ...]
-    splits: Splits
+    division: Division
 
 
 def build_context(
@@ -87,20 +90,21 @@ def prepare_data(spec: ExperimentSpec, messages: Messages) -> PreparedData:
     check_component(spec, spec.dataset, (), messages)
     dataset = build_dataset(spec, messages)
     infos = tuple(checked_infos(dataset, spec.degenerate))
-    splits = make_splits(
-        [info.image_id for info in infos],
-        validation=spec.split.validation,
-        test=spec.split.test,
-        seed=spec.split.seed,
-        brought=dataset.splits,
-    )
+    division = divide(infos, spec.split, dataset.splits)
+    for note in division.notes:
+        messages.info(f"[dataset.split] {note}")
     users = (*spec.models.values(), spec.training_step, *spec.metrics.values())
     refuse_unmet_needs(users, dataset.provides, spec.dataset.title)
-    if len(splits.train) < spec.compute.devices:
-        raise DataError(f"{len(splits.train)} training images cannot be shared by {spec.compute.devices} devices")
+    for number, splits in enumerate(division.folds, 1):
+        _check_training_images(infos, splits, spec.compute.devices, f" of fold {number}" * division.folded)
+    return PreparedData(dataset, infos, division)
+
+
+def _check_training_images(infos: Sequence[ImageInfo], splits: Splits, devices: int, of_fold: str) -> None:
+    if len(splits.train) < devices:
+        raise DataError(f"{len(splits.train)} training images{of_fold} cannot be shared by {devices} devices")
     if not any(infos[index].annotations for index in splits.train):
-        raise DataError("no training image has an object; there is nothing to learn")
-    return PreparedData(dataset, infos, splits)
+        raise DataError(f"no training image{of_fold} has an object; there is nothing to learn")
 
 
 def refuse_unmet_needs(uses: Iterable[Use], provided: Capabilities, provider: str) -> None:
@@ -123,25 +127,33 @@ def refuse_unmet_needs(uses: Iterable[Use], provided: Capabilities, provider: st
             )
 
 
-def write_prepared(layout: ExperimentLayout, data: PreparedData) -> None:
-    """Write ground truth, splits and fingerprint into the record."""
+def digest_data(data: PreparedData, messages: Messages) -> list[ImageDigest]:
+    """The digest of each image's content, by index.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    cache = BuildContext().cache_folder
+    return list(digest_images(data.dataset, data.infos, cache_folder=cache, messages=messages).values())
+
+
+def write_prepared(layout: ExperimentLayout, data: PreparedData, digests: Sequence[ImageDigest]) -> None:
+    """Write ground truth, splits, digests and fingerprint into the record."""
     class_names = data.dataset.class_names
     write_json(layout.ground_truth, ground_truth_json(data.infos, class_names))
-    write_json(layout.splits, splits_json(data))
-    write_json(layout.fingerprint, fingerprint(data.infos, class_names, data.splits))
+    write_json(layout.splits, splits_content(data.division, data.infos))
+    write_json(layout.fingerprint, fingerprint(data.infos, class_names, data.division, digests))
+    write_json(layout.digests, digests_content(data.infos, digests))
 
 
-def splits_json(data: PreparedData) -> dict[str, list[dict[str, int]]]:
-    """Index and image id of every image, by split."""
-    return {
-        name: [{"index": index, "image_id": data.infos[index].image_id} for index in getattr(data.splits, name)]
-        for name in ("train", "validation", "test")
-    }
+def read_splits(layout: ExperimentLayout, fold: int | None) -> Splits:
+    """The splits of a run; `fold` is its own, None in an experiment without folds.
 
-
-def read_splits(layout: ExperimentLayout) -> Splits:
-    content = read_json(layout.splits)
-    return Splits(*(tuple(row["index"] for row in content[name]) for name in ("train", "validation", "test")))
+    Raises:
+        RecordError: as `read_split_rows`.
+    """
+    rows = read_split_rows(layout, fold)
+    return Splits(*(tuple(row["index"] for row in rows[name]) for name in SPLIT_NAMES))
 
 
 def deep_check(spec: ExperimentSpec, messages: Messages) -> list[Problem]:

@@ -142,6 +142,7 @@ def run_info(run: RunRecord) -> RunInfo:
         experiment=facts["experiment"],
         model=run.model,
         seed=run.seed,
+        fold=run.fold,
         folder=run.files.folder,
         class_names=tuple(facts["class_names"]),
         device=facts["device"],
@@ -156,7 +157,7 @@ def _steps_per_epoch(run: RunRecord, facts: Mapping[str, Any]) -> int:
     """Not counted: the run may have ended within its first epoch."""
     train = facts["spec"]["model"]["train"]
     plan = plan_epoch(
-        read_splits(ExperimentLayout(run.experiment)).train,
+        read_splits(ExperimentLayout(run.experiment), run.fold).train,
         batch_size=train["batch_size"],
         accumulate=train["accumulate"],
         processes=facts["compute"]["processes"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,8 +30,27 @@ class PlannedRun:
     action: Action
 
 
-def plan_runs(spec: ExperimentSpec, *, resume: bool, extend: bool) -> list[PlannedRun]:
-    """Every run of the spec with its action, in the spec's order: models outside, seeds inside.
+def wanted_runs(spec: ExperimentSpec, folds: int | None = None) -> list[RunRecord]:
+    """Every run of the spec, in its order: models outside, then folds, seeds inside.
+
+    Args:
+        folds: only so many of the first.
+    """
+    numbers = [None] if spec.split.folds is None else range(1, spec.split.folds + 1)[:folds]
+    return [
+        RunRecord(spec.record_folder, run_id(model.key, seed, fold), model.key, seed, fold)
+        for model in spec.models.values()
+        if model.enabled
+        for fold in numbers
+        for seed in spec.experiment.seeds
+    ]
+
+
+def plan_runs(spec: ExperimentSpec, *, resume: bool, extend: bool, folds: int | None = None) -> list[PlannedRun]:
+    """Every run of the spec with its action, in the order of `wanted_runs`.
+
+    Args:
+        folds: only so many of the first.
 
     Raises:
         RecordError: a change in the spec would change the numbers of a run that is there; or a run was cut short and
@@ -39,32 +58,29 @@ def plan_runs(spec: ExperimentSpec, *, resume: bool, extend: bool) -> list[Plann
     """
     folder = spec.record_folder
     planned = []
-    changes: list[str] = []
+    wanted = wanted_runs(spec, folds)
+    changes = _changed_splits(spec, {record.run_id for record in wanted})
     unfinished: list[RunRecord] = []
-    for model in spec.models.values():
-        if not model.enabled:
+    for record in wanted:
+        model, state = spec.models[record.model], record.state
+        if state == "pending":
+            planned.append(PlannedRun(record, "start"))
             continue
-        for seed in spec.experiment.seeds:
-            record = RunRecord(folder, run_id(model.key, seed), model.key, seed)
-            state = record.state
-            if state == "pending":
-                planned.append(PlannedRun(record, "start"))
-                continue
-            if state == "running":
-                raise RecordError(f"{record.run_id} is still running in another process; try again when that has ended")
-            changed = list(_changes(record.facts["spec"], run_spec(spec, model.key)))
-            epochs = record.facts["spec"]["model"]["train"]["epochs"]
-            if state == "failed" and changed:
-                planned.append(PlannedRun(record, "restart"))  # it has no figures that a change could alter
-                continue
-            longer = model.train.epochs > epochs and state == "finished"
-            if extend and longer:
-                changed = [change for change in changed if not change.startswith("model.train.epochs:")]
-            changes += [_named(change, model.key) for change in changed]
-            if state != "finished" and not resume:
-                unfinished.append(record)
-            action: Action = "extend" if extend and longer else "keep" if state == "finished" else "resume"
-            planned.append(PlannedRun(record, action))
+        if state == "running":
+            raise RecordError(f"{record.run_id} is still running in another process; try again when that has ended")
+        changed = list(_changes(record.facts["spec"], run_spec(spec, model.key)))
+        epochs = record.facts["spec"]["model"]["train"]["epochs"]
+        if state == "failed" and changed:
+            planned.append(PlannedRun(record, "restart"))  # it has no figures that a change could alter
+            continue
+        longer = model.train.epochs > epochs and state == "finished"
+        if extend and longer:
+            changed = [change for change in changed if not change.startswith("model.train.epochs:")]
+        changes += [_named(change, model.key) for change in changed]
+        if state != "finished" and not resume:
+            unfinished.append(record)
+        action: Action = "extend" if extend and longer else "keep" if state == "finished" else "resume"
+        planned.append(PlannedRun(record, action))
     if changes:
         raise RecordError(_refusal(folder, sorted(set(changes))))
     if unfinished:
@@ -73,6 +89,23 @@ def plan_runs(spec: ExperimentSpec, *, resume: bool, extend: bool) -> list[Plann
             f"{folder} holds runs that did not finish: {listed}; go on with --resume, or start afresh with --name NEW"
         )
     return planned
+
+
+def _changed_splits(spec: ExperimentSpec, wanted: Collection[str]) -> list[str]:
+    """What is otherwise in [dataset.split] than for recorded runs that are not wanted now: their names may show it.
+
+    Runs of one experiment share its splits: `fcos-fold1-seed1` has no place beside `fcos-seed1`.
+    """
+    layout = ExperimentLayout(spec.record_folder)
+    if not layout.experiment.exists():
+        return []
+    now = _json_ready(spec.resolved["dataset"]["split"])
+    found: list[str] = []
+    for run in ExperimentRecord(layout.folder).runs:
+        if run.run_id not in wanted and run.state not in ("pending", "failed"):
+            before = run.facts["spec"]["dataset"]["split"]
+            found += _changes(before, now, "dataset.split.")
+    return found
 
 
 def run_spec(spec: ExperimentSpec, model: str) -> dict[str, Any]:

@@ -16,15 +16,16 @@ from detkit.engine.launch import failure_of
 from detkit.engine.limits import Limits
 from detkit.record.files import read_json
 from detkit.record.reader import ExperimentRecord, RunRecord
+from detkit.record.splits import SplitName, read_split_rows
 from detkit.spec.loader import load_spec
 from detkit.spec.model import ExperimentSpec
 
-LIMITS = Limits(train_steps=2, evaluation_images=2)
+LIMITS = Limits(train_steps=2, evaluation_images=2, folds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Of one model, over all its seeds. The first step warms up, so the second one is the measure."""
+    """Of one model, over all its seeds and folds. The first step warms up, so the second one is the measure."""
 
     model: str
     seconds: float
@@ -54,7 +55,7 @@ class SmokeReport:
 
 
 def smoke(spec: ExperimentSpec, display: Display) -> SmokeReport:
-    """Rehearse the first seed of every model in a temporary folder, which is removed.
+    """Rehearse the first seed (and fold) of every model in a temporary folder, which is removed.
 
     Raises:
         UserError: as `run_experiment`.
@@ -62,7 +63,8 @@ def smoke(spec: ExperimentSpec, display: Display) -> SmokeReport:
     with tempfile.TemporaryDirectory(prefix="detkit-smoke-") as folder:
         rehearsal = _rehearsal(spec, Path(folder))
         record = run_experiment(rehearsal, display, limits=LIMITS)
-        split_sizes = read_json(record.files.fingerprint)["split_sizes"]
+        fold = None if spec.split.folds is None else 1
+        split_sizes = {name: len(rows) for name, rows in read_split_rows(record.files, fold).items()}
         estimates = tuple(_estimate(spec, run, split_sizes) for run in record.runs)
         return SmokeReport(estimates, _failed_loggers(record))
 
@@ -80,10 +82,10 @@ def _rehearsal(spec: ExperimentSpec, folder: Path) -> ExperimentSpec:
     return load_spec(file, set=changes, blocked=spec.blocked)
 
 
-def _estimate(spec: ExperimentSpec, run: RunRecord, split_sizes: Mapping[str, int]) -> Estimate:
+def _estimate(spec: ExperimentSpec, run: RunRecord, split_sizes: Mapping[SplitName, int]) -> Estimate:
     if run.state != "finished":
         return Estimate(run.model, 0.0, 0, 0, failure=str(failure_of(run)["message"]))
-    train, seeds = spec.models[run.model].train, len(spec.experiment.seeds)
+    train, runs = spec.models[run.model].train, len(spec.experiment.seeds) * (spec.split.folds or 1)
     summary = run.summary or {}
     step_s = [row["measured"]["step_s"] for row in run.steps()][-1]
     epoch_s = [row["measured"]["evaluation_s"] for row in run.epochs()]
@@ -97,7 +99,7 @@ def _estimate(spec: ExperimentSpec, run: RunRecord, split_sizes: Mapping[str, in
     predictions = sum(file.stat().st_size for file in (files.folder / "predictions").iterdir())
     per_image = predictions / (2 * summary["scored"]["images"])
     disk = checkpoints + per_image * evaluations * split_sizes["validation"]
-    return Estimate(run.model, seeds * seconds, int(seeds * disk), summary["measured"]["peak_memory_bytes"])
+    return Estimate(run.model, runs * seconds, int(runs * disk), summary["measured"]["peak_memory_bytes"])
 
 
 def _failed_loggers(record: ExperimentRecord) -> dict[str, str]:

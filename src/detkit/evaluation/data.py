@@ -7,21 +7,24 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from detkit.compare.leaderboard import SAME_IMAGES
-from detkit.components import Dataset
+from detkit.components import BuildContext, Dataset
 from detkit.data.checks import checked_infos
-from detkit.data.fingerprint import fingerprint
-from detkit.data.splits import Splits, make_splits
+from detkit.data.coco_form import read_ground_truth
+from detkit.data.digests import digest_images
+from detkit.data.fingerprint import objects_digest
+from detkit.data.splits import Splits, divide
 from detkit.data.types import ImageInfo
 from detkit.engine.prepare import build_dataset, check_component
 from detkit.errors import DataError, UserError
 from detkit.evaluation.notes import Notes
+from detkit.record.digests import read_digests
 from detkit.record.files import read_json
 from detkit.record.layout import ExperimentLayout
+from detkit.record.splits import SPLIT_NAMES, SplitName, read_split_rows
 from detkit.spec.model import ExperimentSpec
 from detkit.spec.resolve import plain
 
 Part = Literal["train", "validation", "test", "all"]
-SPLITS: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,13 @@ def own_data(
     class_names: Sequence[str],
     notes: Notes,
     *,
+    fold: int | None,
     selected: bool,
 ) -> EvaluatedData:
     """Images of the data that the run was made with, by its recorded splits.
 
     Args:
+        fold: of the run, whose splits they are; None in an experiment without folds.
         part: which of them; None: those that gave the final figures.
         class_names: of the model. selected: whether the validation images selected its weights.
 
@@ -59,11 +64,11 @@ def own_data(
         DataError: the data is gone, faulty, or lacks these images. UserError: there are no images of that split.
     """
     dataset, infos = _checked(spec, notes)
-    recorded = _recorded_ids(layout)
+    recorded = {name: [row["image_id"] for row in rows] for name, rows in read_split_rows(layout, fold).items()}
     chosen: Part = part or ("test" if recorded["test"] else "validation")
     splits = _splits_now(recorded, chosen, infos)
-    _tell_changes(layout, infos, dataset.class_names, splits, notes)
     indices = _part(splits, chosen, len(infos))
+    _tell_changes(layout, dataset, infos, indices, notes)
     trained = len(set(indices) & set(splits.train))
     if trained:
         notes.warning(f"the run was trained on {trained} of these {len(indices)} images: the figures flatter it")
@@ -88,15 +93,14 @@ def other_data(
         notes.warning("this is the dataset that the run was made with: it may have been trained on these images")
     if part in (None, "all"):
         return _data(spec, dataset, infos, range(len(infos)), "all", class_names, notes)
-    splits = make_splits(
-        [info.image_id for info in infos],
-        validation=spec.split.validation,
-        test=spec.split.test,
-        seed=spec.split.seed,
-        brought=dataset.splits,
-    )
+    division = divide(infos, spec.split, dataset.splits)
+    if division.folded and part != "test":
+        raise UserError(
+            f"{spec.path} has {len(division.folds)} folds, in each of which other images are {part} images; there are:"
+            f" {'test, ' * bool(division.test)}all ({len(infos)})"
+        )
     assert part is not None
-    return _data(spec, dataset, infos, _part(splits, part, len(infos)), part, class_names, notes)
+    return _data(spec, dataset, infos, _part(division.of(None), part, len(infos)), part, class_names, notes)
 
 
 def _checked(spec: ExperimentSpec, notes: Notes) -> tuple[Dataset, list[ImageInfo]]:
@@ -110,7 +114,7 @@ def _part(splits: Splits, part: Part, images: int) -> Sequence[int]:
         return range(images)
     indices: Sequence[int] = getattr(splits, part)
     if not indices:
-        there = ", ".join(f"{name} ({len(getattr(splits, name))})" for name in SPLITS if getattr(splits, name))
+        there = ", ".join(f"{name} ({len(getattr(splits, name))})" for name in SPLIT_NAMES if getattr(splits, name))
         raise UserError(f"there are no {part} images; there are: {there}, all ({images})")
     return indices
 
@@ -165,16 +169,10 @@ def _listed(names: Sequence[str], others: Sequence[str]) -> str:
 # --- what is known of the data ---------------------------------------------------------------------------------------
 
 
-def _recorded_ids(layout: ExperimentLayout) -> Mapping[str, Sequence[int]]:
-    """The ids of the run's images, by split."""
-    recorded = read_json(layout.splits)
-    return {name: [row["image_id"] for row in recorded[name]] for name in SPLITS}
-
-
-def _splits_now(recorded: Mapping[str, Sequence[int]], part: Part, infos: Sequence[ImageInfo]) -> Splits:
+def _splits_now(recorded: Mapping[SplitName, Sequence[int]], part: Part, infos: Sequence[ImageInfo]) -> Splits:
     """The run's splits over the dataset as it is now, in which all images of the part must be: they are known by id."""
     places = {info.image_id: index for index, info in enumerate(infos)}
-    wanted = [image_id for name in SPLITS if part in (name, "all") for image_id in recorded[name]]
+    wanted = [image_id for name in SPLIT_NAMES if part in (name, "all") for image_id in recorded[name]]
     gone = [image_id for image_id in wanted if image_id not in places]
     if gone:
         which = "images" if part == "all" else f"{part} images"
@@ -182,14 +180,31 @@ def _splits_now(recorded: Mapping[str, Sequence[int]], part: Part, infos: Sequen
             f"{len(gone)} of the {len(wanted)} {which} of the run are gone from its dataset (id {gone[0]} is one):"
             " bring them back, or name the data with --dataset"
         )
-    return Splits(*(tuple(sorted(places[one] for one in recorded[name] if one in places)) for name in SPLITS))
+    return Splits(*(tuple(sorted(places[one] for one in recorded[name] if one in places)) for name in SPLIT_NAMES))
 
 
 def _tell_changes(
-    layout: ExperimentLayout, infos: Sequence[ImageInfo], class_names: Sequence[str], splits: Splits, notes: Notes
+    layout: ExperimentLayout, dataset: Dataset, infos: Sequence[ImageInfo], indices: Sequence[int], notes: Notes
 ) -> None:
-    if fingerprint(infos, class_names, splits)["sha256"] != read_json(layout.fingerprint)["sha256"]:
-        notes.warning("the data has changed since the run was made: figures may differ from those of its record")
+    """Say where images that are evaluated are not what the record knows of them: their objects, or their bytes."""
+    recorded, class_names = read_ground_truth(read_json(layout.ground_truth))
+    before = {info.image_id: objects_digest(info, class_names) for info in recorded}
+    of_image = read_digests(layout)
+    cache = BuildContext().cache_folder
+    digests = digest_images(dataset, infos, cache_folder=cache, messages=notes, only=indices) if of_image else {}
+    other_objects, other_content = 0, 0
+    for index in indices:
+        info = infos[index]
+        known = of_image.get(info.image_id)
+        other_objects += before.get(info.image_id) != objects_digest(info, dataset.class_names)
+        other_content += known is not None and known != digests[index]
+    if other_objects or other_content:
+        said = [f"{other_objects} with other objects" * bool(other_objects)]
+        said += [f"{other_content} with other bytes" * bool(other_content)]
+        notes.warning(
+            f"the data has changed since the run was made: of {len(indices)} images {', '.join(filter(None, said))};"
+            " figures may differ from those of its record"
+        )
 
 
 def _is_same(spec: ExperimentSpec, own: Mapping[str, Any]) -> bool:

@@ -178,7 +178,7 @@ def prepare_recorded(
     layout = ExperimentLayout(record.experiment)
     if request.dataset is None:
         selected = request.checkpoint == "best"
-        data = own_data(spec, layout, request.split, trained.class_names, notes, selected=selected)
+        data = own_data(spec, layout, request.split, trained.class_names, notes, fold=record.fold, selected=selected)
     else:
         data = other_data(spec, recorded.resolved["dataset"], request.split, trained.class_names, notes)
     refuse_unmet_needs(uses.values(), data.dataset.provides, spec.dataset.title)

@@ -35,11 +35,16 @@ def _winner(record: ExperimentRecord, messages: Messages) -> RunRecord:
     board = make_leaderboard(record)
     best = board.best
     values = [row.values[board.primary].mean for row in board.rows if board.primary in row.values]
-    if best is None or values.count(values[0]) > 1:
+    if best is None or values.count(values[0]) > 1 or not board.is_comparable:
         raise RecordError(f"{record.folder}: {_unclear(record, runs)}")
     of_model = [run for run in runs if run.model == best.model]
-    chosen = min(of_model, key=_rank)
-    seeds = f"; of its {len(of_model)} runs the one with the best value on the validation images" * (len(of_model) > 1)
+    # Folds select on different images, whose values say nothing of each other: the first one is as good as any.
+    first = min((run.fold for run in of_model if run.fold is not None), default=None)
+    alike = [run for run in of_model if run.fold == first]
+    chosen = min(alike, key=_rank)
+    seeds = f"; of its {len(alike)} runs the one with the best value on the validation images" * (len(alike) > 1)
+    if len(alike) < len(of_model):
+        seeds = f"; of fold {first}, since the folds' values on different images cannot be compared" + seeds
     messages.info(f"{chosen.run_id}: the winner of {record.name} ({board.primary} {best.values[board.primary]}){seeds}")
     return chosen
 

@@ -2,9 +2,9 @@
 
 runs/penn-fudan/                     ExperimentLayout
   experiment.json  spec.toml  lock  leaderboard.json
-  data/                              ground_truth.json  splits.json  fingerprint.json  images.json
+  data/                              ground_truth.json  splits.json  fingerprint.json  digests.json  images.json
     images/000012.jpg                copies of the evaluated images, to look at
-  faster_rcnn-seed1/                 RunLayout
+  faster_rcnn-seed1/                 RunLayout; with folds faster_rcnn-fold2-seed1/
     run.json                         versions, hardware, precision, seed, origin of the weights, plugins
     model.txt                        the model's modules, as torch prints them
     metrics.jsonl  steps.jsonl       streams: one JSON object a line, appended, cut back by a resume
@@ -39,9 +39,9 @@ LONGEST_NAME = 120
 ORDINARY = re.compile(r"[a-z0-9_]+/[a-z0-9_. /]+")
 
 
-def run_id(model: str, seed: int) -> str:
-    """The name of a run's folder."""
-    return f"{model}-seed{seed}"
+def run_id(model: str, seed: int, fold: int | None = None) -> str:
+    """The name of a run's folder: `fcos-seed1`, or `fcos-fold2-seed1` in an experiment with folds."""
+    return f"{model}-seed{seed}" if fold is None else f"{model}-fold{fold}-seed{seed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +199,10 @@ class ExperimentLayout:
     @property
     def fingerprint(self) -> Path:
         return self.folder / "data" / "fingerprint.json"
+
+    @property
+    def digests(self) -> Path:
+        return self.folder / "data" / "digests.json"
 
     @property
     def images(self) -> Path:

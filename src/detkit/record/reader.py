@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from detkit.data.digests import ImageDigest
 from detkit.errors import RecordError, did_you_mean
 from detkit.figures import Curve, Table
+from detkit.record.digests import read_digests
 from detkit.record.figures import read_curve, read_table
 from detkit.record.files import read_json
 from detkit.record.images import RecordedImage, read_images
@@ -30,12 +32,14 @@ class RunRecord:
     Attributes:
         experiment: the folder of its experiment.
         run_id, model, seed: which run.
+        fold: counted from 1; None in an experiment without folds.
     """
 
     experiment: Path
     run_id: str
     model: str
     seed: int
+    fold: int | None = None
 
     @property
     def files(self) -> RunLayout:
@@ -66,6 +70,14 @@ class RunRecord:
     def failure(self) -> dict[str, Any] | None:
         """failure.json: what stopped a failed run."""
         return read_json(self.files.failure) if self.files.failure.exists() else None
+
+    def images(self) -> list[RecordedImage]:
+        """All images of the experiment's dataset, in its order, with the splits of this run: those of its fold.
+
+        Raises:
+            RecordError: a file of the record is missing or damaged.
+        """
+        return read_images(ExperimentLayout(self.experiment), self.fold)
 
     def epochs(self) -> list[dict[str, Any]]:
         """One object an evaluated epoch: epoch, step, values, measured."""
@@ -115,7 +127,8 @@ class ExperimentRecord:
     @property
     def runs(self) -> list[RunRecord]:
         """In the order in which they were asked for."""
-        return [RunRecord(self.folder, row["run_id"], row["model"], row["seed"]) for row in self.facts["runs"]]
+        rows = self.facts["runs"]
+        return [RunRecord(self.folder, row["run_id"], row["model"], row["seed"], row.get("fold")) for row in rows]
 
     def run(self, name: str) -> RunRecord:
         """The run of that name, or of that unique beginning.
@@ -136,14 +149,24 @@ class ExperimentRecord:
     def images(self) -> list[RecordedImage]:
         """All images of the dataset, in its order: their objects, their files, and the copies that the record keeps.
 
+        With folds, each run has splits of its own: see `RunRecord.images`.
+
         Raises:
             RecordError: a file of the record is missing or damaged.
         """
         return read_images(self.files)
 
+    def digests(self) -> Mapping[int, ImageDigest]:
+        """Image id to the digest of its content: of its file's bytes, or of its pixels. Empty in older records.
+
+        Raises:
+            RecordError: the file is damaged.
+        """
+        return read_digests(self.files)
+
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """fingerprint.json: a digest of the data (`sha256`), the names of its classes, and counts.
+        """fingerprint.json: a digest of the data (`sha256`), another of its splits, its classes, and counts.
 
         Raises:
             RecordError: it is missing or damaged.
@@ -203,7 +226,7 @@ def find(path: Path | str) -> RunRecord | ExperimentRecord:
     path = Path(os.path.abspath(Path(path).expanduser()))  # the name of "." and ".." is that of the folder
     if RunLayout(path).run.is_file():
         facts = read_json(RunLayout(path).run)
-        return RunRecord(path.parent, path.name, facts["model"], facts["seed"])
+        return RunRecord(path.parent, path.name, facts["model"], facts["seed"], facts.get("fold"))
     record = open_record(path)
     return record if record.folder == path else record.run(path.name)
 

@@ -11,6 +11,7 @@ from detkit.errors import RecordError
 from detkit.record.files import read_json, read_json_gz
 from detkit.record.layout import ExperimentLayout
 from detkit.record.reader import RunRecord
+from detkit.record.splits import as_split, read_split_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def read_scored(run: RunRecord) -> ScoredImages:
     split = str(summary["scored"]["split"])
     try:
         infos, class_names = read_ground_truth(read_json(experiment.ground_truth))
-        ids = sorted(row["image_id"] for row in read_json(experiment.splits)[split])
+        ids = sorted(row["image_id"] for row in read_split_rows(experiment, run.fold)[as_split(split)])
         by_id = {info.image_id: info for info in infos}
         truths = [by_id[image_id] for image_id in ids]
         predictions = read_predictions(read_json_gz(run.files.predictions(split)), ids)

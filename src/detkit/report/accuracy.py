@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from detkit.compare.leaderboard import interval_note, make_leaderboard
+from detkit.compare.leaderboard import Leaderboard, interval_note, make_leaderboard
 from detkit.record.reader import ExperimentRecord
 from detkit.report.runs import ShownRun, ShownRuns, in_metrics
 from detkit.report.say import better_end, names, shared
@@ -74,6 +74,8 @@ def _where_from(runs: ShownRuns) -> str:
         return ""
     scored = runs.finished[0].summary["scored"]
     images = f"{scored['images']} {escape(scored['split'])} images"
+    if any(run.fold is not None for run in runs.finished) and scored["same_images"]:
+        images = "validation images of each run's own fold, so that only runs of one fold can be compared"
     if scored["same_images"]:
         return (
             f"All figures come from the {images}. The best epoch was selected on them, so its figures are a little too"
@@ -111,7 +113,7 @@ def final_figures(runs: ShownRuns) -> list[str]:
 
 
 def means(record: ExperimentRecord, runs: ShownRuns) -> list[str]:
-    """Over seeds, where a model has several."""
+    """Over seeds and folds, where a model has several runs."""
     board = make_leaderboard(record)
     if not any(row.finished > 1 for row in board.rows):
         return []
@@ -125,10 +127,17 @@ def means(record: ExperimentRecord, runs: ShownRuns) -> list[str]:
         for row in board.rows
     ]
     return [
-        "## Means over seeds",
+        f"## Means over {'folds' if board.folds else 'seeds'}",
         table(["Model", "Finished runs", *map(code, quantities)], rows, right=1 + len(quantities)),
-        f"Of the final figures, on the {board.split} images: mean ± standard deviation.",
+        f"Of the final figures, on the {board.split} images: mean ± standard deviation{_of_folds(board)}.",
     ]
+
+
+def _of_folds(board: Leaderboard) -> str:
+    if not board.folds:
+        return ""
+    apart = "; the models have not finished the same folds, so that they cannot be compared"
+    return " over the folds, each of which counts once" + ("" if board.is_comparable else apart)
 
 
 def by_epoch(runs: ShownRuns) -> list[str]:

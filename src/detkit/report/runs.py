@@ -22,7 +22,7 @@ class ShownRun:
 
     Attributes:
         facts: run.json; empty before the run has begun. summary: of a finished run, else empty. cause: why it failed.
-        epochs: the rows of metrics.jsonl.
+        epochs: the rows of metrics.jsonl. fold: None in an experiment without folds.
     """
 
     run_id: str
@@ -33,6 +33,7 @@ class ShownRun:
     summary: Mapping[str, Any] = field(default_factory=dict)
     cause: str = ""
     epochs: Sequence[Mapping[str, Any]] = ()
+    fold: int | None = None
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -150,4 +151,5 @@ def _shown(run: RunRecord) -> ShownRun:
         summary=run.summary or {},
         cause=str((run.failure or {}).get("message", "")) if state == "failed" else "",
         epochs=run.epochs(),
+        fold=run.fold,
     )

@@ -41,9 +41,15 @@ def _data(record: ExperimentRecord, spec: Mapping[str, Any]) -> str:
     names = ", ".join(map(escape, found["class_names"]))
     classes = f"{len(found['class_names'])} class{'es' if len(found['class_names']) > 1 else ''} ({names})"
     test = f"{sizes['test']} test" if sizes["test"] else "none are kept for a test"
+    folds = [size for name, size in sizes.items() if name.startswith("fold ")]
+    divided = (
+        f"{len(folds)} folds of {', '.join(map(str, folds))} images, each of which validates once"
+        if folds
+        else f"{sizes['train']} images train, {sizes['validation']} validate"
+    )
     return (
         f"{code(str(spec['dataset']['use']))}, {found['images']} images with {found['objects']} objects of {classes};"
-        f" {sizes['train']} images train, {sizes['validation']} validate, {test}"
+        f" {divided}, {test}"
         f" (split seed {spec['dataset'].get('split', {}).get('seed', 0)})"
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from detkit.components import NAME_PATTERN, OptionPath, Options
 from detkit.plugins import Kind, Offered, Registry
@@ -66,7 +67,43 @@ class SplitTable(Options):
         None,
         description="images for the final figures: count or fraction; by default the data's own split, else none",
     )
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        None,
+        description="cross-validation in place of validation: one run per fold, which validates a share of the images"
+        " beside the test split and trains on the others; every image is validated once",
+    )
+    stratify: bool | None = Field(
+        None,
+        description="give each split its share of every class's images and objects, and of images with few and with"
+        " many objects; by default with folds, and not without",
+    )
+    group: str | None = Field(
+        None,
+        description="a regular expression: images whose names match alike stay in one split, as the frames of one"
+        " video; its capture group names the group, as in '^(clip[0-9]+)_'",
+    )
     seed: Seed = Field(0, description="shuffles the images before they are divided")
+
+    @field_validator("group")
+    @classmethod
+    def _group_is_a_pattern(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            compiled = re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from error
+        if compiled.fullmatch("") and not compiled.groups:
+            raise ValueError("matches the empty text, so it would find it in every name; say what names a group")
+        return pattern
+
+    @model_validator(mode="after")
+    def _folds_or_validation(self) -> Self:
+        if self.folds is not None and self.validation is not None:
+            raise ValueError(
+                "folds takes the place of validation: each fold validates its share; leave out one of them"
+            )
+        return self
 
 
 class InputTable(Options):
