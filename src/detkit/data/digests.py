@@ -25,8 +25,9 @@ from detkit.data.types import ImageInfo
 from detkit.errors import DataError
 
 FORMAT_VERSION = 1
-#: Reading less than this takes no time worth a bar, bytes.
+#: Reading less than this takes no time worth a bar: bytes of files, images that are no files.
 UNNOTICED_BYTES = 200_000_000
+UNNOTICED_IMAGES = 500
 #: A file that was changed so shortly before it was read may be changed again within the same tick of its clock,
 #: nanoseconds: such a digest is not kept. Some file systems count whole two seconds.
 RACY_NS = 2_500_000_000
@@ -203,7 +204,8 @@ def _digest_pixels(dataset: Dataset, indices: Sequence[int], messages: Messages)
     first = indices[0]
     if _pixels(dataset, first) != _pixels(dataset, first):
         return dict.fromkeys(indices, ImageDigest("none"))
-    with messages.progress("looking at the images for the fingerprint of the data", len(indices), "images") as bar:
+    shown = messages if len(indices) >= UNNOTICED_IMAGES else Silent()
+    with shown.progress("looking at the images for the fingerprint of the data", len(indices), "images") as bar:
         found = {}
         for index in indices:
             found[index] = ImageDigest("pixels", _pixels(dataset, index))
