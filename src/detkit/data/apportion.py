@@ -9,12 +9,14 @@ small ones; rare labels weigh more. All sums are of exact integers or rounded on
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Unit:
     """What stays together.
 
@@ -134,43 +136,46 @@ def _fill_empty(parts: Sequence[list[Unit]]) -> None:
 
 
 def _come_nearer(parts: Sequence[list[Unit]], targets: Sequence[int]) -> None:
-    """Move units, or swap two, between the last part and each other one while that brings this one nearer its target.
+    """Bring each part but the last nearer to its target, by exchanging a few units with the last one.
 
     The last part is that of training, which takes what is left.
     """
     rest = parts[-1]
     for part, target in zip(parts[:-1], targets, strict=False):
         while missing := target - sum(unit.size for unit in part):
-            move = _best_move(part, rest, missing)
-            if move is None:
+            exchange = _best_exchange(part, rest, missing)
+            if exchange is None:
                 break
-            given, taken = move
-            for unit in given:
-                rest.remove(unit)
-                part.append(unit)
-            for unit in taken:
-                part.remove(unit)
-                rest.append(unit)
+            given, taken = exchange
+            part[:] = [unit for unit in part if unit not in taken] + given
+            rest[:] = [unit for unit in rest if unit not in given] + taken
 
 
-def _best_move(part: list[Unit], rest: list[Unit], missing: int) -> tuple[list[Unit], list[Unit]] | None:
-    """At most one unit each way, so that less is missing than before; None where nothing helps."""
-    ours, theirs = _by_size(part), _by_size(rest)
+def _best_exchange(part: list[Unit], rest: list[Unit], missing: int) -> tuple[list[Unit], list[Unit]] | None:
+    """At most two units each way, so that less is missing than before; None where nothing helps."""
+    ours, theirs = _handfuls(part), _handfuls(rest)
+    sizes = sorted(theirs)
     best, found = abs(missing), None
-    for given in [0, *sorted(theirs)]:
-        for taken in [0, *sorted(ours)]:
-            empties = (not given and len(part) == 1) or (not taken and len(rest) == 1)
-            if not empties and abs(missing - given + taken) < best:
-                best, found = abs(missing - given + taken), (given, taken)
-    if found is None:
-        return None
-    given, taken = found
-    return [theirs[given]] if given else [], [ours[taken]] if taken else []
+    for size, taken in sorted(ours.items()):
+        place = bisect_left(sizes, missing + size)
+        for other in sizes[max(place - 1, 0) : place + 1]:
+            given = theirs[other]
+            left = len(part) - len(taken) + len(given), len(rest) - len(given) + len(taken)
+            if all(left) and abs(missing + size - other) < best:
+                best, found = abs(missing + size - other), (given, taken)
+    return found
 
 
-def _by_size(units: Sequence[Unit]) -> dict[int, Unit]:
-    """One unit of each size: that of the lowest hash."""
-    found: dict[int, Unit] = {}
+def _handfuls(units: Sequence[Unit]) -> dict[int, list[Unit]]:
+    """No, one or two units for every size that so many come to, as few as can be; those of the lowest hashes."""
+    by_size: dict[int, list[Unit]] = defaultdict(list)
     for unit in sorted(units, key=lambda unit: unit.order):
-        found.setdefault(unit.size, unit)
+        if len(by_size[unit.size]) < 2:
+            by_size[unit.size].append(unit)
+    few = [unit for size in sorted(by_size) for unit in by_size[size]]
+    found: dict[int, list[Unit]] = {0: []}
+    for unit in few:
+        found.setdefault(unit.size, [unit])
+    for one, other in combinations(few, 2):
+        found.setdefault(one.size + other.size, [one, other])
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -209,7 +209,7 @@ class _Divider:
         found: dict[int, dict[str, int]] = {}
         for index in indices:
             classes = Counter(item.label for item in self._infos[index].annotations)
-            number = f"number/{bisect_right(limits, classes.total()) if classes else 'none'}"
+            number = f"number/{bisect_left(limits, classes.total()) if classes else 'none'}"
             found[index] = {
                 **{f"objects/{label}": count for label, count in sorted(classes.items())},
                 **{f"class/{label}": 1 for label in sorted(classes)},
