@@ -132,6 +132,8 @@ class CometLogger(Logger):
         opened = self._opened
         if opened is None:
             return
+        if self._pictures is not None and outcome.state == "finished":
+            self._pictures.finish(opened.experiment)
         self._log_whole_tables(opened.experiment)
         self._log_selected_curves(opened.experiment)
         if outcome.state == "finished":
