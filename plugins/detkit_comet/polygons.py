@@ -166,7 +166,8 @@ def _corners(begins: Integers, ends: Integers, height: int, width: int) -> _Corn
     keys, signs, second = np.repeat(keys, double), np.repeat(np.sign(sums), double), _positions(double)
     x, y = keys // (height + 1), keys % (height + 1)
     # Which of the two goes left decides whether the pixels belong together: they do.
-    order = np.lexsort((np.where(signs > 0, 1 - second, second), x, y))
+    along_rows = (y * (x.max(initial=0) + 1) + x) * 2 + np.where(signs > 0, 1 - second, second)
+    order = np.argsort(along_rows, kind="stable")
     across = np.empty_like(order)
     across[order[0::2]], across[order[1::2]] = order[1::2], order[0::2]
     return _Corners(x, y, signs, across)
@@ -270,13 +271,16 @@ def _simplified(rings: _Rings, wanted: Flags, tolerance: float) -> list[Floats]:
     for attempt in range(RETRIES + 1):
         if not len(todo):
             break
-        chosen = np.isin(ring_of, todo)
+        is_todo = np.zeros(len(rings.sizes), dtype=np.bool_)
+        is_todo[todo] = True
+        chosen = is_todo[ring_of]
         points, sizes = rings.points[chosen], rings.sizes[todo]
         flags = _douglas_peucker(points, sizes, tolerance / 2**attempt)
         starts = np.cumsum(sizes) - sizes
         left = np.add.reduceat(flags, starts, dtype=np.int64)
         new = _areas(points[flags], np.cumsum(left) - left, left)
-        spoilt = (left < 3) | (np.abs(new - areas[todo]) > AREA_CHANGE * np.abs(areas[todo]))
+        # Two points have no area, so that no ring ends with fewer than three.
+        spoilt = np.abs(new - areas[todo]) > AREA_CHANGE * np.abs(areas[todo])
         keep[chosen] = flags | np.repeat(spoilt, sizes)
         todo = todo[spoilt]
     return np.split(rings.points[keep], np.cumsum(np.add.reduceat(keep, rings.starts, dtype=np.int64))[:-1])
