@@ -6,7 +6,7 @@ pictures with the same annotations, already built: only the pictures' way to the
 milliseconds an image and epoch: "thread" is the CPU time of the thread that calls the client, "client" the part of it
 within `log_image`, to which the plain loop adds what it encodes; the rest is reading predictions, overlaps, outlines.
 "wall" is the thread's time with all waiting, "process" the CPU time of all threads, the client's own too, until
-`end()`. "encoded" counts pictures that PIL encoded. Online, the bytes that arrive are compared with the record's copies.
+`end()`. "encoded" counts pictures that PIL encoded. Online, what arrives is compared with the record's copies.
 """
 
 from __future__ import annotations
