@@ -170,7 +170,7 @@ class Stub:
             ids = {"artifactId": "artifact", "artifactVersionId": f"version-{len(self._versions)}"}
             return 200, ids | {"currentVersion": "1.0.0", "previousVersion": None}
         if path.endswith("/artifacts/version"):
-            return self._artifact_version(request.query.get("artifactVersionId", ""))
+            return self._artifact_version(request.query.get("versionId", ""))
         return 200, {}
 
     def _handshake(self, request: Request) -> tuple[int, dict[str, Any]]:
