@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from detkit import Table
 from detkit_comet import COMET, CometOptions
-from detkit_comet.logger import flatten, to_csv
+from detkit_comet.names import flatten
+from detkit_comet.tables import to_csv
 from plugins.comet_stub import Stub
 
 KEY = "K3yK3yK3yK3yK3yK3yK3yK3yK"
@@ -114,7 +115,7 @@ LOGGED_PARAMETERS = {
     "models.fcos.backbone": "resnet50_fpn",
     "models.fcos.pretrained": True,
 }
-LOGGED_METRICS = {("train/loss", 1.5, 3, 1), ("train/loss_box", 0.25, 3, 1), ("coco/ap50", 0.75, 6, 2)}
+LOGGED_METRICS = {("loss", 1.5, 3, 1), ("loss_box", 0.25, 3, 1), ("coco/ap50", 0.75, 6, 2)}
 LOGGED_OTHERS = {
     "Name": "fcos-seed7",
     "experiment": "penn-fudan",
