@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future as ConcurrentFuture
 from dataclasses import dataclass
 from functools import partial
@@ -68,11 +68,12 @@ def _keep_quiet() -> None:
 
 
 def _let_the_process_end() -> None:
-    """Uploads that hang must not keep the process alive: the interpreter waits for the threads of the client's pools."""
+    """Uploads that hang must not keep the process alive: the interpreter waits for the client's pools of threads."""
     from comet_ml import thread_pool
 
-    if getattr(thread_pool, "ConcurrentThreadPoolExecutor", None) is not None:
-        thread_pool.ConcurrentThreadPoolExecutor = DaemonPool
+    names = vars(thread_pool)
+    if "ConcurrentThreadPoolExecutor" in names:
+        names["ConcurrentThreadPoolExecutor"] = DaemonPool
 
 
 class DaemonPool:

@@ -198,9 +198,7 @@ def _why(logged: list[ClientError], raised: BaseException | None) -> tuple[str, 
 # --- offline ---------------------------------------------------------------------------------------------------------
 
 
-def _opened_offline(
-    options: CometOptions, run: RunInfo, folder: Path, key: str | None, messages: Messages
-) -> Opened:
+def _opened_offline(options: CometOptions, run: RunInfo, folder: Path, key: str | None, messages: Messages) -> Opened:
     return _switched_on(Opened(_open_offline(options, run, folder, key), False, folder), messages)
 
 

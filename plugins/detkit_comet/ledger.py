@@ -1,7 +1,7 @@
 """What of a run has reached Comet: every process that logged it, every later upload, and what follows from them.
 
-`comet/ledger.json` in the run's folder. The client neither acknowledges nor reports what arrived, so the states say what
-is known, and `plan` sends nothing twice into one experiment unless that is asked for.
+`comet/ledger.json` in the run's folder. Comet does not tell what it has of an experiment, so the states say what is
+known here, and `plan` sends nothing twice into one experiment unless that is asked for.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,7 +56,7 @@ class Entry:
     began: str = field(default_factory=lambda: _now())
     ended: str = ""
 
-    def close(self, state: State, *, outcome: str, last_step: int, errors: Sequence[str]) -> None:
+    def close(self, state: State, outcome: str, last_step: int, errors: Sequence[str]) -> None:
         self.state, self.outcome, self.last_step = state, outcome, last_step
         self.errors, self.ended = list(errors), _now()
 
@@ -93,6 +94,13 @@ class Ledger:
                 " move it away to begin a new one, after which the run is sent as a new experiment"
             ) from error
 
+    @classmethod
+    def put_aside(cls, run_folder: Path) -> Ledger:
+        """A new one, where the one there cannot be read."""
+        file = run_folder / LEDGER
+        file.replace(file.with_suffix(".json.damaged"))
+        return cls(file)
+
     def write(self) -> None:
         """Atomically: after a crash there is the old file or the new one."""
         content: dict[str, Any] = {
@@ -118,7 +126,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-# --- what an upload does -----------------------------------------------------------------------------------------------
+# --- what an upload does ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -195,7 +203,6 @@ def _is_whole(chain: Sequence[Entry], outcome: str, last_step: int) -> bool:
     if not chain or chain[0].first_step != 0 or not chain[-1].covers(outcome, last_step):
         return False
     joined = all(
-        before.last_step is not None and after.first_step <= before.last_step
-        for before, after in zip(chain, chain[1:], strict=False)
+        before.last_step is not None and after.first_step <= before.last_step for before, after in pairwise(chain)
     )
     return joined and len({entry.key for entry in chain}) == 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from detkit.components import Logger, LoggerComponent, Outcome, RunInfo
-from detkit.errors import LoggerRefused
+from detkit.errors import LoggerRefused, NotDelivered
 from detkit.figures import Curve, Matrix, Table
 from detkit.spec.model import Use
 
@@ -104,6 +104,9 @@ class LoggerThread:
                     self.trouble = str(error)  # told by whoever waits for the start, not as a warning
                     self._started.set_exception(error)
                 return
+            except NotDelivered as error:
+                self.trouble = str(error)
+                self._warn(f"{self.use.title}: {error}")
             except Exception as error:  # noqa: BLE001 - a logger is foreign code that must never stop a run
                 self._drop(f"raised in {method}: {type(error).__name__}: {' '.join(str(error).split())}")
             if not self._started.done():
