@@ -11,7 +11,7 @@ MEASURED_COSTS = ("latency_ms_median", "latency_ms_p95", "inference_memory_bytes
 
 
 def final_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
-    """`final/coco/ap` and its like, `final/coco/ap_lower` and `_upper` where it has an interval, `cost/flops` and others.
+    """`final/coco/ap`, and `final/coco/ap_lower` and `_upper` where it has an interval; `cost/flops`; and their likes.
 
     What has no value is left out. The names do not tell the split, so that one panel serves experiments with and
     without a test split; `scored_on` tells it.

@@ -61,6 +61,7 @@ class CometLogger(Logger):
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         with self._delivery.sending() as experiment:
             experiment.log_parameters(dotted_parameters(parameters), nested_support=False)
+            experiment.log_asset(str(self._record.files.run), file_name="run.json")
             if self._options.code:
                 log_code(experiment, self._run)
 

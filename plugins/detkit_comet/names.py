@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 Context = Literal["train", "validate", ""]
 
-#: Of a run's parameters, what is no single value and stands in run.json alone: lists of parts, of plugins, of classes.
+#: Of a run's parameters, what is no single value and stands in run.json alone.
 LISTS = ("parts", "plugins", "class_names")
 
 
@@ -49,9 +49,8 @@ def dotted_parameters(given: Mapping[str, Any]) -> dict[str, str | int | float |
     model = dict(spec.pop("model", {}))
     own = {key: model.pop(key) for key in ("train", "input") if key in model}
     nested = {**spec, **own, "model": model, **facts, "weights": given.get("weights_origin", {})}
-    for key in LISTS:
-        if key in given:
-            nested[f"number_of_{key}"] = len(given[key])
+    if "class_names" in given:
+        nested["classes"] = len(given["class_names"])
     return flatten(nested)
 
 

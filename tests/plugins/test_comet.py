@@ -16,10 +16,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from detkit import Table
 from detkit_comet import COMET, CometOptions
-from detkit_comet.names import flatten
-from detkit_comet.tables import to_csv
 from plugins.comet_stub import Stub
 
 KEY = "K3yK3yK3yK3yK3yK3yK3yK3yK"
@@ -144,6 +141,7 @@ def assert_files(files: dict[str, tuple[dict[str, Any], bytes]]) -> None:
         "coco/pr",
         "coco/confusion-step-000006.json",
         "best.pt",
+        "run.json",
         "spec.toml",
     }
     properties, content = files["coco/per_class-step-000006.csv"]
@@ -461,12 +459,3 @@ def test_options_name_what_is_wrong() -> None:
 
 def test_the_close_timeout_is_the_options() -> None:
     assert COMET.close_timeout_s(CometOptions(close_timeout_s=5.0)) == 5.0
-
-
-def test_parameters_are_flat_under_dotted_names() -> None:
-    nested = {"a": {"b": {"c": 1}, "none": None}, "path": Path("x"), "list": [{"d": 2}], "empty": {}}
-    assert flatten(nested) == {"a.b.c": 1, "a.none": "null", "path": '"x"', "list": '[{"d": 2}]'}
-
-
-def test_a_table_becomes_csv() -> None:
-    assert to_csv(Table(("a", "b"), (("x, y", None), (1, 0.5)))) == 'a,b\n"x, y",\n1,0.5\n'
