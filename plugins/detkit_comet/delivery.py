@@ -56,18 +56,21 @@ class Delivery:
         self._opened: Opened | None = None
         self._entry: Entry | None = None
         self._run: RunInfo
-        self._record: RunRecord
+        self._record: RunRecord | None = None
         self._ledger: Ledger
         self._watch: Watch
 
     def open(self, run: RunInfo) -> CometExperiment:
         """Start the run's experiment, or go on in it.
 
+        Args:
+            run: without a model where it is no run: the leaderboard of an experiment, in the experiment's folder.
+
         Raises:
             LoggerRefused: see `open_experiment` and `open_for_upload`.
         """
         self._run = run
-        self._record = open_run(run.folder)
+        self._record = open_run(run.folder) if run.model else None
         self._ledger = self._read_ledger()
         self._errors.attach()
         try:
@@ -85,13 +88,15 @@ class Delivery:
             key=str(experiment.get_key()),
             mode="online" if opened.online else "offline",
             first_step=run.start_step,
+            instead=opened.instead,
             unanswered=opened.unanswered,
             url=str(experiment.url or "") if opened.online else "",
         )
         (self._ledger.sessions if self._is_live else self._ledger.uploads).append(entry)
         self._ledger.write()
         if opened.online and experiment.alive:
-            self._messages.info(f"comet: logging to {entry.url}")
+            what = "logging" if self._record else "the leaderboard goes"
+            self._messages.info(f"comet: {what} to {entry.url}")
         return experiment
 
     @contextmanager
@@ -130,7 +135,7 @@ class Delivery:
         if entry is None:  # the client is switched off
             return
         entry.archives = list(self._archives)
-        last_step = last_step_of(self._record)
+        last_step = last_step_of(self._record) if self._record else 0
         if not opened.online:
             entry.close("archived" if entry.archives else "lost", outcome.state, last_step, errors[:ERRORS_KEPT])
             self._ledger.write()
@@ -149,7 +154,7 @@ class Delivery:
     @property
     def _is_live(self) -> bool:
         """Whether this is a process of the run; the record of a finished run is sent by `detkit upload`."""
-        return self._upload is None and self._record.state != "finished"
+        return self._upload is None and (self._record is None or self._record.state != "finished")
 
     def _read_ledger(self) -> Ledger:
         try:
@@ -171,7 +176,7 @@ class Delivery:
         """Of the experiment in which a resumed run goes on."""
         if self._run.start_step == 0:
             return None
-        if self._ledger.last_key is None:
+        if self._ledger.last_key is None:  # a leaderboard that was sent before has one
             self._messages.info(
                 "comet: the run was not logged to Comet before it was resumed: a new experiment holds the rest"
             )

@@ -41,12 +41,14 @@ class Opened:
         experiment: of the client; alive, or switched off.
         online: whether what is logged goes to the server.
         folder: where archives are written.
-        unanswered: a handshake failed before it, after which the server may have the experiment nevertheless.
+        instead: an archive because the server could not be reached, or refused.
+        unanswered: it was asked for the experiment before that, and may have made it.
     """
 
     experiment: CometExperiment
     online: bool
     folder: Path
+    instead: bool = False
     unanswered: bool = False
 
 
@@ -80,7 +82,7 @@ def open_experiment(
     )
     # The same key, should the server have made the experiment and only its answer been lost.
     opened = _opened_offline(options, run, folder, failed.key or key, messages)
-    return replace(opened, unanswered=failed.key is not None)
+    return replace(opened, instead=True, unanswered=failed.key is not None)
 
 
 def open_for_upload(

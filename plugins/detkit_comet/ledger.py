@@ -36,7 +36,8 @@ class Entry:
         first_step: the optimizer step at which it began; 0 is the beginning.
         last_step: of the record when it ended; None while it is open.
         outcome: of the run when it ended: "finished", "failed", "interrupted".
-        unanswered: a handshake failed before; the server may have made the experiment nevertheless.
+        instead: archived because the server could not be reached, or refused.
+        unanswered: it was asked for the experiment before that, and may have made it.
         archives: files that `comet upload` takes.
         errors: what the client reported.
         url: of the experiment, once known.
@@ -49,6 +50,7 @@ class Entry:
     first_step: int = 0
     last_step: int | None = None
     outcome: str = ""
+    instead: bool = False
     unanswered: bool = False
     archives: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -120,6 +122,12 @@ class Ledger:
     def last_key(self) -> str | None:
         """Of the experiment in which a resumed run goes on."""
         return self.sessions[-1].key if self.sessions else None
+
+    @property
+    def is_owing(self) -> bool:
+        """Whether the last process of the run wanted to deliver it, and did not."""
+        last = self.sessions[-1] if self.sessions else None
+        return last is not None and (last.state in ("open", "lost") or last.instead)
 
 
 def _now() -> str:

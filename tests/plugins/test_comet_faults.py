@@ -166,5 +166,5 @@ def test_a_server_that_fails_while_the_run_goes_on(name: str, tmp_path: Path, st
     break_after_handshake(stub, FAULTS[name])
     ran = train(tmp_path, env=online(stub), mode="online")
     print(name, ran.warnings)
-    print((ran.run/"comet"/"ledger.json").read_text())
+    print((ran.run / "comet" / "ledger.json").read_text())
     assert_unharmed(ran, plain)
