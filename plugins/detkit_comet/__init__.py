@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from string import Formatter
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
-from detkit import BuildContext, Logger, LoggerComponent, OptionPath, Options, hookimpl
+from detkit import BuildContext, Command, Logger, LoggerComponent, OptionPath, Options, hookimpl
+
+if TYPE_CHECKING:
+    import click
 
 #: What `name` may hold between braces: attributes of `detkit.RunInfo`.
 NAME_FIELDS = ("experiment", "model", "run_id", "seed")
@@ -125,10 +128,15 @@ def build_comet(options: CometOptions, context: BuildContext) -> Logger:
 
 
 def publish_comet(options: CometOptions, context: BuildContext, folder: Path) -> None:
-    """Send the leaderboard of the experiment in `folder`."""
+    """Send the leaderboard of the experiment in `folder`; with `upload_at_end` the runs that did not arrive, too."""
     from detkit_comet.leaderboard import publish_leaderboard
 
-    publish_leaderboard(options, context, folder)
+    if options.upload_at_end:
+        from detkit_comet.sending import upload_at_end
+
+        upload_at_end(options, context, folder)
+    else:
+        publish_leaderboard(options, context, folder)
 
 
 def _close_timeout(options: CometOptions) -> float:
@@ -154,3 +162,14 @@ COMET = LoggerComponent(
 @hookimpl
 def detkit_loggers() -> list[LoggerComponent[Any]]:
     return [COMET]
+
+
+def load_commands() -> click.Command:
+    from detkit_comet.commands import comet
+
+    return comet
+
+
+@hookimpl
+def detkit_commands() -> list[Command]:
+    return [Command("comet", "Work with Comet: upload of recorded runs", load_commands)]

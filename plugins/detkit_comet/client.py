@@ -236,6 +236,26 @@ def unreachable(timeout_s: int) -> str:
     return failure
 
 
+def knows(key: str) -> bool:
+    """Whether the server has an experiment of that key.
+
+    Raises:
+        LoggerRefused: it cannot be asked.
+    """
+    import requests
+    from comet_ml import API
+    from comet_ml.exceptions import CometException
+
+    untyped: Any = API
+    try:
+        return untyped(api_key=api_key()).get_experiment_by_key(key) is not None
+    except (requests.RequestException, CometException, OSError) as error:
+        raise LoggerRefused(
+            f"comet: {server()} does not say what it has ({redact(str(error)) or type(error).__name__});"
+            " nothing was sent"
+        ) from error
+
+
 #: How long a patient client waits; `Delivery` looks whether it gets on.
 HOURS_S = 24 * 3600
 #: A `close_timeout_s` within which the client can retry as often as it would by itself.

@@ -225,10 +225,10 @@ class Delivery:
         return "" if ended and not self._failures else "something"
 
     def _words_of(self, lost: str, errors: Sequence[str]) -> str:
-        reason = _told(errors) if errors else "no answer in time"
-        where = "what arrived is unknown" if self._upload is None else "a part may have arrived"
+        wait_s = STALL_S if self._upload is not None else self._options.close_timeout_s
+        reason = _told(errors) if errors else f"the client was still trying after {wait_s:g} s"
         return (
-            f"not everything reached {server()} ({lost} did not: {reason}; {where}). The record has everything;"
+            f"not everything reached {server()} ({lost} did not: {reason}). The record has everything;"
             f" send it with: {upload_line(self._run.folder)}"
         )
 

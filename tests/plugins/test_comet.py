@@ -47,7 +47,7 @@ class Done:
 
     @property
     def key(self) -> str:
-        return self.sessions[-1]["key"]
+        return str(self.sessions[-1]["key"])
 
     @property
     def sessions(self) -> list[dict[str, Any]]:
