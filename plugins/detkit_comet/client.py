@@ -277,6 +277,7 @@ def set_limits(options: CometOptions, *, patient: bool = False) -> None:
     wait_s = HOURS_S if patient else max(1, int(options.close_timeout_s))
     limits: dict[str, int | str] = {
         "COMET_TIMEOUT_HTTP": options.timeout_s,
+        # Of the requests that wait for their answer: Artifacts, models.
         "COMET_TIMEOUT_API": options.timeout_s,
         # The handshake falls back to an archive, so it need not insist: ten retries took 33 s.
         "COMET_GET_OR_ADD_EXPERIMENT_RETRY_TOTAL": 3 if patient else 1,

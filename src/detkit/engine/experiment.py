@@ -94,10 +94,14 @@ def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display, li
         check_component(spec, use, data.dataset.class_names, display)
     _refuse_changed_data(layout, data)
     write_prepared(layout, data)
-    keep = spec.experiment.keep_images
-    if limits is not None and limits.evaluation_images is not None:
-        keep = min(keep, limits.evaluation_images)
-    write_copies(layout, data, keep=keep, size=spec.experiment.image_size, messages=display)
+    write_copies(
+        layout,
+        data,
+        keep=spec.experiment.keep_images,
+        size=spec.experiment.image_size,
+        messages=display,
+        evaluated=limits.evaluation_images if limits is not None else None,
+    )
 
 
 def _refuse_changed_data(layout: ExperimentLayout, data: PreparedData) -> None:

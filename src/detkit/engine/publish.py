@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
+from typing import Any
 
 from detkit.components import LoggerComponent, Messages
 from detkit.engine.prepare import build_context
@@ -21,32 +23,42 @@ def publish(spec: ExperimentSpec, folder: Path, messages: Messages) -> None:
     for use in spec.loggers.values():
         component = use.offered.component
         if use.enabled and isinstance(component, LoggerComponent) and component.publish is not None:
-            _publish(spec, use, component.publish, component.publish_timeout_s(use.options), folder, messages)
+            trouble = _publish(spec, use, component, folder, messages)
+            if trouble:
+                messages.warning(f"{use.title}: the experiment as a whole was not sent: {trouble}")
 
 
-def _publish(
-    spec: ExperimentSpec,
-    use: Use,
-    call: Callable[..., None],
-    timeout_s: float | None,
-    folder: Path,
-    messages: Messages,
-) -> None:
-    trouble: list[str] = []
+def _publish(spec: ExperimentSpec, use: Use, component: LoggerComponent[Any], folder: Path, messages: Messages) -> str:
+    """What went wrong; empty where nothing did."""
+    ended: Future[None] = Future()
 
     def work() -> None:
         try:
-            call(use.options, build_context(spec, use, messages=messages), folder)
-        except DetkitError as error:
-            trouble.append(str(error))
+            assert component.publish is not None
+            component.publish(use.options, build_context(spec, use, messages=messages), folder)
         except Exception as error:  # noqa: BLE001 - a logger is foreign code, and the runs have their figures
-            trouble.append(f"raised {type(error).__name__}: {' '.join(str(error).split())}")
+            ended.set_exception(error)
+        except SystemExit:  # a thread would end by it without a word
+            ended.set_exception(RuntimeError("it tried to end the process"))
+        else:
+            ended.set_result(None)
 
-    # A daemon: a logger that hangs must not keep the process alive.
-    thread = threading.Thread(target=work, name=f"publish-{use.key}", daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    if thread.is_alive():
-        trouble.append(f"did not finish within {timeout_s:g} s")
-    for text in trouble:
-        messages.warning(f"{use.title}: the experiment as a whole was not sent: {text}")
+    try:
+        timeout_s = component.publish_timeout_s(use.options)
+        # A daemon: a logger that hangs must not keep the process alive.
+        threading.Thread(target=work, name=f"publish-{use.key}", daemon=True).start()
+        ended.result(timeout_s)
+    except FutureTimeout:
+        if not ended.done():
+            return f"did not finish within {timeout_s:g} s"
+        raised = ended.exception()  # what `publish` itself raised may be a timeout, too
+        return _told(raised) if raised else ""
+    except Exception as error:  # noqa: BLE001 - as above
+        return _told(error)
+    return ""
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, DetkitError):
+        return str(error)
+    return f"raised {type(error).__name__}: {' '.join(str(error).split())}"

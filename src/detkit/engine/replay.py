@@ -8,9 +8,10 @@ from typing import Any
 import tomli
 
 from detkit.components import Logger, Messages, Outcome, RunInfo
+from detkit.data.sampling import plan_epoch
 from detkit.engine.attribution import attributed
 from detkit.engine.loggers import Loggers
-from detkit.engine.prepare import build_context
+from detkit.engine.prepare import build_context, read_splits
 from detkit.engine.recorder import epoch_values, is_logged, log_files, logger_states, step_values
 from detkit.errors import RecordError
 from detkit.record.figures import read_curve, read_matrix, read_table
@@ -65,8 +66,11 @@ def replay(spec: ExperimentSpec, run: RunRecord, uses: Sequence[Use], messages: 
 def tell(run: RunRecord, logger: Logger | Loggers) -> None:
     """All calls that the run would have made, but for the last one, `close`: the same values, in the same order.
 
+    Only the figures of one epoch may come in another order among themselves.
+
     Raises:
-        RecordError: a file of the record is missing or damaged. What the logger raises.
+        RecordError: the run ended before it came to its loggers, or a file of the record is missing or damaged.
+        What the logger raises.
     """
     info = run_info(run)
     logger.start(info)
@@ -80,7 +84,8 @@ def tell(run: RunRecord, logger: Logger | Loggers) -> None:
             logger.log_metrics(_there(step_values(row, row["measured"])), step=row["step"], epoch=row["epoch"])
         if row["step"] in epochs:
             _tell_epoch(run, epochs[row["step"]], logger)
-    log_files(run.files, logger)
+    if run.state == "finished":
+        log_files(run.files, logger)
 
 
 def _tell_epoch(run: RunRecord, row: dict[str, Any], logger: Logger | Loggers) -> None:
@@ -123,9 +128,14 @@ def outcome_of(run: RunRecord) -> Outcome:
 
 
 def run_info(run: RunRecord) -> RunInfo:
-    """What the run's own process told its loggers, from its record."""
+    """What the run's own process told its loggers, from its record.
+
+    Raises:
+        RecordError: it ended before it came so far.
+    """
     facts = run.facts
-    steps = list(run.steps())
+    if "compute" not in facts:
+        raise RecordError(f"{run} ended before it began to train: there is nothing that a logger could be told")
     given = {"run_id", "experiment", "model", "seed", "limits", "schedule_from_epoch", "extended", "format_version"}
     return RunInfo(
         run_id=run.run_id,
@@ -137,6 +147,20 @@ def run_info(run: RunRecord) -> RunInfo:
         device=facts["device"],
         precision=facts["compute"]["precision"],
         epochs=facts["spec"]["model"]["train"]["epochs"],
-        steps_per_epoch=sum(row["epoch"] == 1 for row in steps),
+        steps_per_epoch=_steps_per_epoch(run, facts),
         parameters={key: value for key, value in facts.items() if key not in given - {"seed"}},
     )
+
+
+def _steps_per_epoch(run: RunRecord, facts: Mapping[str, Any]) -> int:
+    """Not counted: the run may have ended within its first epoch."""
+    train = facts["spec"]["model"]["train"]
+    plan = plan_epoch(
+        read_splits(ExperimentLayout(run.experiment)).train,
+        batch_size=train["batch_size"],
+        accumulate=train["accumulate"],
+        processes=facts["compute"]["processes"],
+        seed=run.seed,
+        epoch=1,
+    )
+    return len(plan[: facts.get("limits", {}).get("train_steps")])

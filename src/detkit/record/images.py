@@ -45,8 +45,9 @@ def images_content(images: Sequence[RecordedImage], folder: Path) -> dict[str, A
         "images": [
             {
                 "image_id": image.truth.image_id,
-                "file": str(image.truth.path) if image.truth.path else None,
-                "copy": str(image.copy.relative_to(folder)) if image.copy else None,
+                # Absolute: a record is read from other working directories than the one that its run was begun in.
+                "file": str(image.truth.path.absolute()) if image.truth.path else None,
+                "copy": image.copy.relative_to(folder).as_posix() if image.copy else None,
                 "copy_width": image.copy_width,
                 "copy_height": image.copy_height,
             }

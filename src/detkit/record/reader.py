@@ -151,6 +151,15 @@ class ExperimentRecord:
         return exclusive(self.files.lock, f"the experiment {self.folder}")
 
     @property
+    def fingerprint(self) -> dict[str, Any]:
+        """fingerprint.json: a digest of the data (`sha256`), the names of its classes, and counts.
+
+        Raises:
+            RecordError: it is missing or damaged.
+        """
+        return read_json(self.files.fingerprint)
+
+    @property
     def leaderboard(self) -> dict[str, Any] | None:
         """leaderboard.json, once a run has ended."""
         return read_json(self.files.leaderboard) if self.files.leaderboard.exists() else None
