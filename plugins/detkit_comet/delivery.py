@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from detkit import NotDelivered, Outcome, RecordError, RunInfo, RunRecord, open_run
-from detkit_comet.client import ErrorLog, redact, server
-from detkit_comet.experiment import Opened, open_experiment, open_for_upload, upload_line
-from detkit_comet.ledger import Entry, Ledger
+from detkit_comet.client import ErrorLog, load_client, redact, server
+from detkit_comet.experiment import Opened, open_experiment, open_for_upload, open_nothing, upload_line
+from detkit_comet.ledger import Entry, Ledger, plan
 
 if TYPE_CHECKING:
     from comet_ml import CometExperiment
@@ -166,6 +166,16 @@ class Delivery:
             return Ledger.put_aside(self._run.folder)
 
     def _open(self) -> Opened:
+        if self._upload is None and self._record is not None and not self._is_live:
+            # `detkit upload`, which does not know what Comet has.
+            decided = plan(self._ledger, self._record.state, last_step_of(self._record), lambda _key: False)
+            if not decided.send:
+                self._messages.info(
+                    f"comet: {self._run.run_id} {decided.why}, so that nothing is sent;"
+                    f" `{upload_line(self._run.folder)} --new` sends it as another experiment"
+                )
+                load_client()
+                return open_nothing(self._options, self._run)
         if self._upload is not None:
             return open_for_upload(self._options, self._run, self._errors, self._messages, key=self._upload.key)
         return open_experiment(

@@ -103,6 +103,16 @@ def open_for_upload(
     return _switched_on(Opened(experiment, True, folder), messages)
 
 
+def open_nothing(options: CometOptions, run: RunInfo) -> Opened:
+    """An experiment of which every call does nothing."""
+    import comet_ml
+
+    folder = run.folder / "comet"
+    config = _config(options, run, folder)
+    config.disabled = True
+    return Opened(comet_ml.start(online=False, experiment_config=config), False, folder)
+
+
 def upload_line(run_folder: Path) -> str:
     """The command that sends a run from its record."""
     return f"detkit comet upload {shlex.quote(str(run_folder))}"

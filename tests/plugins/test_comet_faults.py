@@ -193,3 +193,41 @@ def test_a_server_that_fails_while_the_run_goes_on(name: str, tmp_path: Path, pl
         again = upload(ran, healthy)
     assert f"{RUN}: nothing to send: it was uploaded completely" in again.stdout
     assert healthy.known == {old, new}
+
+
+@pytest.mark.slow
+def test_a_server_that_is_down_at_the_start(tmp_path: Path, plain: Ran) -> None:
+    away = {"COMET_API_KEY": KEY, "COMET_URL_OVERRIDE": "http://127.0.0.1:9/clientlib/"}
+    ran = train(tmp_path, env=away, mode="online")
+
+    assert_unharmed(ran, plain)
+    (session,) = ledger(ran)["sessions"]
+    assert (session["state"], session["instead"], session["unanswered"]) == ("archived", True, False)
+    failed = detkit(ran.folder, "comet", "upload", str(ran.run), env=away)
+    assert failed.code == 1
+    assert "http://127.0.0.1:9" in failed.stdout
+    with Stub() as healthy:
+        sent = upload(ran, healthy)
+        assert sent.code == 0, sent.stderr
+        assert healthy.known == {session["key"]}, "the archive's key was not kept"
+        assert_complete(healthy.received(), ran.run)
+        assert "nothing to send" in upload(ran, healthy).stdout
+
+
+@pytest.mark.slow
+def test_a_server_that_hangs_at_the_start(tmp_path: Path, plain: Ran) -> None:
+    with Stub(faults={"": Fault(hang=True)}) as stub:
+        ran = train(tmp_path, env=online(stub), mode="online")
+    assert_unharmed(ran, plain)
+
+
+@pytest.mark.slow
+def test_a_slow_server_delays_the_end_of_the_run_and_nothing_else(tmp_path: Path, plain: Ran) -> None:
+    with Stub(faults={"": Fault(delay_s=1.0)}) as stub:
+        ran = train(tmp_path, env=online(stub), mode="online", close_timeout_s=30.0)
+        print(f"{ran.seconds:.1f} s with the logger, {plain.seconds:.1f} s without")
+        assert (ran.code, ran.warnings) == (0, []), ran.stderr
+        assert bits(ran) == bits(plain)
+        (session,) = ledger(ran)["sessions"]
+        assert session["state"] == "delivered"
+        assert_complete(stub.received(session["key"]), ran.run)
