@@ -108,8 +108,7 @@ def open_nothing(options: CometOptions, run: RunInfo) -> Opened:
     import comet_ml
 
     folder = run.folder / "comet"
-    config = _config(options, run, folder)
-    config.disabled = True
+    config = _config(options, run, folder, disabled=True)
     return Opened(comet_ml.start(online=False, experiment_config=config), False, folder)
 
 
@@ -244,10 +243,11 @@ def _project(options: CometOptions, run: RunInfo) -> str:
     return options.project or configured("comet.project_name") or run.experiment
 
 
-def _config(options: CometOptions, run: RunInfo, folder: Path) -> ExperimentConfig:
+def _config(options: CometOptions, run: RunInfo, folder: Path, *, disabled: bool = False) -> ExperimentConfig:
     from comet_ml import ExperimentConfig
 
     return ExperimentConfig(
+        disabled=disabled,
         log_code=False,
         log_graph=False,
         parse_args=False,
