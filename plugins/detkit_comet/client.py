@@ -236,7 +236,7 @@ def unreachable(timeout_s: int) -> str:
     return failure
 
 
-def knows(key: str) -> bool:
+def knows(key: str, timeout_s: int) -> bool:
     """Whether the server has an experiment of that key.
 
     Raises:
@@ -246,6 +246,9 @@ def knows(key: str) -> bool:
     from comet_ml import API
     from comet_ml.exceptions import CometException
 
+    failure = unreachable(timeout_s)
+    if failure:  # asked first, because the client would try for half a minute
+        raise LoggerRefused(f"comet: {server()} cannot be reached ({failure}); nothing was sent")
     untyped: Any = API
     try:
         return untyped(api_key=api_key()).get_experiment_by_key(key) is not None

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from detkit import NotDelivered, Outcome, RecordError, RunInfo, RunRecord, open_run
+from detkit import LoggerRefused, NotDelivered, Outcome, RecordError, RunInfo, RunRecord, open_run
 from detkit_comet.client import ErrorLog, load_client, redact, server
 from detkit_comet.experiment import Opened, open_experiment, open_for_upload, open_nothing, upload_line
 from detkit_comet.ledger import Entry, Ledger, plan
@@ -75,6 +75,14 @@ class Delivery:
         self._errors.attach()
         try:
             self._opened = opened = self._open()
+        except LoggerRefused as error:
+            self._errors.detach()
+            if self._upload is not None:
+                unsent = Entry(self._upload.key or "", "online", first_step=run.start_step)
+                unsent.close("unsent", "", 0, [str(error)])
+                self._ledger.uploads.append(unsent)
+                self._ledger.write()
+            raise
         except Exception:  # whatever it was: the watch on the client's log must not outlive it
             self._errors.detach()
             raise

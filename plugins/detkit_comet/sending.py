@@ -96,14 +96,14 @@ def prepare(options: CometOptions) -> None:
     set_limits(options, patient=True)
 
 
-def plan_of(run: RunRecord, into: Into = "auto") -> Plan:
+def plan_of(run: RunRecord, options: CometOptions, into: Into = "auto") -> Plan:
     """What an upload of an ended run does.
 
     Raises:
         LoggerRefused: the server has to be asked, and cannot be. RecordError: the ledger is damaged.
     """
     ledger = Ledger.read(run.files.folder)
-    decided = plan(ledger, run.state, last_step_of(run), knows)
+    decided = plan(ledger, run.state, last_step_of(run), lambda key: knows(key, options.timeout_s))
     if decided.by_hand is not None:
         decided.by_hand.state = "delivered"
         ledger.write()
@@ -166,7 +166,7 @@ def upload_runs(
 
 
 def _upload(run: RunRecord, options: CometOptions, messages: Messages, into: Into, dry_run: bool) -> Sent:
-    decided = plan_of(run, into)
+    decided = plan_of(run, options, into)
     why = decided.why + _advice(decided, into)
     if not decided.send:
         return Sent(run, "nothing", why, decided.key, decided.url)

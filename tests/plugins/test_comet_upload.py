@@ -53,7 +53,8 @@ def write_ledger(ran: Ran, *sessions: dict[str, Any]) -> None:
     file.write_text(json.dumps({"format": 1, "sessions": sessions, "uploads": []}))
 
 
-ONLINE = {"key": "a" * 32, "mode": "online", "state": "lost", "first_step": 0, "last_step": 12, "outcome": "finished"}
+OLD = "a" * 32
+ONLINE = {"key": OLD, "mode": "online", "state": "lost", "first_step": 0, "last_step": 12, "outcome": "finished"}
 ARCHIVED = ONLINE | {"mode": "offline", "state": "archived", "archives": ["x.zip"]}
 
 
@@ -86,7 +87,7 @@ def test_a_run_that_was_never_logged_is_sent_once(ran: Ran, stub: Stub) -> None:
 
 def test_an_archive_is_sent_under_its_key_unless_somebody_has_uploaded_it(ran: Ran, stub: Stub) -> None:
     write_ledger(ran, ARCHIVED)
-    stub.known.add(ONLINE["key"])
+    stub.known.add(OLD)
     by_hand = upload(ran, stub)
     assert (by_hand.code, f"{RUN}: nothing to send: it is in Comet already" in by_hand.stdout) == (0, True)
     assert ledger(ran)["sessions"][0]["state"] == "delivered"
@@ -94,22 +95,24 @@ def test_an_archive_is_sent_under_its_key_unless_somebody_has_uploaded_it(ran: R
     write_ledger(ran, ARCHIVED)
     stub.known.clear()
     assert upload(ran, stub).code == 0
-    assert_complete(stub.received(ONLINE["key"]), ran.run)
+    assert_complete(stub.received(OLD), ran.run)
 
 
+@pytest.mark.slow
 def test_again_sends_into_the_old_experiment_and_new_beside_it(ran: Ran, stub: Stub) -> None:
     write_ledger(ran, ONLINE)
-    stub.known.add(ONLINE["key"])
+    stub.known.add(OLD)
     again = upload(ran, stub, "--again")
     assert again.code == 0, again.stderr
     assert "it is sent again into" in again.stderr
-    assert stub.known == {ONLINE["key"]}
+    assert stub.known == {OLD}
     assert_complete(stub.received(), ran.run)
     new = upload(ran, stub, "--new")
     assert new.code == 0, new.stderr
     assert len(stub.known) == 2
 
 
+@pytest.mark.slow
 def test_an_upload_that_fails_says_so_and_can_be_repeated(ran: Ran, stub: Stub) -> None:
     stub.faults["/asset/upload"] = Fault(status=413)
     failed = upload(ran, stub)
@@ -128,7 +131,8 @@ def test_a_refused_key_a_missing_one_and_wrong_options_are_errors(ran: Ran, stub
     stub.refuse = (401, {})
     refused = upload(ran, stub)
     assert (refused.code, "the API key was refused" in refused.stdout) == (1, True)
-    assert not (ran.run / "comet").exists()
+    (unsent,) = ledger(ran)["uploads"]
+    assert (unsent["state"], "the API key was refused" in unsent["errors"][0]) == ("unsent", True)
     missing = detkit(ran.folder, "comet", "upload", str(ran.run))
     assert missing.code == 2
     assert "set the environment variable COMET_API_KEY" in missing.stderr
@@ -161,6 +165,7 @@ def test_ctrl_c_ends_at_once_and_leaves_a_ledger(ran: Ran, stub: Stub) -> None:
     assert [entry["state"] for entry in ledger(ran)["uploads"]] == ["open"]
 
 
+@pytest.mark.slow
 def test_upload_at_end_sends_what_was_archived(tmp_path: Path, stub: Stub) -> None:
     options = {"mode": "offline", "upload_at_end": True, **QUICK}
     write_spec(tmp_path / "spec.toml", squares_spec(Path("runs"), loggers={"comet": options}))
