@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from detkit import LoggerRefused, NotDelivered, Outcome, RecordError, RunInfo, RunRecord, open_run
+from detkit_comet import upload_command
 from detkit_comet.client import ErrorLog, load_client, redact, server
-from detkit_comet.experiment import Opened, open_experiment, open_for_upload, open_nothing, upload_line
+from detkit_comet.experiment import Opened, open_experiment, open_for_upload, open_nothing
 from detkit_comet.ledger import Entry, Ledger, plan
 
 if TYPE_CHECKING:
@@ -107,6 +108,10 @@ class Delivery:
             self._messages.info(f"comet: {what} to {entry.url}")
         return experiment
 
+    @property
+    def is_online(self) -> bool:
+        return self._opened is not None and self._opened.online
+
     @contextmanager
     def sending(self) -> Iterator[CometExperiment]:
         """The experiment, for calls of the client.
@@ -180,7 +185,7 @@ class Delivery:
             if not decided.send:
                 self._messages.info(
                     f"comet: {self._run.run_id} {decided.why}, so that nothing is sent;"
-                    f" `{upload_line(self._run.folder)} --new` sends it as another experiment"
+                    f" `{upload_command(self._run.folder)} --new` sends it as another experiment"
                 )
                 load_client()
                 return open_nothing(self._options, self._run)
@@ -247,7 +252,7 @@ class Delivery:
         reason = _told(errors) if errors else f"the client was still trying after {wait_s:g} s"
         return (
             f"not everything reached {server()} ({lost} did not: {reason}). The record has everything;"
-            f" send it with: {upload_line(self._run.folder)}"
+            f" send it with: {upload_command(self._run.folder)}"
         )
 
     def _tell_archived(self, entry: Entry, errors: Sequence[str]) -> None:
@@ -256,7 +261,7 @@ class Delivery:
         if entry.archives:
             self._messages.info(
                 f"comet: the run is archived in {', '.join(entry.archives)};"
-                f" `{upload_line(self._run.folder)}` sends it, or Comet's own `comet upload`"
+                f" `{upload_command(self._run.folder)}` sends it, or Comet's own `comet upload`"
             )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from detkit import LoggerRefused, Messages, RunInfo
+from detkit_comet import upload_command
 from detkit_comet.client import (
     OTHERWISE,
     WITHOUT,
@@ -78,7 +78,7 @@ def open_experiment(
         raise LoggerRefused(f"comet: {failed.reason}" + OTHERWISE)
     messages.warning(
         f"comet: {failed.reason}; the run is archived in {folder} instead; once it has ended, send it with:"
-        f" {upload_line(run.folder)}"
+        f" {upload_command(run.folder)}"
     )
     # The same key, should the server have made the experiment and only its answer been lost.
     opened = _opened_offline(options, run, folder, failed.key or key, messages)
@@ -110,11 +110,6 @@ def open_nothing(options: CometOptions, run: RunInfo) -> Opened:
     folder = run.folder / "comet"
     config = _config(options, run, folder, disabled=True)
     return Opened(comet_ml.start(online=False, experiment_config=config), False, folder)
-
-
-def upload_line(run_folder: Path) -> str:
-    """The command that sends a run from its record."""
-    return f"detkit comet upload {shlex.quote(str(run_folder))}"
 
 
 def _switched_on(opened: Opened, messages: Messages) -> Opened:

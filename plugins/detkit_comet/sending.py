@@ -24,10 +24,9 @@ from detkit import (
     open_record,
     replay,
 )
-from detkit_comet import CometOptions
+from detkit_comet import CometOptions, upload_command
 from detkit_comet.client import knows, load_client, require_key, set_limits
 from detkit_comet.delivery import Delivery, Upload, last_step_of
-from detkit_comet.experiment import upload_line
 from detkit_comet.leaderboard import publish_leaderboard
 from detkit_comet.ledger import Ledger, Plan, plan
 from detkit_comet.logger import CometLogger
@@ -211,7 +210,7 @@ def upload_at_end(options: CometOptions, context: BuildContext, folder: Path) ->
     """
     record = open_record(folder)
     if context.offline:
-        context.messages.info(f"comet: an offline experiment is not sent; later: {upload_line(folder)}")
+        context.messages.info(f"comet: an offline experiment is not sent; later: {upload_command(folder)}")
         return
     own = options.model_copy(update={"mode": "online"})
     try:
@@ -222,7 +221,7 @@ def upload_at_end(options: CometOptions, context: BuildContext, folder: Path) ->
             if not failed:
                 upload_leaderboard(own, record, context.messages)
     except DetkitError as error:
-        raise NotDelivered(f"{error}; send it with: {upload_line(folder)}") from error
+        raise NotDelivered(f"{error}; send it with: {upload_command(folder)}") from error
     if failed:
         words = "; ".join(f"{sent.run.run_id}: {sent.why}" for sent in failed[:1])
-        raise NotDelivered(f"{len(failed)} of {len(done)} runs: {words}; send them with: {upload_line(folder)}")
+        raise NotDelivered(f"{len(failed)} of {len(done)} runs: {words}; send them with: {upload_command(folder)}")

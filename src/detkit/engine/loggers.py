@@ -54,13 +54,19 @@ class LoggerThread:
         Raises:
             LoggerRefused: it says that its configuration cannot work.
         """
-        self._later = f"detkit upload {shlex.quote(str(run.folder.parent))} --logger {self.use.key}"
+        self._later = self._command_for_later(run)
         self.call("start", run)
         self._thread.start()
         try:
             self._started.result(timeout_s)
         except FutureTimeout:
             self._drop(f"did not start within {timeout_s:g} s")
+
+    def _command_for_later(self, run: RunInfo) -> str:
+        component = self.use.offered.component
+        if isinstance(component, LoggerComponent) and component.upload_command is not None:
+            return component.upload_command(run.folder)
+        return f"detkit upload {shlex.quote(str(run.folder.parent))} --logger {self.use.key}"
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> None:
         """Queue a call; returns at once, unless this is a patient thread whose queue is full."""
