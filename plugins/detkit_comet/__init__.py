@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
 
@@ -123,8 +124,19 @@ def build_comet(options: CometOptions, context: BuildContext) -> Logger:
     return CometLogger(options, context)
 
 
+def publish_comet(options: CometOptions, context: BuildContext, folder: Path) -> None:
+    """Send the leaderboard of the experiment in `folder`."""
+    from detkit_comet.leaderboard import publish_leaderboard
+
+    publish_leaderboard(options, context, folder)
+
+
 def _close_timeout(options: CometOptions) -> float:
     return options.close_timeout_s
+
+
+def _publish_timeout(options: CometOptions) -> float | None:
+    return None if options.upload_at_end else options.close_timeout_s
 
 
 COMET = LoggerComponent(
@@ -134,6 +146,8 @@ COMET = LoggerComponent(
     summary="Comet: parameters, losses, metrics, tables, curves and the best checkpoint, online or as an archive",
     check=check_comet,
     close_timeout_s=_close_timeout,
+    publish=publish_comet,
+    publish_timeout_s=_publish_timeout,
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import tomli
@@ -93,11 +92,11 @@ def _tell_epoch(run: RunRecord, row: dict[str, Any], logger: Logger | Loggers) -
     epoch, step = row["epoch"], row["step"]
     if run.files.predictions(epoch).exists():
         logger.log_predictions(run.files.predictions(epoch), step=step, epoch=epoch)
-    for file in _figures(run, "tables", epoch):
+    for file in run.files.figures("tables", epoch):
         logger.log_table(*read_table(file), step=step, epoch=epoch)
-    for file in _figures(run, "curves", epoch):
+    for file in run.files.figures("curves", epoch):
         logger.log_curve(*read_curve(file), step=step, epoch=epoch)
-    for file in _figures(run, "matrices", epoch):
+    for file in run.files.figures("matrices", epoch):
         logger.log_confusion_matrix(*read_matrix(file), step=step, epoch=epoch)
     logger.log_metrics(_there(epoch_values(row["values"], row["measured"])), step=step, epoch=epoch)
 
@@ -126,10 +125,6 @@ def outcome_of(run: RunRecord) -> Outcome:
     if state == "interrupted":
         return Outcome("interrupted")
     raise RecordError(f"{run}: only a run that has ended can be sent")
-
-
-def _figures(run: RunRecord, kind: str, epoch: int) -> list[Path]:
-    return sorted((run.files.folder / kind / f"epoch-{epoch:03d}").glob("*.json"))
 
 
 def run_info(run: RunRecord) -> RunInfo:

@@ -26,6 +26,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 #: Of every file of a record; readers refuse a newer one.
 FORMAT_VERSION = 1
@@ -139,6 +140,10 @@ class RunLayout:
 
     def matrix(self, metric: str, name: str, epoch: int | str) -> Path:
         return self._extra("matrices", metric, name, epoch)
+
+    def figures(self, kind: Literal["tables", "curves", "matrices"], epoch: int | str) -> list[Path]:
+        """The files of one kind that an evaluation left, in the order of their names."""
+        return sorted((self.folder / kind / _epoch_name(epoch)).glob("*.json"))
 
     def _extra(self, kind: str, metric: str, name: str, epoch: int | str) -> Path:
         return self.folder / kind / _epoch_name(epoch) / figure_name(metric, name)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from detkit.errors import RecordError, did_you_mean
-from detkit.figures import Table
-from detkit.record.figures import read_table
+from detkit.figures import Curve, Table
+from detkit.record.figures import read_curve, read_table
 from detkit.record.files import read_json
 from detkit.record.images import RecordedImage, read_images
 from detkit.record.layout import ExperimentLayout, RunLayout
@@ -84,6 +84,10 @@ class RunRecord:
         metric, _, quantity = name.partition("/")
         rows = [(row["epoch"], row["step"], self.files.table(metric, quantity, row["epoch"])) for row in self.epochs()]
         return [(epoch, step, read_table(file)[1]) for epoch, step, file in rows if file.exists()]
+
+    def curves(self, epoch: int) -> dict[str, Curve]:
+        """The curves of an epoch's evaluation, by the names that loggers get, as "coco/pr50"."""
+        return dict(read_curve(file) for file in self.files.figures("curves", epoch))
 
     def __str__(self) -> str:
         return f"{self.run_id} ({self.state})"
