@@ -56,6 +56,7 @@ class DatasetVersion:
             return
         self._tell_missing(manifest)
         experiment.log_parameter(HASH_PARAMETER, manifest.digest[:SHORT])
+        experiment.log_others({"dataset": manifest.dataset, "dataset_fingerprint": manifest.fingerprint["sha256"]})
         experiment.log_dataset_info(name=manifest.dataset, version=manifest.digest[:SHORT])
         if not online or not self._use_version(experiment, record, manifest):
             experiment.log_asset_data(manifest.content().decode(), name=MANIFEST_NAME)

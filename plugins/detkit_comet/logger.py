@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 from detkit import BuildContext, Curve, Logger, Matrix, Outcome, RunInfo, RunRecord, Table, open_run
 from detkit_comet import CometOptions
 from detkit_comet.client import ErrorLog
+from detkit_comet.confusion import log_matrix
 from detkit_comet.curves import Curves
+from detkit_comet.dataset import DatasetVersion
 from detkit_comet.experiment import Opened, open_experiment
 from detkit_comet.files import log_code, log_file, register
 from detkit_comet.names import Context, by_context, dotted_parameters
+from detkit_comet.pictures import Pictures
 from detkit_comet.tables import all_epochs, to_csv
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ class CometLogger(Logger):
         self._run: RunInfo
         self._record: RunRecord
         self._curves: Curves
+        self._pictures: Pictures | None = None
         self._tables: dict[str, int] = {}
         self._opened: Opened | None = None
         self._archives: list[str] = []
@@ -62,6 +66,8 @@ class CometLogger(Logger):
         self._record = open_run(run.folder)
         done = len([row for row in self._record.epochs() if row["step"] <= run.start_step])
         self._curves = Curves(run, self._messages, done=done)
+        if self._options.images:
+            self._pictures = Pictures(self._options, run, self._messages)
         opened.experiment.log_others(
             {
                 "experiment": run.experiment,
@@ -82,6 +88,7 @@ class CometLogger(Logger):
             experiment.log_asset(str(self._record.files.run), file_name="run.json")
             if self._options.code:
                 log_code(experiment, self._run)
+            DatasetVersion(self._options, self._run, self._messages).log(experiment, self._is_online)
 
     def log_metrics(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
         with self._sending() as experiment:
@@ -89,6 +96,11 @@ class CometLogger(Logger):
             self._curves.send(experiment)
             for context, named in by_context(values).items():
                 log_metrics(experiment, context, named, step=step, epoch=epoch)
+
+    def log_predictions(self, file: Path, *, step: int, epoch: int) -> None:
+        if self._pictures is not None:
+            with self._sending() as experiment:
+                self._pictures.log(experiment, file, step=step, epoch=epoch)
 
     def log_table(self, name: str, table: Table, *, step: int, epoch: int) -> None:
         if self._options.tables:
@@ -107,19 +119,9 @@ class CometLogger(Logger):
             self._curves.add(name, curve, step=step, epoch=epoch)
 
     def log_confusion_matrix(self, name: str, matrix: Matrix, *, step: int, epoch: int) -> None:
-        if not self._options.confusion_matrix:
-            return
-        with self._sending() as experiment:
-            experiment.log_confusion_matrix(
-                matrix=[list(row) for row in matrix.counts],
-                labels=list(matrix.labels),
-                title=name,
-                row_label="true class",
-                column_label="predicted class",
-                file_name=f"{name}-step-{step:06d}.json",
-                step=step,
-                epoch=epoch,
-            )
+        if self._options.confusion_matrix:
+            with self._sending() as experiment:
+                log_matrix(experiment, name, matrix, step=step, epoch=epoch, pictures=self._pictures)
 
     def log_file(self, file: Path, *, name: str) -> None:
         with self._sending() as experiment:
@@ -157,6 +159,10 @@ class CometLogger(Logger):
             selected = summary["selected"]
             curves = self._record.curves(selected["epoch"])
             self._curves.send_selected(experiment, curves, step=selected["step"], epoch=selected["epoch"])
+
+    @property
+    def _is_online(self) -> bool:
+        return self._opened is not None and self._opened.online
 
     @contextmanager
     def _sending(self) -> Iterator[CometExperiment]:

@@ -27,6 +27,8 @@ from detkit.components import (
     Part,
     Progress,
     RunInfo,
+    Searcher,
+    SearcherComponent,
     TrainingStep,
     TrainingStepComponent,
 )
@@ -44,6 +46,7 @@ from detkit.errors import (
 )
 from detkit.figures import Curve, Matrix, MetricResult, Scalar, Table
 from detkit.hookspecs import hookimpl
+from detkit.search_space import Choices, Objective, Proposal, Range, SearchSpace
 
 if TYPE_CHECKING:
     from detkit.api import evaluate, load_detector, load_spec, open_record, open_run, paired_difference, replay, run
@@ -58,6 +61,7 @@ __all__ = [
     "BuildContext",
     "CallbackComponent",
     "Capabilities",
+    "Choices",
     "Command",
     "ComputeError",
     "Curve",
@@ -75,18 +79,24 @@ __all__ = [
     "MetricComponent",
     "MetricResult",
     "ModelComponent",
+    "Objective",
     "OptionPath",
     "Options",
     "Outcome",
     "Part",
     "PluginError",
     "Progress",
+    "Proposal",
+    "Range",
     "RecordError",
     "RecordedImage",
     "RunFailed",
     "RunInfo",
     "RunRecord",
     "Scalar",
+    "SearchSpace",
+    "Searcher",
+    "SearcherComponent",
     "SpecError",
     "Table",
     "TrainingStep",

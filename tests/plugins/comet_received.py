@@ -253,7 +253,9 @@ def _take_artifact(got: Received, body: dict[str, Any]) -> None:
     metadata = body.get("versionMetadata")
     known = {"name": body["artifactName"], "type": body["artifactType"]}
     got.artifacts.append(
-        ArtifactVersion(**known, id=None, metadata=json.loads(metadata) if isinstance(metadata, str) else metadata or {})
+        ArtifactVersion(
+            **known, id=None, metadata=json.loads(metadata) if isinstance(metadata, str) else metadata or {}
+        )
     )
 
 

@@ -21,8 +21,8 @@ from plugins.comet_stub import Stub
 
 KEY = "K3yK3yK3yK3yK3yK3yK3yK3yK"
 HERE = Path(__file__).parent
-#: Quick to end, and without a sample of the machine that the tests run on.
-QUICK = {"system_metrics": False, "close_timeout_s": 8.0}
+#: Quick to end, without a sample of the machine that the tests run on, and without what needs an experiment's record.
+QUICK = {"system_metrics": False, "images": False, "dataset": "none", "close_timeout_s": 8.0}
 
 needs_client = pytest.mark.skipif(
     not __import__("importlib.util").util.find_spec("comet_ml"), reason="comet_ml is not installed"
