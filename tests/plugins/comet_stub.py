@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import Message
 from email.parser import BytesParser
@@ -41,12 +42,14 @@ class Stub:
         fail: parts of paths to the status with which they are answered.
         requests: all that came, in order.
         known: keys of the experiments that exist.
+        extra: further endpoints, asked first.
     """
 
     refuse: tuple[int, dict[str, Any]] | None = None
     fail: dict[str, int] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
+    extra: list[Callable[[Request], tuple[int, Any] | None]] = field(default_factory=list)
     _stopped: bool = field(default=False, init=False)
 
     def __enter__(self) -> Self:
@@ -72,7 +75,7 @@ class Stub:
                 request = Request(self.command, url.path, query, decode(self.headers, data))
                 stub.requests.append(request)
                 status, value = stub.reply(request)
-                text = json.dumps(value).encode()
+                text = value if isinstance(value, bytes) else json.dumps(value).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(text)))
@@ -103,7 +106,11 @@ class Stub:
         """What `COMET_URL_OVERRIDE` must hold."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/clientlib/"
 
-    def reply(self, request: Request) -> tuple[int, dict[str, Any]]:
+    def reply(self, request: Request) -> tuple[int, Any]:
+        for extra in self.extra:
+            answer = extra(request)
+            if answer is not None:
+                return answer
         for part, status in self.fail.items():
             if part in request.path:
                 return status, {}

@@ -1,0 +1,308 @@
+# One image, several runs: what does each of them see?
+#
+# Shows: an image of the validation set side by side for the chosen runs at a chosen step, with the true objects (green,
+# dotted) and the predictions (orange): boxes, and outlines where a model gives masks. Move one slider to flip through
+# the images, another to flip through the epochs, a third to leave out unsure predictions. Point at an outline for its
+# class, score and IoU; drag to zoom, double-click to go back.
+#
+# Needs, from runs that the Comet logger of detkit reported with its images:
+#   images   with annotations in the layers "Ground truth" and "Predictions", scores from 0 to 100; an image has one
+#            name in all epochs, its step is that of the epoch's end
+#
+# To add it: in a project, Add > New Panel > Create New, choose Python, paste this file, Run, Save. The panel's Options
+# may hold other first choices, by the names on the screen: {"Image": "street-07.jpg"}.
+
+import base64
+import io
+import json
+from typing import Any, NamedTuple, Optional
+
+import plotly.graph_objects as go
+import streamlit as st
+from comet_ml import API
+from PIL import Image
+
+TRUTH = "Ground truth"
+COLOURS = {TRUTH: "#00A651", "Predictions": "#FF7F0E"}
+OTHER_COLOUR = "#2F6FDE"
+FIRST_RUNS = 2  # how many are chosen to begin with
+IN_A_ROW = 3
+LONGEST_SIDE = 1280  # larger images are made smaller before they are sent to the browser
+
+
+class Shape(NamedTuple):
+    """One annotation to be drawn.
+
+    Attributes:
+        score: 0 to 100; None for true objects.
+        iou: with the object or the detection that it goes with; None where that is not told.
+        paths: closed lines, each a list of (x, y) in pixels of the original image.
+    """
+
+    layer: str
+    label: str
+    score: Optional[float]
+    iou: Optional[float]
+    paths: list[list[tuple[float, float]]]
+
+
+class Picture(NamedTuple):
+    """An image for the browser: its data URI, and the width and height in pixels that its annotations refer to."""
+
+    uri: str
+    width: int
+    height: int
+
+
+# The images of a run: name to step to asset and annotation layers.
+Images = dict[str, dict[int, tuple[str, list[dict[str, Any]]]]]
+
+
+# --- what the panel computes: no call to Comet or to the screen -------------------------------------------------------
+
+
+def layers_of(metadata: Any) -> list[dict[str, Any]]:
+    """The annotation layers in an asset's metadata. Comet gives metadata as JSON text; layers may be text once more."""
+    if isinstance(metadata, str):
+        metadata = json.loads(metadata) if metadata else None
+    layers = metadata.get("annotations") if isinstance(metadata, dict) else None
+    if isinstance(layers, str):
+        layers = json.loads(layers) if layers else None
+    return layers if isinstance(layers, list) else []
+
+
+def shapes_of(layers: list[dict[str, Any]]) -> list[Shape]:
+    """All annotations, true objects first, so that predictions lie over them."""
+    shapes = [shape_of(layer["name"], annotation) for layer in layers for annotation in layer.get("data") or []]
+    return sorted(shapes, key=lambda shape: shape.layer != TRUTH)
+
+
+def shape_of(layer: str, annotation: dict[str, Any]) -> Shape:
+    """Its polygons where it has any, else its boxes."""
+    polygons = [list(zip(flat[0::2], flat[1::2])) for flat in annotation.get("points") or []]
+    boxes = [[(x, y), (x + w, y), (x + w, y + h), (x, y + h)] for x, y, w, h in annotation.get("boxes") or []]
+    score, iou = annotation.get("score"), (annotation.get("metadata") or {}).get("iou")
+    is_truth = layer == TRUTH
+    return Shape(
+        layer,
+        str(annotation.get("label", "?")),
+        None if score is None or is_truth else float(score),
+        None if iou is None else float(iou),
+        [[*path, path[0]] for path in polygons or boxes if path],
+    )
+
+
+def chosen_shapes(shapes: list[Shape], layers: list[str], labels: list[str], confidence: float) -> list[Shape]:
+    """Those of these layers and classes, and of the predictions those at least so sure. No classes means all."""
+    return [
+        shape
+        for shape in shapes
+        if shape.layer in layers
+        and (not labels or shape.label in labels)
+        and (shape.score is None or shape.score >= confidence)
+    ]
+
+
+def at_step(steps: list[int], wanted: int) -> int:
+    """The last step that is not after the wanted one, else the first there is: runs may be evaluated at other steps."""
+    before = [step for step in steps if step <= wanted]
+    return max(before) if before else min(steps)
+
+
+def picture_of(data: bytes) -> Picture:
+    """An image file for the browser, made smaller where it is large."""
+    with Image.open(io.BytesIO(data)) as image:
+        width, height = image.size
+        kind = image.format or "PNG"
+        if max(width, height) > LONGEST_SIDE:
+            small = image.convert("RGB")
+            small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+            buffer = io.BytesIO()
+            small.save(buffer, "JPEG", quality=90)
+            data, kind = buffer.getvalue(), "JPEG"
+    return Picture(f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}", width, height)
+
+
+def draw(picture: Picture, shapes: list[Shape], named: bool) -> go.Figure:
+    """The image with the shapes over it; the axes are pixels of the original image."""
+    figure = go.Figure()
+    for shape in shapes:
+        figure.add_trace(outline(shape))
+    if named:
+        figure.add_trace(names_of([shape for shape in shapes if shape.score is not None]))
+    figure.add_layout_image(
+        source=picture.uri,
+        xref="x",
+        yref="y",
+        x=0,
+        y=0,
+        sizex=picture.width,
+        sizey=picture.height,
+        sizing="stretch",
+        layer="below",
+    )
+    figure.update_xaxes(range=[0, picture.width], visible=False, constrain="domain")
+    figure.update_yaxes(range=[picture.height, 0], visible=False, scaleanchor="x", constrain="domain")
+    figure.update_layout(
+        template="plotly_white",
+        height=round(min(640, max(260, 480 * picture.height / picture.width))),
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        showlegend=False,
+        hovermode="closest",
+        dragmode="zoom",
+    )
+    return figure
+
+
+def outline(shape: Shape) -> go.Scatter:
+    """Its closed lines as one trace, with a gap between two."""
+    xs: list[Optional[float]] = []
+    ys: list[Optional[float]] = []
+    for path in shape.paths:
+        if xs:
+            xs.append(None)
+            ys.append(None)
+        xs += [x for x, _ in path]
+        ys += [y for _, y in path]
+    colour = COLOURS.get(shape.layer, OTHER_COLOUR)
+    return go.Scatter(
+        x=xs,
+        y=ys,
+        mode="lines",
+        name=shape.layer,
+        line={"color": colour, "width": 2.5, "dash": "dot" if shape.layer == TRUTH else "solid"},
+        fill="toself",
+        fillcolor=f"rgba({int(colour[1:3], 16)},{int(colour[3:5], 16)},{int(colour[5:7], 16)},0.10)",
+        text=hover_text(shape),
+        hoverinfo="text",
+        hoveron="fills",
+    )
+
+
+def names_of(shapes: list[Shape]) -> go.Scatter:
+    """Class and score of each prediction at its upper left corner."""
+    corners = [
+        (min(x for x, _ in shape.paths[0]), min(y for _, y in shape.paths[0])) for shape in shapes if shape.paths
+    ]
+    return go.Scatter(
+        x=[x for x, _ in corners],
+        y=[y for _, y in corners],
+        mode="text",
+        text=[f"<b>{shape.label} {shape.score:.0f}</b>" for shape in shapes if shape.paths],
+        textposition="bottom right",
+        textfont={"color": COLOURS["Predictions"], "size": 12, "shadow": "1px 1px 2px black, -1px -1px 2px black"},
+        hoverinfo="skip",
+    )
+
+
+def hover_text(shape: Shape) -> str:
+    lines = [f"<b>{shape.label}</b>", shape.layer]
+    if shape.score is not None:
+        lines.append(f"score {shape.score:.1f}")
+    if shape.iou is not None:
+        lines.append(f"IoU {shape.iou:.2f}")
+    return "<br>".join(lines)
+
+
+def caption(step: int, shapes: list[Shape]) -> str:
+    """Of one picture: its step, and how much is drawn on it."""
+    counts = [f"{sum(shape.layer == layer for shape in shapes)} {layer.lower()}" for layer in layers_in(shapes)]
+    return f"step {step}: {', '.join(counts) or 'nothing to draw'}"
+
+
+def names_annotated(runs: dict[str, Images]) -> set[str]:
+    """Names with annotations in any run at any step: other images are not of the validation set."""
+    return {
+        name
+        for images in runs.values()
+        for name, steps in images.items()
+        if any(layers for _, layers in steps.values())
+    }
+
+
+def layers_in(shapes: list[Shape]) -> list[str]:
+    return list(dict.fromkeys(shape.layer for shape in shapes))
+
+
+# --- what it reads from Comet -----------------------------------------------------------------------------------------
+
+
+@st.cache_data(ttl=300, show_spinner="Reading the list of images ...")
+def read_images(_experiment: Any, key: str) -> Images:
+    images: Images = {}
+    for asset in _experiment.get_asset_list("image"):
+        entry = asset["assetId"], layers_of(asset.get("metadata"))
+        images.setdefault(asset["fileName"], {})[asset.get("step") or 0] = entry
+    return images
+
+
+@st.cache_data(max_entries=200, show_spinner="Reading an image ...")
+def read_image(_experiment: Any, key: str, asset: str) -> tuple[str, int, int]:
+    picture = picture_of(_experiment.get_asset(asset))
+    return picture.uri, picture.width, picture.height
+
+
+# --- the screen -------------------------------------------------------------------------------------------------------
+
+
+def flip(label: str, choices: list[Any], first: Any) -> Any:
+    """A slider through the choices; with a single one there is nothing to slide."""
+    if len(choices) < 2:
+        return choices[0]
+    return st.select_slider(label, choices, value=first if first in choices else choices[0])
+
+
+def main() -> None:
+    st.set_page_config(layout="wide")
+    api = API()
+    options = api.get_panel_options()
+    experiments = api.get_panel_experiments()
+    images = {experiment.id: read_images(experiment, experiment.id) for experiment in experiments}
+    annotated = names_annotated(images)
+    holders = {experiment.id: experiment for experiment in experiments if annotated & set(images[experiment.id])}
+    if not holders:
+        st.info(f"None of the {len(images)} experiments here has images with annotations.")
+        return
+
+    titles = {key: experiment.name or key for key, experiment in holders.items()}
+    first = list(titles)[:FIRST_RUNS]
+    runs = st.multiselect("Runs", list(titles), default=first, format_func=lambda key: titles[key])
+    if not runs:
+        st.info("Choose a run or more.")
+        return
+    left, right = st.columns(2)
+    with left:
+        name = flip(
+            "Image", sorted({name for key in runs for name in annotated & set(images[key])}), options.get("Image")
+        )
+    steps = sorted({step for key in runs for step in images[key].get(name, {})})
+    with right:
+        step = flip("Step", steps, steps[-1])
+    shapes = {(key, at): shapes_of(layers) for key in runs for at, (_, layers) in images[key].get(name, {}).items()}
+    every = [shape for of_one in shapes.values() for shape in of_one]
+    left, middle, right = st.columns(3)
+    with left:
+        confidence = st.slider("Least confidence of a prediction", 0, 100, 50)
+    with middle:
+        labels = st.multiselect("Classes (none chosen: all)", sorted({shape.label for shape in every}), default=[])
+    with right:
+        layers = st.multiselect("Layers", layers_in(every), default=layers_in(every))
+        named = st.checkbox("Write class and score", value=True)
+
+    for start in range(0, len(runs), IN_A_ROW):
+        row = runs[start : start + IN_A_ROW]
+        for column, key in zip(st.columns(len(row)), row):
+            with column:
+                st.markdown(f"**{titles[key]}**")
+                if name not in images[key]:
+                    st.info(f"This run has no image {name}.")
+                    continue
+                at = at_step(list(images[key][name]), step)
+                drawn = chosen_shapes(shapes[key, at], layers, labels, confidence)
+                picture = Picture(*read_image(holders[key], key, images[key][name][at][0]))
+                st.plotly_chart(draw(picture, drawn, named), key=f"picture of {key}")
+                st.caption(caption(at, drawn))
+    st.caption("Green, dotted: the true objects. Orange: predictions. Point at an outline for its score and IoU.")
+
+
+main()
