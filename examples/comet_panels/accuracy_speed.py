@@ -56,7 +56,7 @@ COMPARED_UNDER = {
     "precision": "precision",
 }
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7A7A7A", "#8C564B")
-LARGEST_MARKER = 44  # pixels across
+SMALLEST_MARKER, RING, LARGEST_MARKER = 7, 14, 44  # pixels across
 NAMED_ALL = 12  # up to so many points each bears its name; beyond, those on the front
 
 
@@ -216,26 +216,48 @@ def table_rows(
     ]
 
 
+class Chart(NamedTuple):
+    """What the markers of a chart have in common.
+
+    Attributes:
+        largest: the largest size of a marker, in the metric's unit.
+        middle: names of points right of it stand to their left, so that they stay within the chart.
+        named: the points that bear their names.
+    """
+
+    x: Quantity
+    y: Quantity
+    size: Quantity
+    largest: float
+    middle: float
+    named: list[Point]
+
+
 def scatter(
     points: list[Point], seeds: list[Point], front: list[Point], x: Quantity, y: Quantity, size: Quantity
 ) -> go.Figure:
-    """The chart. `seeds` are drawn as small dots behind the points that stand for them."""
-    figure = go.Figure()
-    figure.add_trace(front_line(front, x))
-    largest = max((point.size or 0.0 for point in points), default=0.0)
+    """The chart. `seeds` are drawn as small dots beside the points that stand for them."""
+    xs = [point.x for point in points]
+    chart = Chart(
+        x,
+        y,
+        size,
+        largest=max((point.size for point in points if point.size), default=1.0),
+        middle=min(xs) + 0.6 * (max(xs) - min(xs)),
+        named=points if len(points) <= NAMED_ALL else front,
+    )
+    figure = go.Figure(front_line(front, x))
     for place, (model, group) in enumerate(by_model(points).items()):
         colour = PALETTE[place % len(PALETTE)]
+        figure.add_trace(markers(group, model, colour, chart))
         dots = [seed for seed in seeds if seed.model == model]
         if dots:
             figure.add_trace(seed_dots(dots, model, colour, x, y))
-        figure.add_trace(
-            markers(group, model, colour, largest, x, y, size, named=front if len(points) > NAMED_ALL else points)
-        )
     figure.update_layout(
         template="plotly_white",
         height=520,
-        margin={"l": 60, "r": 20, "t": 20, "b": 60},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "itemsizing": "constant"},
+        margin={"l": 60, "r": 20, "t": 30, "b": 60},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.16, "x": 0, "itemsizing": "constant"},
         hovermode="closest",
     )
     figure.update_xaxes(title_text=x.axis)
@@ -262,25 +284,16 @@ def seed_dots(seeds: list[Point], model: str, colour: str, x: Quantity, y: Quant
         name=f"{model}, each seed",
         legendgroup=model,
         showlegend=False,
-        marker={"color": colour, "size": 5, "opacity": 0.5},
+        marker={"color": colour, "size": 6, "line": {"color": "white", "width": 1}},
         text=[hover_text(seed, x, y, None) for seed in seeds],
         hoverinfo="text",
     )
 
 
-def markers(
-    group: list[Point],
-    model: str,
-    colour: str,
-    largest: float,
-    x: Quantity,
-    y: Quantity,
-    size: Quantity,
-    named: list[Point],
-) -> go.Scatter:
+def markers(group: list[Point], model: str, colour: str, chart: Chart) -> go.Scatter:
     """One model's points: area in proportion to memory, a ring where it was not measured."""
-    ends = [(point.low, point.high) for point in group]
-    return go.Scatter(
+    x = chart.x
+    figure = go.Scatter(
         x=[point.x / x.divisor for point in group],
         y=[point.y for point in group],
         mode="markers+text",
@@ -289,27 +302,31 @@ def markers(
         marker={
             "color": colour,
             "opacity": 0.75,
-            "line": {"color": colour, "width": 1.5},
+            "line": {"color": colour, "width": 2},
             "symbol": ["circle-open" if point.size is None else "circle" for point in group],
-            "size": [0.0 if point.size is None else point.size / size.divisor for point in group],
-            "sizemode": "area",
-            "sizeref": 2 * max(largest / size.divisor, 1e-12) / LARGEST_MARKER**2,
-            "sizemin": 5,
+            "size": [diameter(point.size, chart.largest) for point in group],
         },
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [None if high is None else high - point.y for point, (_, high) in zip(group, ends)],
-            "arrayminus": [None if low is None else point.y - low for point, (low, _) in zip(group, ends)],
-            "color": colour,
-            "thickness": 1.5,
-        },
-        text=[point.name if point in named else "" for point in group],
-        textposition="top center",
+        text=[f" {point.name} " if point in chart.named else "" for point in group],
+        textposition=["middle left" if point.x > chart.middle else "middle right" for point in group],
         cliponaxis=False,
-        hovertext=[hover_text(point, x, y, size) for point in group],
+        hovertext=[hover_text(point, x, chart.y, chart.size) for point in group],
         hoverinfo="text",
     )
+    if any(point.low is not None for point in group):
+        figure.error_y = {
+            "type": "data",
+            "symmetric": False,
+            "array": [None if point.high is None else point.high - point.y for point in group],
+            "arrayminus": [None if point.low is None else point.y - point.low for point in group],
+            "color": colour,
+            "thickness": 1.5,
+        }
+    return figure
+
+
+def diameter(size: Optional[float], largest: float) -> float:
+    """Of a marker, in pixels: its area in proportion to the size, within what can be seen."""
+    return RING if size is None else max(SMALLEST_MARKER, LARGEST_MARKER * math.sqrt(size / largest))
 
 
 def hover_text(point: Point, x: Quantity, y: Quantity, size: Optional[Quantity]) -> str:
@@ -404,15 +421,13 @@ def caption(points: list[Point], seeds: list[Point], left_out: int, size: Quanti
     """What the marks mean here, and what is missing."""
     sentences = [f"Area of a marker: {size.title[0].lower()}{size.title[1:]}."]
     if seeds:
-        sentences.append(
-            "Bar: of several seeds the lowest to the highest, small dots; of one run the interval of its accuracy."
-        )
-    elif any(point.low is not None for point in points):
-        sentences.append("Bar: the interval of the accuracy.")
+        sentences.append("Bar of several seeds, which are the small dots: from the lowest to the highest.")
+    if any(point.low is not None and len(point.seeds) == 1 for point in points):
+        sentences.append("Bar of a single run: the interval of its accuracy.")
     if any(point.size is None for point in points):
         sentences.append("A ring: memory was not measured.")
     if left_out:
-        sentences.append(f"Not shown, for they lack one of the two metrics: {left_out} experiments.")
+        sentences.append(f"Experiments that lack one of the two metrics, and are not shown: {left_out}.")
     return " ".join(sentences)
 
 

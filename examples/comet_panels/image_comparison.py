@@ -129,7 +129,9 @@ def draw(picture: Picture, shapes: list[Shape], named: bool) -> go.Figure:
     for shape in shapes:
         figure.add_trace(outline(shape))
     if named:
-        figure.add_trace(names_of([shape for shape in shapes if shape.score is not None]))
+        figure.update_layout(
+            annotations=[name_of(shape) for shape in shapes if shape.score is not None and shape.paths]
+        )
     figure.add_layout_image(
         source=picture.uri,
         xref="x",
@@ -179,20 +181,20 @@ def outline(shape: Shape) -> go.Scatter:
     )
 
 
-def names_of(shapes: list[Shape]) -> go.Scatter:
-    """Class and score of each prediction at its upper left corner."""
-    corners = [
-        (min(x for x, _ in shape.paths[0]), min(y for _, y in shape.paths[0])) for shape in shapes if shape.paths
-    ]
-    return go.Scatter(
-        x=[x for x, _ in corners],
-        y=[y for _, y in corners],
-        mode="text",
-        text=[f"<b>{shape.label} {shape.score:.0f}</b>" for shape in shapes if shape.paths],
-        textposition="bottom right",
-        textfont={"color": COLOURS["Predictions"], "size": 12, "shadow": "1px 1px 2px black, -1px -1px 2px black"},
-        hoverinfo="skip",
-    )
+def name_of(shape: Shape) -> dict[str, Any]:
+    """Class and score of a prediction, above its upper left corner."""
+    return {
+        "x": min(x for path in shape.paths for x, _ in path),
+        "y": min(y for path in shape.paths for _, y in path),
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "text": f"{shape.label} {shape.score:.0f}",
+        "font": {"color": "black", "size": 11},
+        "bgcolor": COLOURS.get(shape.layer, OTHER_COLOUR),
+        "borderpad": 1,
+        "opacity": 0.85,
+        "showarrow": False,
+    }
 
 
 def hover_text(shape: Shape) -> str:
@@ -206,8 +208,8 @@ def hover_text(shape: Shape) -> str:
 
 def caption(step: int, shapes: list[Shape]) -> str:
     """Of one picture: its step, and how much is drawn on it."""
-    counts = [f"{sum(shape.layer == layer for shape in shapes)} {layer.lower()}" for layer in layers_in(shapes)]
-    return f"step {step}: {', '.join(counts) or 'nothing to draw'}"
+    counts = [f"{layer}: {sum(shape.layer == layer for shape in shapes)}" for layer in layers_in(shapes)]
+    return "; ".join([f"Step {step}", *(counts or ["nothing to draw"])])
 
 
 def names_annotated(runs: dict[str, Images]) -> set[str]:
