@@ -40,6 +40,7 @@ SPEEDS = {
     "cost/images_per_s": Quantity("Images per second", "", 1, False),
     "cost/flops": Quantity("Operations of one image", "GFLOPs", 1e9, True),
     "cost/parameters": Quantity("Parameters", "millions", 1e6, True),
+    "cost/train_images_per_s": Quantity("Training, images per second", "", 1, False),
     "cost/train_ms_per_image": Quantity("Training time of one image", "ms", 1, True),
 }
 SIZES = {

@@ -1,16 +1,16 @@
 # One image, several runs: what does each of them see?
 #
 # Shows: an image of the validation set side by side for the chosen runs at a chosen step, with the true objects (green,
-# dotted) and the predictions (orange): boxes, and outlines where a model gives masks. Move one slider to flip through
-# the images, another to flip through the epochs, a third to leave out unsure predictions. Point at an outline for its
-# class, score and IoU; drag to zoom, double-click to go back.
+# dotted) and the predictions (orange): outlines where there are masks, else boxes. Move one slider to flip through the
+# images, by name or from the one with the most mistakes on, another to flip through the epochs, a third to leave out
+# unsure predictions. Point at an outline for its class, score and IoU; drag to zoom, double-click to go back.
 #
 # Needs, from runs that the Comet logger of detkit reported with its images:
 #   images   with annotations in the layers "Ground truth" and "Predictions", scores from 0 to 100; an image has one
-#            name in all epochs, its step is that of the epoch's end
+#            name in all epochs, its step is that of the epoch's end; in its metadata image_id, epoch, missed, unmatched
 #
 # To add it: in a project, Add > New Panel > Create New, choose Python, paste this file, Run, Save. The panel's Options
-# may hold other first choices, by the names on the screen: {"Image": "street-07.jpg"}.
+# may hold other first choices, by the names on the screen: {"Image": "street-07.jpg", "Order of images": "by name"}.
 
 import base64
 import io
@@ -54,21 +54,39 @@ class Picture(NamedTuple):
     height: int
 
 
-# The images of a run: name to step to asset and annotation layers.
-Images = dict[str, dict[int, tuple[str, list[dict[str, Any]]]]]
+ORDERS = ("most mistakes first", "by name")
+
+
+class Sent(NamedTuple):
+    """One image at one step, as it was sent.
+
+    Attributes:
+        layers: its annotations.
+        facts: of its metadata; detkit's have image_id, epoch, how many objects were `missed`, how many predictions are
+            `unmatched`.
+    """
+
+    asset: str
+    layers: list[dict[str, Any]]
+    facts: dict[str, Any]
+
+
+# The images of a run: name to step to what was sent.
+Images = dict[str, dict[int, Sent]]
 
 
 # --- what the panel computes: no call to Comet or to the screen -------------------------------------------------------
 
 
-def layers_of(metadata: Any) -> list[dict[str, Any]]:
-    """The annotation layers in an asset's metadata. Comet gives metadata as JSON text; layers may be text once more."""
+def read_metadata(metadata: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """An asset's annotation layers, and what else it has. Comet gives metadata as JSON text, layers maybe once more."""
     if isinstance(metadata, str):
         metadata = json.loads(metadata) if metadata else None
-    layers = metadata.get("annotations") if isinstance(metadata, dict) else None
+    facts = dict(metadata) if isinstance(metadata, dict) else {}
+    layers = facts.pop("annotations", None)
     if isinstance(layers, str):
         layers = json.loads(layers) if layers else None
-    return layers if isinstance(layers, list) else []
+    return layers if isinstance(layers, list) else [], facts
 
 
 def shapes_of(layers: list[dict[str, Any]]) -> list[Shape]:
@@ -206,20 +224,32 @@ def hover_text(shape: Shape) -> str:
     return "<br>".join(lines)
 
 
-def caption(step: int, shapes: list[Shape]) -> str:
+def caption(step: int, epoch: Any, shapes: list[Shape]) -> str:
     """Of one picture: its step, and how much is drawn on it."""
     counts = [f"{layer}: {sum(shape.layer == layer for shape in shapes)}" for layer in layers_in(shapes)]
-    return "; ".join([f"Step {step}", *(counts or ["nothing to draw"])])
+    return "; ".join(
+        [f"Step {step}" if epoch is None else f"Epoch {epoch}, step {step}", *(counts or ["nothing to draw"])]
+    )
 
 
-def names_annotated(runs: dict[str, Images]) -> set[str]:
-    """Names with annotations in any run at any step: other images are not of the validation set."""
+def names_evaluated(runs: list[Images]) -> set[str]:
+    """Names of images of the validation set: detkit tells their ids; others need annotations in any run at any step."""
     return {
         name
-        for images in runs.values()
+        for images in runs
         for name, steps in images.items()
-        if any(layers for _, layers in steps.values())
+        if any(sent.layers or "image_id" in sent.facts for sent in steps.values())
     }
+
+
+def mistakes(runs: list[Images], name: str) -> int:
+    """Objects missed and predictions without an object at the last step of each run, as detkit counted them."""
+    last = [images[name][max(images[name])].facts for images in runs if name in images]
+    return sum(int(facts.get(kind) or 0) for facts in last for kind in ("missed", "unmatched"))
+
+
+def ordered(names: set[str], runs: list[Images], order: str) -> list[str]:
+    return sorted(names, key=lambda name: (-mistakes(runs, name) if order == ORDERS[0] else 0, name))
 
 
 def layers_in(shapes: list[Shape]) -> list[str]:
@@ -230,12 +260,17 @@ def layers_in(shapes: list[Shape]) -> list[str]:
 
 
 @st.cache_data(ttl=300, show_spinner="Reading the list of images ...")
-def read_images(_experiment: Any, key: str) -> Images:
-    images: Images = {}
+def read_images(_experiment: Any, key: str) -> dict[str, dict[int, tuple[str, Any, Any]]]:
+    images: dict[str, dict[int, tuple[str, Any, Any]]] = {}
     for asset in _experiment.get_asset_list("image"):
-        entry = asset["assetId"], layers_of(asset.get("metadata"))
-        images.setdefault(asset["fileName"], {})[asset.get("step") or 0] = entry
+        sent = (asset["assetId"], *read_metadata(asset.get("metadata")))
+        images.setdefault(asset["fileName"], {})[asset.get("step") or 0] = sent
     return images
+
+
+def images_of(experiment: Any) -> Images:
+    read = read_images(experiment, experiment.id)
+    return {name: {step: Sent(*sent) for step, sent in steps.items()} for name, steps in read.items()}
 
 
 @st.cache_data(max_entries=200, show_spinner="Reading an image ...")
@@ -245,6 +280,12 @@ def read_image(_experiment: Any, key: str, asset: str) -> tuple[str, int, int]:
 
 
 # --- the screen -------------------------------------------------------------------------------------------------------
+
+
+def choose(label: str, choices: list[str], options: dict[str, Any]) -> Any:
+    """A drop-down list that begins with what the panel's options hold for its label."""
+    first = choices.index(options[label]) if options.get(label) in choices else 0
+    return st.selectbox(label, choices, index=first)
 
 
 def flip(label: str, choices: list[Any], first: Any) -> Any:
@@ -258,10 +299,10 @@ def main() -> None:
     st.set_page_config(layout="wide")
     api = API()
     options = api.get_panel_options()
-    experiments = api.get_panel_experiments()
-    images = {experiment.id: read_images(experiment, experiment.id) for experiment in experiments}
-    annotated = names_annotated(images)
-    holders = {experiment.id: experiment for experiment in experiments if annotated & set(images[experiment.id])}
+    experiments = {experiment.id: experiment for experiment in api.get_panel_experiments()}
+    images = {key: images_of(experiment) for key, experiment in experiments.items()}
+    evaluated = names_evaluated(list(images.values()))
+    holders = {key: experiment for key, experiment in experiments.items() if evaluated & set(images[key])}
     if not holders:
         st.info(f"None of the {len(images)} experiments here has images with annotations.")
         return
@@ -272,15 +313,17 @@ def main() -> None:
     if not runs:
         st.info("Choose a run or more.")
         return
-    left, right = st.columns(2)
+    chosen = [images[key] for key in runs]
+    left, middle, right = st.columns(3)
     with left:
-        name = flip(
-            "Image", sorted({name for key in runs for name in annotated & set(images[key])}), options.get("Image")
-        )
-    steps = sorted({step for key in runs for step in images[key].get(name, {})})
+        order = choose("Order of images", list(ORDERS), options)
+    with middle:
+        names = ordered({name for one in chosen for name in evaluated & set(one)}, chosen, order)
+        name = flip("Image", names, options.get("Image", names[0]))
+    steps = sorted({step for one in chosen for step in one.get(name, {})})
     with right:
         step = flip("Step", steps, steps[-1])
-    shapes = {(key, at): shapes_of(layers) for key in runs for at, (_, layers) in images[key].get(name, {}).items()}
+    shapes = {(key, at): shapes_of(sent.layers) for key in runs for at, sent in images[key].get(name, {}).items()}
     every = [shape for of_one in shapes.values() for shape in of_one]
     left, middle, right = st.columns(3)
     with left:
@@ -301,9 +344,10 @@ def main() -> None:
                     continue
                 at = at_step(list(images[key][name]), step)
                 drawn = chosen_shapes(shapes[key, at], layers, labels, confidence)
-                picture = Picture(*read_image(holders[key], key, images[key][name][at][0]))
+                sent = images[key][name][at]
+                picture = Picture(*read_image(holders[key], key, sent.asset))
                 st.plotly_chart(draw(picture, drawn, named), key=f"picture of {key}")
-                st.caption(caption(at, drawn))
+                st.caption(caption(at, sent.facts.get("epoch"), drawn))
     st.caption("Green, dotted: the true objects. Orange: predictions. Point at an outline for its score and IoU.")
 
 

@@ -182,29 +182,42 @@ def to_csv(columns: Sequence[str], lines: Sequence[Sequence[Any]]) -> bytes:
 
 
 def images(model: str, found: float) -> list[Asset]:
-    """Each epoch both images with their annotations; the one without objects and predictions has no layer at all."""
+    """Each epoch all images with their annotations; the one without objects and predictions has no layer at all."""
+    layers = {"a.png": lambda score: [truth(), predictions(model, score)], "b.png": lambda _: [truth()]}
     return [
-        Asset(name, drawn(name), "image", step, {"annotations": layers} if layers else {})
+        Asset(
+            name,
+            drawn(name),
+            "image",
+            step,
+            facts(place, epoch) | with_annotations(layers.get(name), 100 * found * epoch / 2),
+        )
         for epoch, step in STEPS.items()
-        for name, layers in {
-            "a.png": [truth(), predictions(model, 100 * found * epoch / 2)],
-            "b.png": [truth()],
-            "empty.png": [],
-        }.items()
-    ]
+        for place, name in enumerate(("a.png", "b.png", "empty.png"), 1)
+    ] + [Asset("example.png", drawn("b.png"), "image", None)]
+
+
+def with_annotations(layers: Callable[[float], list[Any]] | None, score: float) -> dict[str, Any]:
+    return {"annotations": layers(score)} if layers else {}
+
+
+def facts(image_id: int, epoch: int) -> dict[str, Any]:
+    """Of the image that has objects and no predictions both are missed."""
+    missed, unmatched = {1: (0, 1), 2: (2, 0), 3: (0, 0)}[image_id]
+    return {"image_id": image_id, "epoch": epoch, "missed": missed, "unmatched": unmatched}
 
 
 def truth() -> dict[str, Any]:
     boxes = [("disc", [10, 10, 40, 30]), ("box", [70, 40, 30, 20])]
-    data = [{"label": label, "boxes": [box], "metadata": {"iou": 0.75}} for label, box in boxes]
+    data = [{"label": label, "score": 100.0, "boxes": [box], "metadata": {"iou": 0.75}} for label, box in boxes]
     return {"name": "Ground truth", "data": data}
 
 
 def predictions(model: str, score: float) -> dict[str, Any]:
-    """One sure and one half as sure; a model with masks gives polygons."""
-    first: dict[str, Any] = {"label": "disc", "score": score, "metadata": {"iou": 0.75}, "id": "1"}
-    first |= {"points": [TRIANGLE]} if model == "mask_rcnn" else {"boxes": [[12, 8, 40, 30]]}
-    second = {"label": "box", "score": score / 2, "metadata": {"iou": 0.1}, "boxes": [[60, 50, 20, 20]], "id": "2"}
+    """One sure and one half as sure; a model with masks gives an outline beside the box."""
+    first: dict[str, Any] = {"label": "disc", "score": score, "metadata": {"iou": 0.75}, "boxes": [[12, 8, 40, 30]]}
+    first |= {"points": [TRIANGLE]} if model == "mask_rcnn" else {}
+    second = {"label": "box", "score": score / 2, "metadata": {"iou": 0.1}, "boxes": [[60, 50, 20, 20]]}
     return {"name": "Predictions", "data": [first, second]}
 
 

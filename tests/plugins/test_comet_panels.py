@@ -189,7 +189,11 @@ LAYERS = [{"name": "Ground truth", "data": []}]
     ],
 )
 def test_annotations_are_found_however_comet_gives_them(metadata: Any, layers: list[Any]) -> None:
-    assert IMAGES.layers_of(metadata) == layers
+    assert IMAGES.read_metadata(metadata) == (layers, {})
+
+
+def test_the_other_facts_of_an_image_are_kept() -> None:
+    assert IMAGES.read_metadata('{"annotations": [], "epoch": 3}') == ([], {"epoch": 3})
 
 
 def test_a_run_without_the_step_shows_the_one_before() -> None:
@@ -283,8 +287,8 @@ def stub() -> Iterator[Stub]:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory, stub: Stub) -> list[Shown]:
-    """As nobody has chosen anything."""
-    return show(tmp_path_factory.mktemp("first"), stub)
+    """As nobody has chosen anything, but an image."""
+    return show(tmp_path_factory.mktemp("first"), stub, "--choose", "Image=a.png")
 
 
 @pytest.fixture(scope="module")
@@ -298,6 +302,7 @@ def chosen(tmp_path_factory: pytest.TempPathFactory, stub: Stub) -> list[Shown]:
         "Sort by": ["fp"],
         "Image name contains": ["B"],
         "Runs": ["mask_rcnn seed 1", "fcos seed 1", "slow seed 1"],
+        "Order of images": ["by name"],
         "Image": ["a.png"],
         "Step": ["20"],
         "Least confidence of a prediction": ["20"],
@@ -436,7 +441,8 @@ def test_the_table_of_an_epoch_comes_from_either_kind_of_table(chosen: list[Show
 def test_the_images_stand_side_by_side_with_their_boxes(first: list[Shown]) -> None:
     assert len(first[2].figures) == 2
     assert [element["text"] for element in first[2].of("markdown")] == [f"**{name}**" for name in MASKED]
-    assert first[2].widgets["Image"] == ("a.png", ["a.png", "b.png"]), "no annotations in any run: not listed"
+    # By mistakes: two objects missed, one prediction too many, none. What detkit has not sent is not listed.
+    assert first[2].widgets["Image"] == ("a.png", ["b.png", "a.png", "empty.png"])
     assert first[2].widgets["Step"] == ("40", ["20", "40"])
     figure = first[2].figures[0]
     assert_is_the_image(figure)
@@ -449,7 +455,7 @@ def test_the_images_stand_side_by_side_with_their_boxes(first: list[Shown]) -> N
     assert found["text"] == "<b>disc</b><br>Predictions<br>score 90.0<br>IoU 0.75"
     (label,) = figure["layout"]["annotations"]
     assert (label["text"], label["x"], label["y"]) == ("disc 90", 10, 10)
-    assert "Step 40; Ground truth: 2; Predictions: 1" in first[2].text, "the unsure prediction is left out"
+    assert "Epoch 2, step 40; Ground truth: 2; Predictions: 1" in first[2].text, "the unsure prediction is left out"
 
 
 def closed(corners: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
@@ -469,10 +475,11 @@ def assert_is_the_image(figure: Any) -> None:
 @needs_client
 def test_an_earlier_step_a_lower_confidence_and_one_class(chosen: list[Shown]) -> None:
     assert [len(figure["data"]) for figure in chosen[2].figures] == [2, 2, 1]
+    assert chosen[2].widgets["Image"] == ("a.png", ["a.png", "b.png", "empty.png"])
     fcos = chosen[2].figures[1]["data"][1]
     assert (fcos["x"], fcos["y"]) == closed([(12, 8), (52, 8), (52, 38), (12, 38)])
     assert "score 25.0" in fcos["text"]
-    assert "Step 20; Ground truth: 1; Predictions: 1" in chosen[2].text
+    assert "Epoch 1, step 20; Ground truth: 1; Predictions: 1" in chosen[2].text
 
 
 @needs_client
@@ -487,6 +494,17 @@ def test_an_image_of_which_a_run_knows_nothing(tmp_path: Path) -> None:
     assert [element["text"] for element in shown.of("info")] == ["This run has no image a.png."]
     assert [len(figure["data"]) for figure in shown.figures] == [3, 0]
     assert "Step 40; nothing to draw" in shown.text
+
+
+def test_an_image_without_objects_and_predictions_can_be_looked_at(tmp_path: Path, stub: Stub) -> None:
+    """And the first image is that with the most mistakes."""
+    first, empty = (
+        show(tmp_path, stub, *arguments, panels=PANELS[2:])[0] for arguments in ([], ["--choose", "Image=empty.png"])
+    )
+    assert first.widgets["Image"][0] == "b.png"
+    assert [len(figure["data"]) for figure in empty.figures] == [0, 0]
+    assert_is_the_image(empty.figures[0])
+    assert "Epoch 2, step 40; nothing to draw" in empty.text
 
 
 # --- what is not as it should be ---
