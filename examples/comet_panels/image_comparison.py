@@ -15,6 +15,7 @@
 import base64
 import io
 import json
+from collections import Counter
 from typing import Any, NamedTuple, Optional
 
 import plotly.graph_objects as go
@@ -226,7 +227,7 @@ def hover_text(shape: Shape) -> str:
 
 def caption(step: int, epoch: Any, shapes: list[Shape]) -> str:
     """Of one picture: its step, and how much is drawn on it."""
-    counts = [f"{layer}: {sum(shape.layer == layer for shape in shapes)}" for layer in layers_in(shapes)]
+    counts = [f"{layer}: {count}" for layer, count in Counter(shape.layer for shape in shapes).items()]
     return "; ".join(
         [f"Step {step}" if epoch is None else f"Epoch {epoch}, step {step}", *(counts or ["nothing to draw"])]
     )
@@ -252,25 +253,25 @@ def ordered(names: set[str], runs: list[Images], order: str) -> list[str]:
     return sorted(names, key=lambda name: (-mistakes(runs, name) if order == ORDERS[0] else 0, name))
 
 
-def layers_in(shapes: list[Shape]) -> list[str]:
-    return list(dict.fromkeys(shape.layer for shape in shapes))
-
-
 # --- what it reads from Comet -----------------------------------------------------------------------------------------
 
 
-@st.cache_data(ttl=300, show_spinner="Reading the list of images ...")
-def read_images(_experiment: Any, key: str) -> dict[str, dict[int, tuple[str, Any, Any]]]:
-    images: dict[str, dict[int, tuple[str, Any, Any]]] = {}
+@st.cache_resource(ttl=300, show_spinner="Reading the list of images ...")
+def read_images(_experiment: Any, key: str) -> tuple[Images, set[str], set[str]]:
+    """The images of a run, the classes and the layers of all their annotations; `key` is what the cache knows it by.
+
+    A resource is not copied at every turn of a slider, as data would be; nothing here changes it.
+    """
+    images: Images = {}
+    labels: set[str] = set()
+    layers: set[str] = set()
     for asset in _experiment.get_asset_list("image"):
-        sent = (asset["assetId"], *read_metadata(asset.get("metadata")))
+        sent = Sent(asset["assetId"], *read_metadata(asset.get("metadata")))
         images.setdefault(asset["fileName"], {})[asset.get("step") or 0] = sent
-    return images
-
-
-def images_of(experiment: Any) -> Images:
-    read = read_images(experiment, experiment.id)
-    return {name: {step: Sent(*sent) for step, sent in steps.items()} for name, steps in read.items()}
+        for shape in shapes_of(sent.layers):
+            labels.add(shape.label)
+            layers.add(shape.layer)
+    return images, labels, layers
 
 
 @st.cache_data(max_entries=200, show_spinner="Reading an image ...")
@@ -300,7 +301,8 @@ def main() -> None:
     api = API()
     options = api.get_panel_options()
     experiments = {experiment.id: experiment for experiment in api.get_panel_experiments()}
-    images = {key: images_of(experiment) for key, experiment in experiments.items()}
+    read = {key: read_images(experiment, key) for key, experiment in experiments.items()}
+    images = {key: found for key, (found, _, _) in read.items()}
     evaluated = names_evaluated(list(images.values()))
     holders = {key: experiment for key, experiment in experiments.items() if evaluated & set(images[key])}
     if not holders:
@@ -323,15 +325,16 @@ def main() -> None:
     steps = sorted({step for one in chosen for step in one.get(name, {})})
     with right:
         step = flip("Step", steps, steps[-1])
-    shapes = {(key, at): shapes_of(sent.layers) for key in runs for at, sent in images[key].get(name, {}).items()}
-    every = [shape for of_one in shapes.values() for shape in of_one]
     left, middle, right = st.columns(3)
     with left:
         confidence = st.slider("Least confidence of a prediction", 0, 100, 50)
+    # Of all images, so that a choice stays while one flips through them.
     with middle:
-        labels = st.multiselect("Classes (none chosen: all)", sorted({shape.label for shape in every}), default=[])
+        every = sorted({label for key in runs for label in read[key][1]})
+        labels = st.multiselect("Classes (none chosen: all)", every, default=[])
     with right:
-        layers = st.multiselect("Layers", layers_in(every), default=layers_in(every))
+        every = sorted({layer for key in runs for layer in read[key][2]})
+        layers = st.multiselect("Layers", every, default=every)
         named = st.checkbox("Write class and score", value=True)
 
     for start in range(0, len(runs), IN_A_ROW):
@@ -343,8 +346,8 @@ def main() -> None:
                     st.info(f"This run has no image {name}.")
                     continue
                 at = at_step(list(images[key][name]), step)
-                drawn = chosen_shapes(shapes[key, at], layers, labels, confidence)
                 sent = images[key][name][at]
+                drawn = chosen_shapes(shapes_of(sent.layers), layers, labels, confidence)
                 picture = Picture(*read_image(holders[key], key, sent.asset))
                 st.plotly_chart(draw(picture, drawn, named), key=f"picture of {key}")
                 st.caption(caption(at, sent.facts.get("epoch"), drawn))

@@ -78,6 +78,8 @@ class LocalStreamlit(ModuleType):
         """The function as it is: a panel runs once here."""
         return lambda function: function
 
+    cache_resource = cache_data
+
     def columns(self, count: int) -> list[Column]:
         columns = [Column(self, []) for _ in range(count)]
         self._show("columns", columns=[column.elements for column in columns])

@@ -502,6 +502,12 @@ def test_an_image_without_objects_and_predictions_can_be_looked_at(tmp_path: Pat
         show(tmp_path, stub, *arguments, panels=PANELS[2:])[0] for arguments in ([], ["--choose", "Image=empty.png"])
     )
     assert first.widgets["Image"][0] == "b.png"
+    assert first.widgets["Classes (none chosen: all)"] == ("none", ["box", "disc"])
+    assert (
+        first.widgets["Layers"]
+        == empty.widgets["Layers"]
+        == ("Ground truth, Predictions", ["Ground truth", "Predictions"])
+    )
     assert [len(figure["data"]) for figure in empty.figures] == [0, 0]
     assert_is_the_image(empty.figures[0])
     assert "Epoch 2, step 40; nothing to draw" in empty.text
