@@ -202,8 +202,8 @@ def with_annotations(layers: Callable[[float], list[Any]] | None, score: float) 
 
 
 def facts(image_id: int, epoch: int) -> dict[str, Any]:
-    """Of the image that has objects and no predictions both are missed."""
-    missed, unmatched = {1: (0, 1), 2: (2, 0), 3: (0, 0)}[image_id]
+    """Of the image that has objects and no predictions both are missed; the first is the worst in the first epoch."""
+    missed, unmatched = {1: (0, 1 if epoch == 2 else 9), 2: (2, 0), 3: (0, 0)}[image_id]
     return {"image_id": image_id, "epoch": epoch, "missed": missed, "unmatched": unmatched}
 
 
