@@ -1,4 +1,5 @@
-"""A whole plugin in one file: a dataset, a detector, a training step, a metric, a logger, a callback and a command.
+"""A whole plugin in one file: a dataset, a detector, a training step, a metric, a logger, a callback, a searcher and a
+command.
 
 Name it in a spec (`plugins = ["every_hook.py"]`) and use what it offers:
 
@@ -14,8 +15,9 @@ Name it in a spec (`plugins = ["every_hook.py"]`) and use what it offers:
 It is small, but nothing in it is a toy of another kind than the bundled plugins: they use the same hooks.
 """
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from torchvision import tv_tensors
 from detkit import (
     BuildContext,
     CallbackComponent,
+    Choices,
     Command,
     Dataset,
     DatasetComponent,
@@ -36,10 +39,14 @@ from detkit import (
     MetricComponent,
     MetricResult,
     ModelComponent,
+    Objective,
     Options,
     Outcome,
+    Proposal,
     RunInfo,
     Scalar,
+    SearcherComponent,
+    SearchSpace,
     TrainingStepComponent,
     hookimpl,
 )
@@ -298,6 +305,56 @@ def build_stop_after(options: StopAfterOptions, context: BuildContext) -> StopAf
 
 STOP_AFTER = CallbackComponent("stop_after", StopAfterOptions, build_stop_after, "stops after some epochs")
 
+# --- a searcher ------------------------------------------------------------------------------------------------------
+
+
+class EveryOptions(Options):
+    points: int = Field(3, ge=2, description="how many values to take from a range")
+
+
+class Every:
+    """Tries every combination of values: the first ones with the first parameter's first value."""
+
+    def __init__(self, points: int) -> None:
+        self._points = points
+        self._proposed = 0
+        self._combinations: Iterator[dict[str, Any]] = iter(())
+
+    def begin(self, space: SearchSpace, objective: Objective, *, max_trials: int | None) -> None:
+        values = [
+            parameter.values if isinstance(parameter, Choices) else parameter.grid(self._points)
+            for parameter in space.parameters.values()
+        ]
+        combinations = (dict(zip(space.parameters, taken, strict=True)) for taken in itertools.product(*values))
+        self._combinations = itertools.islice(combinations, self._proposed, max_trials)
+
+    def propose(self) -> Proposal | None:
+        values = next(self._combinations, None)
+        if values is None:
+            return None
+        self._proposed += 1
+        return Proposal(self._proposed, values)
+
+    def tell(self, proposal: Proposal, value: float | None, /) -> None:
+        """What a trial gave does not change what is tried next."""
+
+    def close(self) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"proposed": self._proposed}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """With this an interrupted search goes on where it was."""
+        self._proposed = state["proposed"]
+
+
+def build_every(options: EveryOptions, context: BuildContext) -> Every:
+    return Every(options.points)
+
+
+EVERY = SearcherComponent("every", EveryOptions, build_every, "every combination of values, one after another")
+
 # --- a command -------------------------------------------------------------------------------------------------------
 
 
@@ -341,6 +398,11 @@ def detkit_loggers() -> list[LoggerComponent[Any]]:
 @hookimpl
 def detkit_callbacks() -> list[CallbackComponent[Any]]:
     return [STOP_AFTER]
+
+
+@hookimpl
+def detkit_searchers() -> list[SearcherComponent[Any]]:
+    return [EVERY]
 
 
 @hookimpl

@@ -1,13 +1,28 @@
-"""Reports runs to Comet, online or as archives that `comet upload` sends later."""
+"""Reports runs to Comet, online or as archives that `comet upload` sends later; its Optimizer searches."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from string import Formatter
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
-from detkit import BuildContext, Logger, LoggerComponent, OptionPath, Options, hookimpl
+from detkit import (
+    BuildContext,
+    Command,
+    Logger,
+    LoggerComponent,
+    OptionPath,
+    Options,
+    Searcher,
+    SearcherComponent,
+    UserError,
+    hookimpl,
+)
+
+if TYPE_CHECKING:
+    import click
 
 #: What `name` may hold between braces: attributes of `detkit.RunInfo`.
 NAME_FIELDS = ("experiment", "model", "run_id", "seed")
@@ -123,8 +138,19 @@ def build_comet(options: CometOptions, context: BuildContext) -> Logger:
     return CometLogger(options, context)
 
 
+def publish_comet(options: CometOptions, context: BuildContext, folder: Path) -> None:
+    """Send the leaderboard of the experiment in `folder`."""
+    from detkit_comet.leaderboard import publish_leaderboard
+
+    publish_leaderboard(options, context, folder)
+
+
 def _close_timeout(options: CometOptions) -> float:
     return options.close_timeout_s
+
+
+def _publish_timeout(options: CometOptions) -> float | None:
+    return None if options.upload_at_end else options.close_timeout_s
 
 
 COMET = LoggerComponent(
@@ -134,7 +160,92 @@ COMET = LoggerComponent(
     summary="Comet: parameters, losses, metrics, tables, curves and the best checkpoint, online or as an archive",
     check=check_comet,
     close_timeout_s=_close_timeout,
+    publish=publish_comet,
+    publish_timeout_s=_publish_timeout,
 )
+
+
+# --- search ----------------------------------------------------------------------------------------------------------
+
+
+class CometOptimizerOptions(Options):
+    """Of the searcher `comet_optimizer`. Where a value is left out, Comet's server has its own."""
+
+    algorithm: Literal["grid", "random", "bayes"] = Field(
+        "bayes", description="bayes: learns from the values that were found; random; grid: every combination"
+    )
+    name: str | None = Field(None, min_length=1, description="of the search in Comet")
+    seed: int | None = Field(None, ge=0, lt=2**32, description="of the search; by default derived from the run's")
+    max_combinations: int | None = Field(
+        None, ge=1, description="at most so many combinations of values; by default as many as there are trials"
+    )
+    grid_size: int | None = Field(
+        None, ge=2, description="into how many values Comet divides a range that says nothing of its own"
+    )
+    randomize: bool | None = Field(None, description="grid: whether the combinations come in random order")
+    min_sample_size: int | None = Field(
+        None, ge=1, description="how many samples Comet draws to find the bounds of a grid"
+    )
+    retry_limit: int | None = Field(
+        None, ge=0, description="how often Comet looks for a combination that is new, before the search is over"
+    )
+    retry_assign_limit: int | None = Field(
+        None, ge=0, description="how often Comet proposes a combination again whose trial gave no value"
+    )
+    timeout_s: int = Field(10, ge=1, description="how long one request to Comet may take, seconds")
+
+
+def check_comet_optimizer(options: CometOptimizerOptions, context: BuildContext) -> None:
+    """Look whether there is an API key, and a server that answers: Comet's Optimizer chooses values there.
+
+    Raises:
+        UserError: there is none, or the run is to be offline; says what to do.
+    """
+    if context.offline:
+        raise UserError("comet_optimizer: works on Comet's server, but `offline` is set; use another searcher")
+    from detkit_comet.access import require_access
+
+    require_access("comet_optimizer", options.timeout_s)
+
+
+def build_comet_optimizer(options: CometOptimizerOptions, context: BuildContext) -> Searcher:
+    """The searcher; nothing is founded on the server before its `begin`.
+
+    Raises:
+        UserError: as `check_comet_optimizer`.
+    """
+    from detkit_comet.search import CometSearcher
+
+    check_comet_optimizer(options, context)
+    return CometSearcher(options, context)
+
+
+COMET_OPTIMIZER = SearcherComponent(
+    name="comet_optimizer",
+    options=CometOptimizerOptions,
+    build=build_comet_optimizer,
+    summary="Comet's Optimizer: grid, random or Bayesian search, chosen by its server",
+    check=check_comet_optimizer,
+)
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+def load_commands() -> click.Command:
+    from detkit_comet.commands import comet
+
+    return comet
+
+
+@hookimpl
+def detkit_searchers() -> list[SearcherComponent[Any]]:
+    return [COMET_OPTIMIZER]
+
+
+@hookimpl
+def detkit_commands() -> list[Command]:
+    return [Command("comet", "Work with Comet: views of projects", load_commands)]
 
 
 @hookimpl

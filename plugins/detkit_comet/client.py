@@ -183,6 +183,8 @@ def set_limits(options: CometOptions) -> None:
     """
     limits: Mapping[str, int] = {
         "COMET_TIMEOUT_HTTP": options.timeout_s,
+        # Of the requests that wait for their answer: Artifacts, models.
+        "COMET_TIMEOUT_API": options.timeout_s,
         # The handshake falls back to an archive, so it need not insist: ten retries took 33 s.
         "COMET_GET_OR_ADD_EXPERIMENT_RETRY_TOTAL": 1,
         # Retries of a lost request wait 0, 4 and 8 s. With three of them `end` took 25 s after the server's death.

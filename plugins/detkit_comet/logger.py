@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detkit import BuildContext, Curve, Logger, Matrix, Outcome, RunInfo, Table
+from detkit import BuildContext, Curve, Logger, Matrix, Outcome, RunInfo, RunRecord, Table, open_run
 from detkit_comet import CometOptions
 from detkit_comet.client import ErrorLog
+from detkit_comet.confusion import log_matrix
+from detkit_comet.curves import Curves
+from detkit_comet.dataset import DatasetVersion
 from detkit_comet.experiment import Opened, open_experiment
+from detkit_comet.files import log_code, log_file, register
+from detkit_comet.names import Context, by_context, dotted_parameters
+from detkit_comet.pictures import Pictures
+from detkit_comet.tables import all_epochs, to_csv
 
 if TYPE_CHECKING:
     from comet_ml import CometExperiment
-
-CHECKPOINT_SUFFIX = ".pt"
 
 
 class CometLogger(Logger):
@@ -35,6 +37,10 @@ class CometLogger(Logger):
         self._offline = context.offline
         self._errors = ErrorLog()
         self._run: RunInfo
+        self._record: RunRecord
+        self._curves: Curves
+        self._pictures: Pictures | None = None
+        self._tables: dict[str, int] = {}
         self._opened: Opened | None = None
         self._archives: list[str] = []
 
@@ -57,6 +63,11 @@ class CometLogger(Logger):
         opened.experiment.set_offline_zip_uploader(self._archives.append)
         if opened.online and opened.experiment.alive:
             self._messages.info(f"comet: logging to {opened.experiment.url}")
+        self._record = open_run(run.folder)
+        done = len([row for row in self._record.epochs() if row["step"] <= run.start_step])
+        self._curves = Curves(run, self._messages, done=done)
+        if self._options.images:
+            self._pictures = Pictures(self._options, run, self._messages)
         opened.experiment.log_others(
             {
                 "experiment": run.experiment,
@@ -72,56 +83,59 @@ class CometLogger(Logger):
         self._report()
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        self._experiment.log_parameters(flatten(parameters), nested_support=False)
-        self._report()
+        with self._sending() as experiment:
+            experiment.log_parameters(dotted_parameters(parameters), nested_support=False)
+            experiment.log_asset(str(self._record.files.run), file_name="run.json")
+            if self._options.code:
+                log_code(experiment, self._run)
+            DatasetVersion(self._options, self._run, self._messages).log(experiment, self._is_online)
 
     def log_metrics(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
-        # The client would send infinities and NaN as text, after which the curve is no longer a number's.
-        finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
-        self._experiment.log_metrics(finite, step=step, epoch=epoch)
-        self._report()
+        with self._sending() as experiment:
+            # An epoch's curves have all come when its metrics do.
+            self._curves.send(experiment)
+            for context, named in by_context(values).items():
+                log_metrics(experiment, context, named, step=step, epoch=epoch)
+
+    def log_predictions(self, file: Path, *, step: int, epoch: int) -> None:
+        if self._pictures is not None:
+            with self._sending() as experiment:
+                self._pictures.log(experiment, file, step=step, epoch=epoch)
 
     def log_table(self, name: str, table: Table, *, step: int, epoch: int) -> None:
-        self._experiment.log_asset_data(
-            to_csv(table), name=f"{name}-step-{step:06d}.csv", step=step, epoch=epoch, metadata={"table": name}
-        )
-        self._report()
+        if self._options.tables:
+            self._tables[name] = step
+            with self._sending() as experiment:
+                experiment.log_asset_data(
+                    to_csv(table),
+                    name=f"{name}-step-{step:06d}.csv",
+                    step=step,
+                    epoch=epoch,
+                    metadata={"table": name},
+                )
 
     def log_curve(self, name: str, curve: Curve, *, step: int, epoch: int) -> None:
-        self._experiment.log_curve(
-            name,
-            list(curve.x),
-            list(curve.y),
-            step=step,
-            metadata={"x": curve.x_name, "y": curve.y_name, "epoch": epoch},
-        )
-        self._report()
+        if self._options.curves:
+            self._curves.add(name, curve, step=step, epoch=epoch)
 
     def log_confusion_matrix(self, name: str, matrix: Matrix, *, step: int, epoch: int) -> None:
-        self._experiment.log_confusion_matrix(
-            matrix=[list(row) for row in matrix.counts],
-            labels=list(matrix.labels),
-            title=name,
-            row_label="true class",
-            column_label="predicted class",
-            file_name=f"{name}-step-{step:06d}.json",
-            step=step,
-            epoch=epoch,
-        )
-        self._report()
+        if self._options.confusion_matrix:
+            with self._sending() as experiment:
+                log_matrix(experiment, name, matrix, step=step, epoch=epoch, pictures=self._pictures)
 
     def log_file(self, file: Path, *, name: str) -> None:
-        if not name.endswith(CHECKPOINT_SUFFIX):
-            self._experiment.log_asset(str(file), file_name=name)
-        elif Path(name).stem in self._options.checkpoints:
-            self._experiment.log_model(self._run.model, str(file), file_name=name)
-        self._report()
+        with self._sending() as experiment:
+            log_file(experiment, self._options, self._run, file, name)
 
     def close(self, outcome: Outcome) -> None:
         """Send what is left, or write the archive, and say where it is."""
         opened = self._opened
         if opened is None:
             return
+        self._log_whole_tables(opened.experiment)
+        self._log_selected_curves(opened.experiment)
+        if outcome.state == "finished":
+            register(opened.experiment, self._options, self._run)
         opened.experiment.log_other("outcome", outcome.state)
         if outcome.reason:
             opened.experiment.log_other("outcome_reason", outcome.reason)
@@ -131,11 +145,31 @@ class CometLogger(Logger):
         self._errors.detach()
         self._tell_end(opened)
 
+    def _log_whole_tables(self, experiment: CometExperiment) -> None:
+        """The tables of all epochs, those before a resume too: they are read from the record."""
+        for name, step in self._tables.items():
+            whole = all_epochs(self._record.tables(name))
+            if whole.rows:
+                experiment.log_asset_data(to_csv(whole), name=f"{name}.csv", step=step, metadata={"table": name})
+
+    def _log_selected_curves(self, experiment: CometExperiment) -> None:
+        self._curves.send(experiment)  # of an epoch that was cut short
+        summary = self._record.summary
+        if self._options.curves and summary is not None:
+            selected = summary["selected"]
+            curves = self._record.curves(selected["epoch"])
+            self._curves.send_selected(experiment, curves, step=selected["step"], epoch=selected["epoch"])
+
     @property
-    def _experiment(self) -> CometExperiment:
+    def _is_online(self) -> bool:
+        return self._opened is not None and self._opened.online
+
+    @contextmanager
+    def _sending(self) -> Iterator[CometExperiment]:
         if self._opened is None:
             raise RuntimeError("the Comet logger was used before its start or after its close")
-        return self._opened.experiment
+        yield self._opened.experiment
+        self._report()
 
     def _report(self) -> None:
         for error in self._errors.take():
@@ -158,24 +192,12 @@ class CometLogger(Logger):
             self._messages.warning(f"comet: not everything reached the server: {errors}; the run's folder holds it all")
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:
-    """Nested values under dotted names, as `--set` and the spec's messages name them; lists as JSON text."""
-    flat: dict[str, str | int | float | bool] = {}
-    for name, value in values.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{key}.")
-        elif isinstance(value, str | int | float):
-            flat[key] = value
-        else:
-            flat[key] = json.dumps(value, default=str)
-    return flat
-
-
-def to_csv(table: Table) -> str:
-    """The table as CSV with a header; values that do not apply are empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(table.rows)
-    return text.getvalue()
+def log_metrics(
+    experiment: CometExperiment, context: Context, values: Mapping[str, float], *, step: int, epoch: int
+) -> None:
+    """Send metrics in a context of Comet; "" is none."""
+    if not context:
+        experiment.log_metrics(dict(values), step=step, epoch=epoch)
+        return
+    with experiment.context_manager(context):
+        experiment.log_metrics(dict(values), step=step, epoch=epoch)

@@ -3,6 +3,7 @@
 The names below are the public API; everything else may change. Importing this module imports no torch.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from detkit.components import (
@@ -26,6 +27,8 @@ from detkit.components import (
     Part,
     Progress,
     RunInfo,
+    Searcher,
+    SearcherComponent,
     TrainingStep,
     TrainingStepComponent,
 )
@@ -43,9 +46,12 @@ from detkit.errors import (
 )
 from detkit.figures import Curve, Matrix, MetricResult, Scalar, Table
 from detkit.hookspecs import hookimpl
+from detkit.search_space import Choices, Objective, Proposal, Range, SearchSpace
 
 if TYPE_CHECKING:
-    from detkit.api import evaluate, load_detector, load_spec, open_record, paired_difference, run
+    from detkit.api import evaluate, load_detector, load_spec, open_record, open_run, paired_difference, replay, run
+    from detkit.record.images import RecordedImage
+    from detkit.record.reader import ExperimentRecord, RunRecord
 
 __version__ = "0.1.0"
 
@@ -55,6 +61,7 @@ __all__ = [
     "BuildContext",
     "CallbackComponent",
     "Capabilities",
+    "Choices",
     "Command",
     "ComputeError",
     "Curve",
@@ -62,6 +69,7 @@ __all__ = [
     "Dataset",
     "DatasetComponent",
     "DetkitError",
+    "ExperimentRecord",
     "Logger",
     "LoggerComponent",
     "LoggerRefused",
@@ -71,16 +79,24 @@ __all__ = [
     "MetricComponent",
     "MetricResult",
     "ModelComponent",
+    "Objective",
     "OptionPath",
     "Options",
     "Outcome",
     "Part",
     "PluginError",
     "Progress",
+    "Proposal",
+    "Range",
     "RecordError",
+    "RecordedImage",
     "RunFailed",
     "RunInfo",
+    "RunRecord",
     "Scalar",
+    "SearchSpace",
+    "Searcher",
+    "SearcherComponent",
     "SpecError",
     "Table",
     "TrainingStep",
@@ -93,15 +109,26 @@ __all__ = [
     "load_detector",
     "load_spec",
     "open_record",
+    "open_run",
     "paired_difference",
+    "replay",
     "run",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """The functions of `detkit.api` on first use: a plugin that imports detkit need not wait for them."""
-    if name in ("run", "evaluate", "load_detector", "load_spec", "open_record", "paired_difference"):
-        from detkit import api
+#: Where the names are that are imported on first use.
+LATE = {
+    **dict.fromkeys(
+        ("evaluate", "load_detector", "load_spec", "open_record", "open_run", "paired_difference", "replay", "run"),
+        "detkit.api",
+    ),
+    **dict.fromkeys(("ExperimentRecord", "RunRecord"), "detkit.record.reader"),
+    "RecordedImage": "detkit.record.images",
+}
 
-        return getattr(api, name)
+
+def __getattr__(name: str) -> Any:
+    """The functions of `detkit.api` and the record's classes on first use: plugins need not wait for them."""
+    if module := LATE.get(name):
+        return getattr(import_module(module), name)
     raise AttributeError(f"module 'detkit' has no attribute {name!r}")

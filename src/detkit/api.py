@@ -12,12 +12,13 @@ from detkit.spec.loader import load_spec
 
 if TYPE_CHECKING:
     from detkit.compare.paired import PairedDifference
+    from detkit.components import Logger
     from detkit.engine.display import Display
     from detkit.evaluation.report import EvaluationReport
     from detkit.predict.detector import Detector
     from detkit.spec.model import ExperimentSpec
 
-__all__ = ["evaluate", "load_detector", "load_spec", "open_record", "paired_difference", "run"]
+__all__ = ["evaluate", "load_detector", "load_spec", "open_record", "open_run", "paired_difference", "replay", "run"]
 
 
 def run(
@@ -64,6 +65,7 @@ def run_spec(
     """`run` for a spec that is loaded already."""
     from detkit.compare.leaderboard import write_leaderboard
     from detkit.engine.experiment import run_experiment
+    from detkit.engine.publish import publish
     from detkit.engine.rerun import free_name
 
     if fresh:
@@ -74,6 +76,7 @@ def run_spec(
         display = ConsoleDisplay()
     record = run_experiment(spec, display, resume=resume, extend=extend)
     write_leaderboard(record)
+    publish(spec, record.folder, display)
     return record
 
 
@@ -82,6 +85,27 @@ def renamed(spec: ExperimentSpec, name: str) -> ExperimentSpec:
     experiment = spec.experiment.model_copy(update={"name": name})
     resolved = {**spec.resolved, "experiment": {**spec.resolved["experiment"], "name": name}}
     return replace(spec, experiment=experiment, resolved=resolved)
+
+
+def replay(run: str | Path | RunRecord, logger: Logger) -> None:
+    """Call a logger as a run would have called it, from the run's record: the same values, in the same order.
+
+    All calls are made in this thread, `start` first and `close` last.
+
+    Args:
+        run: a run's folder, EXPERIMENT_FOLDER/PREFIX of its name, or a run of a record; it has ended, however.
+        logger: built, not started.
+
+    Raises:
+        RecordError: there is no such run, it is not ended, or a file of its record is missing or damaged.
+        Whatever the logger raises; it is not closed then.
+    """
+    from detkit.engine.replay import outcome_of, tell
+
+    record = run if isinstance(run, RunRecord) else open_run(run)
+    outcome = outcome_of(record)
+    tell(record, logger)
+    logger.close(outcome)
 
 
 def load_detector(

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from detkit.errors import PluginError
 from detkit.figures import Curve, Matrix, MetricResult, Table
+from detkit.search_space import Objective, Proposal, SearchSpace
 
 if TYPE_CHECKING:
     import torch
@@ -319,7 +320,11 @@ class Logger:
         """A confusion matrix of a metric."""
 
     def log_file(self, file: Path, *, name: str) -> None:
-        """A file of the record: the resolved spec, the best checkpoint (name "best.pt"), the summary."""
+        """A file of the record.
+
+        At the start "model.txt", the model's structure; at the end of a finished run "spec.toml" (resolved),
+        "system.jsonl", "messages.jsonl", "console.log", "last.pt", "best.pt" and "summary.json", in this order.
+        """
 
     def close(self, outcome: Outcome) -> None:
         """Called once, at the end; has the component's `close_timeout_s` to return."""
@@ -332,6 +337,38 @@ class Stateful(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
+
+
+class Searcher(Protocol):
+    """Looks for the values under which a metric is best: it proposes trials, and is told what each gave.
+
+    Asked by the process that starts the runs, one call after another, on one thread. Several proposals may be out at
+    once, and their values come back in any order. What raises ends the search; the trials that are done stay.
+
+    A search that was interrupted goes on where the searcher has the two methods of `Stateful`, with plain values: the
+    state is saved after each `propose` and `tell`, and loaded before `begin`, which then gets the same arguments. A
+    proposal that was out meanwhile is told later as it was given; what was told after the last save is told again.
+    Without them the search begins anew.
+    """
+
+    def begin(self, space: SearchSpace, objective: Objective, *, max_trials: int | None) -> None:
+        """Called once, before anything but `load_state_dict`.
+
+        Args:
+            max_trials: the host will ask for no more than so many; None where the searcher says when it is over.
+
+        Raises:
+            UserError: the searcher cannot do this (a kind of range, no account); says what to do.
+        """
+
+    def propose(self) -> Proposal | None:
+        """The next values to try, numbered from 1; None: the search is over."""
+
+    def tell(self, proposal: Proposal, value: float | None, /) -> None:
+        """The objective's value of a proposed trial; None: the trial failed and has none."""
+
+    def close(self) -> None:
+        """Called once, at the end, whatever it was that ended the search."""
 
 
 # --- components ------------------------------------------------------------------------------------------------------
@@ -432,14 +469,27 @@ class MetricComponent(Component[O, Metric]):
 
 @dataclass(frozen=True)
 class LoggerComponent(Component[O, Logger]):
-    """Attributes: close_timeout_s: how long the end of a run waits for this logger, from its options."""
+    """Attributes:
+    close_timeout_s: how long the end of a run waits for this logger, from its options.
+    publish: told once after the last run of an experiment, in the process that began the runs, with the experiment's
+        folder: for what belongs to all runs together, as the leaderboard. It is also told again when nothing was left
+        to run. What it raises is a warning.
+    publish_timeout_s: how long the end of the experiment waits for that, from its options; None: until it is done.
+    """
 
     close_timeout_s: Callable[[O], float] = lambda _options: 30.0
+    publish: Callable[[O, BuildContext, Path], None] | None = None
+    publish_timeout_s: Callable[[O], float | None] = lambda _options: 30.0
 
 
 @dataclass(frozen=True)
 class CallbackComponent(Component[O, object]):
     """Builds an object whose methods implement some of `detkit.hookspecs.RunEvents`, each marked `@hookimpl`."""
+
+
+@dataclass(frozen=True)
+class SearcherComponent(Component[O, Searcher]):
+    """Builds a `Searcher`; `BuildContext.seed` seeds what is random in it."""
 
 
 @dataclass(frozen=True)

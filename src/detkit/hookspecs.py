@@ -28,6 +28,7 @@ from detkit.components import (
     ModelComponent,
     Outcome,
     RunInfo,
+    SearcherComponent,
     TrainingStepComponent,
 )
 
@@ -66,6 +67,10 @@ class OfferHooks(Protocol):
     @hookspec
     def detkit_callbacks(self) -> Sequence[CallbackComponent[Any]]:
         """Callbacks, named by `[callbacks.KEY]`."""
+
+    @hookspec
+    def detkit_searchers(self) -> Sequence[SearcherComponent[Any]]:
+        """Searchers: they propose the values of hyper-parameters that a search tries."""
 
     @hookspec
     def detkit_commands(self) -> Sequence[Command]:

@@ -26,6 +26,7 @@ from detkit.components import (
     LoggerComponent,
     MetricComponent,
     ModelComponent,
+    SearcherComponent,
     TrainingStepComponent,
 )
 from detkit.errors import PluginError, did_you_mean
@@ -33,7 +34,7 @@ from detkit.hookspecs import PROJECT, OfferHooks
 
 ENTRY_POINT_GROUP = "detkit.plugins"
 
-Kind = Literal["dataset", "model", "training_step", "metric", "logger", "callback"]
+Kind = Literal["dataset", "model", "training_step", "metric", "logger", "callback", "searcher"]
 
 #: Which hook offers which kind, and what it must return a sequence of.
 OFFERS: Mapping[Kind, tuple[str, type[Component[Any, Any]]]] = {
@@ -43,6 +44,7 @@ OFFERS: Mapping[Kind, tuple[str, type[Component[Any, Any]]]] = {
     "metric": ("detkit_metrics", MetricComponent),
     "logger": ("detkit_loggers", LoggerComponent),
     "callback": ("detkit_callbacks", CallbackComponent),
+    "searcher": ("detkit_searchers", SearcherComponent),
 }
 COMMANDS_HOOK = "detkit_commands"
 

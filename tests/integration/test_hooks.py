@@ -8,11 +8,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import detkit
+from detkit.components import Stateful
 from detkit.engine.display import SilentDisplay
+from detkit.plugins import collect
 from detkit.record.reader import ExperimentRecord
 from integration.experiments import EVERY_HOOK, squares_spec, write_spec
 
@@ -23,6 +26,7 @@ OFFERED = {
     "metric": ["count_error"],
     "logger": ["journal"],
     "callback": ["stop_after"],
+    "searcher": ["every"],
     "command": ["squares"],
 }
 
@@ -59,6 +63,39 @@ def test_one_file_named_in_the_spec_offers_every_hook(tmp_path: Path) -> None:
     assert_every_hook_worked(record, stopped_after=1)
     named = [plugin for plugin in record.run("centre_point").facts["plugins"] if plugin["name"] == "every_hook"]
     assert named == [{"name": "every_hook", "version": "", "distribution": "", "source": str(EVERY_HOOK)}]
+
+
+def test_its_searcher_tries_every_combination_and_goes_on_after_an_interruption() -> None:
+    registry = collect([EVERY_HOOK])
+    component = registry.find("searcher", "every").component
+    options = component.options.model_validate({"points": 2})
+    space = detkit.SearchSpace({"train.lr": detkit.Range(1e-4, 1e-2, log=True), "seed": detkit.Choices((1, 2))})
+
+    def begun(max_trials: int | None, state: dict[str, Any] | None = None) -> Any:
+        searcher = component.build(options, detkit.BuildContext())
+        if state is not None:
+            searcher.load_state_dict(state)
+        searcher.begin(space, detkit.Objective("coco/ap", "maximize"), max_trials=max_trials)
+        return searcher
+
+    assert isinstance(begun(max_trials=None), Stateful)
+    searcher = begun(max_trials=None)
+    proposals = list(iter(searcher.propose, None))
+    assert [(proposal.number, *proposal.values.values()) for proposal in proposals] == [
+        (1, 1e-4, 1),
+        (2, 1e-4, 2),
+        (3, 1e-2, 1),
+        (4, 1e-2, 2),
+    ]
+    for proposal in proposals:
+        space.check(proposal.values)
+        searcher.tell(proposal, 0.5)
+    searcher.close()
+
+    first = begun(max_trials=3)
+    assert [first.propose(), first.propose()] == proposals[:2]
+    rest = begun(max_trials=3, state=first.state_dict())
+    assert [rest.propose(), rest.propose()] == [proposals[2], None]
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,7 @@ def drive(wanted: dict[str, Any], result: dict[str, Any], notes: Notes) -> None:
     logger = COMET.build(options, context)
     folder = Path("run").absolute()
     folder.mkdir(exist_ok=True)
+    (folder / "run.json").write_text(json.dumps({"format_version": 1, "model": "fcos", "seed": 7}))
     run = RunInfo(
         run_id="fcos-seed7",
         experiment="penn-fudan",

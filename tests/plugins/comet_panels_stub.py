@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from plugins.comet_stub import Request
+from plugins.comet_received import Request
 
 WORKSPACE, PROJECT = "lab", "scenes"
 SIZE = (120, 80)

@@ -16,15 +16,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from detkit import Table
 from detkit_comet import COMET, CometOptions
-from detkit_comet.logger import flatten, to_csv
 from plugins.comet_stub import Stub
 
 KEY = "K3yK3yK3yK3yK3yK3yK3yK3yK"
 HERE = Path(__file__).parent
-#: Quick to end, and without a sample of the machine that the tests run on.
-QUICK = {"system_metrics": False, "close_timeout_s": 8.0}
+#: Quick to end, without a sample of the machine that the tests run on, and without what needs an experiment's record.
+QUICK = {"system_metrics": False, "images": False, "dataset": "none", "close_timeout_s": 8.0}
 
 needs_client = pytest.mark.skipif(
     not __import__("importlib.util").util.find_spec("comet_ml"), reason="comet_ml is not installed"
@@ -114,7 +112,7 @@ LOGGED_PARAMETERS = {
     "models.fcos.backbone": "resnet50_fpn",
     "models.fcos.pretrained": True,
 }
-LOGGED_METRICS = {("train/loss", 1.5, 3, 1), ("train/loss_box", 0.25, 3, 1), ("coco/ap50", 0.75, 6, 2)}
+LOGGED_METRICS = {("loss", 1.5, 3, 1), ("loss_box", 0.25, 3, 1), ("coco/ap50", 0.75, 6, 2)}
 LOGGED_OTHERS = {
     "Name": "fcos-seed7",
     "experiment": "penn-fudan",
@@ -136,6 +134,7 @@ def assert_files(files: dict[str, tuple[dict[str, Any], bytes]]) -> None:
         "coco/pr",
         "coco/confusion-step-000006.json",
         "best.pt",
+        "run.json",
         "spec.toml",
     }
     properties, content = files["coco/per_class-step-000006.csv"]
@@ -442,12 +441,3 @@ def test_options_name_what_is_wrong() -> None:
 
 def test_the_close_timeout_is_the_options() -> None:
     assert COMET.close_timeout_s(CometOptions(close_timeout_s=5.0)) == 5.0
-
-
-def test_parameters_are_flat_under_dotted_names() -> None:
-    nested = {"a": {"b": {"c": 1}, "none": None}, "path": Path("x"), "list": [{"d": 2}], "empty": {}}
-    assert flatten(nested) == {"a.b.c": 1, "a.none": "null", "path": '"x"', "list": '[{"d": 2}]'}
-
-
-def test_a_table_becomes_csv() -> None:
-    assert to_csv(Table(("a", "b"), (("x, y", None), (1, 0.5)))) == 'a,b\n"x, y",\n1,0.5\n'

@@ -27,7 +27,7 @@ from detkit.engine.state import TrainState
 from detkit.engine.system import peak_memory_bytes
 from detkit.errors import DetkitError, Interrupted, NonFiniteLoss
 from detkit.figures import MetricResult
-from detkit.record.files import read_json, write_json
+from detkit.record.files import read_json, write_atomically, write_json
 from detkit.record.layout import ExperimentLayout, RunLayout
 from detkit.record.lock import exclusive
 from detkit.record.streams import StreamWriter
@@ -75,6 +75,8 @@ def run_run(layout: RunLayout, stop: StopRequest) -> None:
     fabric.launch()
     messages = StreamMessages(layout.messages) if fabric.is_global_zero else Silent()
     run, state, run_facts = assemble(spec, layout.folder, compute, fabric, messages, stop)
+    if fabric.is_global_zero:
+        write_atomically(run.layout.model, lambda stream: stream.write(f"{run.bare_model}\n".encode()), durable=False)
     outcome = Outcome("failed", "the process ended")
     if isinstance(messages, StreamMessages) and state.step == 0:
         tell_parts(run, messages)

@@ -16,6 +16,7 @@ import tomli_w
 
 from detkit.data.fingerprint import fingerprint
 from detkit.engine.compute import resolve_compute
+from detkit.engine.copies import write_copies
 from detkit.engine.display import Display
 from detkit.engine.facts import versions
 from detkit.engine.launch import failure_of, run_in_child
@@ -56,7 +57,7 @@ def run_experiment(
             pending = [plan for plan in planned if plan.action != "keep"]
             if pending:
                 _refuse_changed_hardware(spec, [plan for plan in pending if plan.action in ("resume", "extend")])
-                prepare(spec, layout, display)
+                prepare(spec, layout, display, limits)
             record = write_experiment(spec, layout, planned)
             replay_missing(spec, [plan.record for plan in planned if plan.action == "keep"], display)
             for number, plan in enumerate(pending, 1):
@@ -85,7 +86,7 @@ def _remove_if_nothing_began(layout: ExperimentLayout) -> None:
             layout.folder.rmdir()
 
 
-def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display) -> None:
+def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display, limits: Limits | None) -> None:
     """Look at everything that could stop a run before it is begun, and write what the runs share."""
     check_compute(spec)
     data = prepare_data(spec, display)
@@ -93,6 +94,14 @@ def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display) ->
         check_component(spec, use, data.dataset.class_names, display)
     _refuse_changed_data(layout, data)
     write_prepared(layout, data)
+    write_copies(
+        layout,
+        data,
+        keep=spec.experiment.keep_images,
+        size=spec.experiment.image_size,
+        messages=display,
+        evaluated=limits.evaluation_images if limits is not None else None,
+    )
 
 
 def _refuse_changed_data(layout: ExperimentLayout, data: PreparedData) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from detkit.components import Outcome, RunInfo
+from detkit.components import Logger, Outcome, RunInfo
 from detkit.data.coco_form import predictions_json
 from detkit.data.types import Prediction
 from detkit.engine.loggers import Loggers
@@ -17,7 +17,7 @@ from detkit.errors import RecordError
 from detkit.figures import MetricResult
 from detkit.record.figures import write_figure
 from detkit.record.files import read_json, write_json, write_json_gz
-from detkit.record.layout import RunLayout
+from detkit.record.layout import ExperimentLayout, RunLayout
 from detkit.record.streams import StreamWriter
 
 #: progress.json is written at most so often.
@@ -115,6 +115,7 @@ class RunRecorder:
         self._system.start()
         self._loggers.start(run)
         self._loggers.log_parameters(run.parameters)
+        self._loggers.log_file(self._layout.model, name="model.txt")
 
     def step(
         self,
@@ -238,8 +239,17 @@ def lost_before(layout: RunLayout, keys: Sequence[str]) -> dict[str, str]:
     return {key: state["trouble"] for key, state in states.items() if not state["complete"]}
 
 
-def log_files(layout: RunLayout, loggers: Loggers) -> None:
-    """Hand over the files of a finished run."""
-    loggers.log_file(layout.folder.parent / "spec.toml", name="spec.toml")
-    loggers.log_file(layout.best, name="best.pt")
-    loggers.log_file(layout.summary, name="summary.json")
+def log_files(layout: RunLayout, loggers: Logger | Loggers) -> None:
+    """Hand over the files of a run that has ended: all of a finished one, of others those that are there."""
+    files = {
+        "spec.toml": ExperimentLayout(layout.folder.parent).spec,
+        "system.jsonl": layout.system,
+        "messages.jsonl": layout.messages,
+        "console.log": layout.console,
+        "last.pt": layout.last,
+        "best.pt": layout.best,
+        "summary.json": layout.summary,
+    }
+    for name, file in files.items():
+        if file.exists():
+            loggers.log_file(file, name=name)

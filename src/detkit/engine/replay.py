@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import tomli
+
 from detkit.components import Logger, Messages, Outcome, RunInfo
+from detkit.data.sampling import plan_epoch
 from detkit.engine.attribution import attributed
 from detkit.engine.loggers import Loggers
-from detkit.engine.prepare import build_context
+from detkit.engine.prepare import build_context, read_splits
 from detkit.engine.recorder import epoch_values, is_logged, log_files, logger_states, step_values
 from detkit.errors import RecordError
 from detkit.record.figures import read_curve, read_matrix, read_table
 from detkit.record.files import read_json, write_json
+from detkit.record.layout import ExperimentLayout
 from detkit.record.reader import RunRecord
 from detkit.spec.model import ExperimentSpec, Use
 
@@ -53,44 +56,86 @@ def replay(spec: ExperimentSpec, run: RunRecord, uses: Sequence[Use], messages: 
             logger: Logger = use.offered.component.build(use.options, context)
             return logger
 
-    info = run_info(run)
     loggers = Loggers(uses, build, messages.warning, patient=True)
-    loggers.start(info)
-    loggers.log_parameters(info.parameters)
-    every = int(spec.experiment.log_every_steps)
-    epochs = {row["step"]: row for row in run.epochs()}
-    for row in run.steps():
-        if is_logged(row["step"], every):
-            loggers.log_metrics(step_values(row, row["measured"]), step=row["step"], epoch=row["epoch"])
-        if row["step"] in epochs:
-            _replay_epoch(run, epochs[row["step"]], loggers)
-    log_files(run.files, loggers)
-    troubles = loggers.close(Outcome("finished", str((run.summary or {})["ended"])))
+    tell(run, loggers)
+    troubles = loggers.close(outcome_of(run))
     write_json(run.files.loggers, {"loggers": {**recorded_states(run), **logger_states(troubles)}})
     return troubles
 
 
-def _replay_epoch(run: RunRecord, row: dict[str, Any], loggers: Loggers) -> None:
+def tell(run: RunRecord, logger: Logger | Loggers) -> None:
+    """All calls that the run would have made, but for the last one, `close`: the same values, in the same order.
+
+    Only the figures of one epoch may come in another order among themselves.
+
+    Raises:
+        RecordError: the run ended before it came to its loggers, or a file of the record is missing or damaged.
+        What the logger raises.
+    """
+    info = run_info(run)
+    logger.start(info)
+    logger.log_parameters(info.parameters)
+    if run.files.model.exists():
+        logger.log_file(run.files.model, name="model.txt")
+    every = _log_every_steps(run)
+    epochs = {row["step"]: row for row in run.epochs()}
+    for row in run.steps():
+        if is_logged(row["step"], every):
+            logger.log_metrics(_there(step_values(row, row["measured"])), step=row["step"], epoch=row["epoch"])
+        if row["step"] in epochs:
+            _tell_epoch(run, epochs[row["step"]], logger)
+    if run.state == "finished":
+        log_files(run.files, logger)
+
+
+def _tell_epoch(run: RunRecord, row: dict[str, Any], logger: Logger | Loggers) -> None:
     epoch, step = row["epoch"], row["step"]
     if run.files.predictions(epoch).exists():
-        loggers.log_predictions(run.files.predictions(epoch), step=step, epoch=epoch)
-    for file in _figures(run, "tables", epoch):
-        loggers.log_table(*read_table(file), step=step, epoch=epoch)
-    for file in _figures(run, "curves", epoch):
-        loggers.log_curve(*read_curve(file), step=step, epoch=epoch)
-    for file in _figures(run, "matrices", epoch):
-        loggers.log_confusion_matrix(*read_matrix(file), step=step, epoch=epoch)
-    loggers.log_metrics(epoch_values(row["values"], row["measured"]), step=step, epoch=epoch)
+        logger.log_predictions(run.files.predictions(epoch), step=step, epoch=epoch)
+    for file in run.files.figures("tables", epoch):
+        logger.log_table(*read_table(file), step=step, epoch=epoch)
+    for file in run.files.figures("curves", epoch):
+        logger.log_curve(*read_curve(file), step=step, epoch=epoch)
+    for file in run.files.figures("matrices", epoch):
+        logger.log_confusion_matrix(*read_matrix(file), step=step, epoch=epoch)
+    logger.log_metrics(_there(epoch_values(row["values"], row["measured"])), step=step, epoch=epoch)
 
 
-def _figures(run: RunRecord, kind: str, epoch: int) -> list[Path]:
-    return sorted((run.files.folder / kind / f"epoch-{epoch:03d}").glob("*.json"))
+def _there(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _log_every_steps(run: RunRecord) -> int:
+    """As the experiment's spec says it, which need not be loaded for that: its plugins may be gone."""
+    with ExperimentLayout(run.experiment).spec.open("rb") as stream:
+        return int(tomli.load(stream)["experiment"]["log_every_steps"])
+
+
+def outcome_of(run: RunRecord) -> Outcome:
+    """How a run ended, from its record.
+
+    Raises:
+        RecordError: it has not ended, or not begun.
+    """
+    state = run.state
+    if state == "finished":
+        return Outcome("finished", str((run.summary or {})["ended"]))
+    if state == "failed":
+        return Outcome("failed", str((run.failure or {})["message"]))
+    if state == "interrupted":
+        return Outcome("interrupted")
+    raise RecordError(f"{run}: only a run that has ended can be sent")
 
 
 def run_info(run: RunRecord) -> RunInfo:
-    """What the run's own process told its loggers, from its record."""
+    """What the run's own process told its loggers, from its record.
+
+    Raises:
+        RecordError: it ended before it came so far.
+    """
     facts = run.facts
-    steps = list(run.steps())
+    if "compute" not in facts:
+        raise RecordError(f"{run} ended before it began to train: there is nothing that a logger could be told")
     given = {"run_id", "experiment", "model", "seed", "limits", "schedule_from_epoch", "extended", "format_version"}
     return RunInfo(
         run_id=run.run_id,
@@ -102,6 +147,20 @@ def run_info(run: RunRecord) -> RunInfo:
         device=facts["device"],
         precision=facts["compute"]["precision"],
         epochs=facts["spec"]["model"]["train"]["epochs"],
-        steps_per_epoch=sum(row["epoch"] == 1 for row in steps),
+        steps_per_epoch=_steps_per_epoch(run, facts),
         parameters={key: value for key, value in facts.items() if key not in given - {"seed"}},
     )
+
+
+def _steps_per_epoch(run: RunRecord, facts: Mapping[str, Any]) -> int:
+    """Not counted: the run may have ended within its first epoch."""
+    train = facts["spec"]["model"]["train"]
+    plan = plan_epoch(
+        read_splits(ExperimentLayout(run.experiment)).train,
+        batch_size=train["batch_size"],
+        accumulate=train["accumulate"],
+        processes=facts["compute"]["processes"],
+        seed=run.seed,
+        epoch=1,
+    )
+    return len(plan[: facts.get("limits", {}).get("train_steps")])

@@ -2,9 +2,11 @@
 
 runs/penn-fudan/                     ExperimentLayout
   experiment.json  spec.toml  lock  leaderboard.json
-  data/                              ground_truth.json  splits.json  fingerprint.json
+  data/                              ground_truth.json  splits.json  fingerprint.json  images.json
+    images/000012.jpg                copies of the evaluated images, to look at
   faster_rcnn-seed1/                 RunLayout
     run.json                         versions, hardware, precision, seed, origin of the weights, plugins
+    model.txt                        the model's modules, as torch prints them
     metrics.jsonl  steps.jsonl       streams: one JSON object a line, appended, cut back by a resume
     system.jsonl                     CPU, memory and GPU every few seconds
     messages.jsonl                   what components told people
@@ -24,6 +26,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 #: Of every file of a record; readers refuse a newer one.
 FORMAT_VERSION = 1
@@ -50,6 +53,10 @@ class RunLayout:
     @property
     def run(self) -> Path:
         return self.folder / "run.json"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model.txt"
 
     @property
     def metrics(self) -> Path:
@@ -134,6 +141,10 @@ class RunLayout:
     def matrix(self, metric: str, name: str, epoch: int | str) -> Path:
         return self._extra("matrices", metric, name, epoch)
 
+    def figures(self, kind: Literal["tables", "curves", "matrices"], epoch: int | str) -> list[Path]:
+        """The files of one kind that an evaluation left, in the order of their names."""
+        return sorted((self.folder / kind / _epoch_name(epoch)).glob("*.json"))
+
     def _extra(self, kind: str, metric: str, name: str, epoch: int | str) -> Path:
         return self.folder / kind / _epoch_name(epoch) / figure_name(metric, name)
 
@@ -188,6 +199,14 @@ class ExperimentLayout:
     @property
     def fingerprint(self) -> Path:
         return self.folder / "data" / "fingerprint.json"
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "data" / "images.json"
+
+    @property
+    def copies(self) -> Path:
+        return self.folder / "data" / "images"
 
     def run(self, name: str) -> RunLayout:
         return RunLayout(self.folder / name)

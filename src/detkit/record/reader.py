@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from detkit.errors import RecordError, did_you_mean
+from detkit.figures import Curve, Table
+from detkit.record.figures import read_curve, read_table
 from detkit.record.files import read_json
+from detkit.record.images import RecordedImage, read_images
 from detkit.record.layout import ExperimentLayout, RunLayout
 from detkit.record.lock import is_held
 from detkit.record.streams import read_stream
@@ -72,6 +75,20 @@ class RunRecord:
         """One object an optimizer step: epoch, step, loss, losses, lr, measured."""
         return read_stream(self.files.steps)
 
+    def tables(self, name: str) -> list[tuple[int, int, Table]]:
+        """A metric's table of every epoch that has one: (epoch, optimizer step, table), in their order.
+
+        Args:
+            name: as loggers get it, `metric/name`, as "coco/per_image".
+        """
+        metric, _, quantity = name.partition("/")
+        rows = [(row["epoch"], row["step"], self.files.table(metric, quantity, row["epoch"])) for row in self.epochs()]
+        return [(epoch, step, read_table(file)[1]) for epoch, step, file in rows if file.exists()]
+
+    def curves(self, epoch: int) -> dict[str, Curve]:
+        """The curves of an epoch's evaluation, by the names that loggers get, as "coco/pr50"."""
+        return dict(read_curve(file) for file in self.files.figures("curves", epoch))
+
     def __str__(self) -> str:
         return f"{self.run_id} ({self.state})"
 
@@ -115,6 +132,23 @@ class ExperimentRecord:
         if found:
             raise RecordError(f"{name!r} begins several runs: {', '.join(run.run_id for run in found)}")
         raise RecordError(f"{self.folder} has no run {name!r}{did_you_mean(name, names)}")
+
+    def images(self) -> list[RecordedImage]:
+        """All images of the dataset, in its order: their objects, their files, and the copies that the record keeps.
+
+        Raises:
+            RecordError: a file of the record is missing or damaged.
+        """
+        return read_images(self.files)
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """fingerprint.json: a digest of the data (`sha256`), the names of its classes, and counts.
+
+        Raises:
+            RecordError: it is missing or damaged.
+        """
+        return read_json(self.files.fingerprint)
 
     @property
     def leaderboard(self) -> dict[str, Any] | None:

@@ -34,6 +34,15 @@ class ExperimentTable(Options):
         description="draws of the images from which the 95 % intervals of the final figures come; 0: no intervals",
     )
 
+    keep_images: int = Field(
+        1000,
+        ge=0,
+        description="images of the validation split, and as many of the test split, of which the record keeps copies",
+    )
+    image_size: int = Field(
+        800, ge=32, description="the longest side of these copies, pixels; smaller images keep theirs"
+    )
+
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds):

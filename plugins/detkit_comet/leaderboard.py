@@ -1,0 +1,79 @@
+"""The experiment as a whole: its leaderboard, in an experiment of its own in Comet, sent when it has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from detkit import BuildContext, ExperimentRecord, RunInfo, open_record
+from detkit_comet import CometOptions
+from detkit_comet.client import ErrorLog
+from detkit_comet.experiment import open_experiment
+from detkit_comet.tables import leaderboard_table, to_csv
+
+#: What was sent of an experiment's leaderboard; beside the runs' own folders.
+SENT_FILE = "leaderboard.json"
+SENT_FORMAT = 1
+
+
+def publish_leaderboard(options: CometOptions, context: BuildContext, folder: Path) -> None:
+    """Send the leaderboard of the experiment in `folder`; nothing where it was sent as it is.
+
+    Raises:
+        LoggerRefused: as `open_experiment`. RuntimeError: the client reported an error.
+    """
+    record = open_record(folder)
+    board = record.leaderboard
+    if not options.tables or board is None:
+        return
+    table = to_csv(leaderboard_table(board))
+    digest = hashlib.sha256(table.encode()).hexdigest()
+    sent = folder / "comet" / SENT_FILE
+    before = _read(sent)
+    if before.get("sha256") == digest:
+        return
+    _send(options, context, record, table, resumed=bool(before))
+    sent.write_text(json.dumps({"format": SENT_FORMAT, "sha256": digest}) + "\n", encoding="utf-8")
+
+
+def _send(options: CometOptions, context: BuildContext, record: ExperimentRecord, table: str, *, resumed: bool) -> None:
+    name = f"{record.name} leaderboard"
+    board = record.leaderboard or {}
+    # What Comet opens is a run; this one has no model and no steps. Above step 0 it goes on in its experiment.
+    info = RunInfo(name, record.name, "", 0, record.folder, (), "", "", epochs=0, steps_per_epoch=0, start_step=resumed)
+    own = options.model_copy(
+        update={"name": "{run_id}", "tags": (*options.tags, "leaderboard"), "system_metrics": False, "git": False}
+    )
+    errors = ErrorLog()
+    errors.attach()
+    try:
+        experiment = open_experiment(own, info, errors, context.messages, offline=context.offline).experiment
+        experiment.log_asset_data(
+            table, name="leaderboard.csv", step=0, overwrite=True, metadata={"table": "leaderboard"}
+        )
+        experiment.log_asset(str(record.files.leaderboard), file_name="leaderboard.json", overwrite=True)
+        experiment.log_asset(str(record.files.spec), file_name="spec.toml", overwrite=True)
+        experiment.log_others(
+            {
+                "experiment": record.name,
+                "ordered_by": board["primary"],
+                "scored_on": board["split"],
+                "images": board["images"],
+                "note": board["note"],
+                "best": board["rows"][0]["model"],
+            }
+        )
+        experiment.end()
+        told = errors.take()
+    finally:
+        errors.detach()
+    if told:
+        raise RuntimeError("; ".join(error.text for error in told))
+
+
+def _read(file: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}

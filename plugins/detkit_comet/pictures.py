@@ -1,0 +1,273 @@
+"""The evaluated images, every epoch under the same names, with what is there and what was found drawn on them.
+
+Their bytes are encoded once, when the record copies them: the client gets the files' paths.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detkit import Messages, RecordedImage, RecordError, RunInfo, open_record
+from detkit_comet import CometOptions
+from detkit_comet.annotations import DrawnTruth, Row, chosen, drawn_truth, layers
+
+if TYPE_CHECKING:
+    from comet_ml import CometExperiment
+
+#: So many images Comet takes in one experiment (its documentation, "Limits").
+MOST_IMAGES = 100_000
+#: How many of them an experiment holds, by its key: a resumed run goes on in the same one.
+COUNT_FILE = "images_sent.json"
+COUNT_FILE_FORMAT = 1
+#: What browsers show. Of other kinds of files the record's JPEG copy is sent.
+SHOWN = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp"})
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of the validation split that can be sent.
+
+    Attributes:
+        name: in Comet, the same every epoch, of no other image of the split.
+        file: what is sent.
+        scale: its width and height as shares of the original's, in whose pixels objects and detections are.
+    """
+
+    image: RecordedImage
+    name: str
+    file: Path
+    scale: tuple[float, float]
+
+    @property
+    def image_id(self) -> int:
+        return self.image.truth.image_id
+
+
+class Pictures:
+    """Sends the images of one run, epoch by epoch.
+
+    Reads the run's experiment for its images; where it has none to send, or only some, says so once.
+    """
+
+    def __init__(self, options: CometOptions, run: RunInfo, messages: Messages) -> None:
+        self._options = options
+        self._run = run
+        self._messages = messages
+        self._pictures = self._found()
+        self._truths: dict[int, DrawnTruth] = {}
+        self._assets: dict[int, str] = {}
+        self._epoch = 0
+        self._told: set[str] = set()
+
+    @property
+    def assets(self) -> Mapping[int, str]:
+        """Image id to Comet's id of the picture, of the latest epoch whose pictures were sent."""
+        return self._assets
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of `assets`; 0 before the first."""
+        return self._epoch
+
+    @cached_property
+    def names(self) -> Mapping[int, str]:
+        """Image id to the picture's name in Comet, of all pictures that are sent."""
+        return {picture.image_id: picture.name for picture in self._pictures}
+
+    def log(self, experiment: CometExperiment, file: Path, *, step: int, epoch: int) -> None:
+        """Send the pictures of an evaluated epoch, or nothing where it is not the turn of this one.
+
+        Args:
+            file: the predictions, a gzipped JSON list in COCO's results form.
+        """
+        if not self._pictures or not self._is_due(epoch) or not experiment.alive:
+            return
+        pictures = self._within_the_limit(experiment)
+        rows = _by_image(json.loads(gzip.decompress(file.read_bytes())))
+        assets: dict[int, str] = {}
+        refused: list[str] = []
+        for picture in pictures:
+            sent = self._send(experiment, picture, rows.get(picture.image_id, ()), step, epoch)
+            if sent is None:
+                refused.append(picture.name)
+            else:
+                assets[picture.image_id] = str(sent["imageId"])
+        self._assets, self._epoch = assets, epoch
+        self._keep_count(experiment, len(assets))
+        if refused and experiment.alive:
+            self._tell(
+                "refused",
+                f"comet: the client did not take {len(refused)} of {len(pictures)} images of epoch {epoch}"
+                f" ({_some(refused)})",
+            )
+
+    def _send(
+        self, experiment: CometExperiment, picture: Picture, rows: Sequence[Row], step: int, epoch: int
+    ) -> Mapping[str, Any] | None:
+        options = self._options
+        drawn = layers(self._truth(picture), chosen(rows, min_score=options.min_score, max_boxes=options.max_boxes))
+        metadata: dict[str, Any] = {"image_id": picture.image_id, "epoch": epoch, **drawn.facts}
+        arguments: dict[str, Any] = {"metadata": metadata}
+        if drawn.annotations:
+            by = arguments if options.annotations_in == "annotations" else metadata
+            by["annotations"] = drawn.annotations
+        sent: Mapping[str, Any] | None = experiment.log_image(
+            str(picture.file), name=picture.name, step=step, **arguments
+        )
+        return sent
+
+    def _truth(self, picture: Picture) -> DrawnTruth:
+        if picture.image_id not in self._truths:
+            self._truths[picture.image_id] = drawn_truth(
+                picture.image.truth,
+                self._run.class_names,
+                scale=picture.scale,
+                tolerance=self._options.polygon_tolerance,
+            )
+        return self._truths[picture.image_id]
+
+    def _tell(self, what: str, text: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self._messages.warning(text)
+
+    # --- which images ------------------------------------------------------------------------------------------------
+
+    def _found(self) -> list[Picture]:
+        try:
+            images = [image for image in open_record(self._run.folder).images() if image.split == "validation"]
+        except RecordError as error:
+            self._messages.warning(f"comet: no images are sent: {error}")
+            return []
+        names = unique_names(images)
+        pictures: list[Picture] = []
+        instead: Counter[str] = Counter()
+        for image in images:
+            why_not = _why_not_original(image) if self._options.original_images else "not wanted"
+            own = (image.truth.path, (1.0, 1.0)) if image.truth.path and not why_not else None
+            picture = own or _copied(image)
+            if picture is not None:
+                pictures.append(Picture(image, names[image.truth.image_id], *picture))
+            if own is None:
+                instead[why_not] += 1
+        self._tell_missing(len(images), len(pictures), instead)
+        return self._affordable(spread(pictures, self._options.max_images or len(pictures)))
+
+    def _tell_missing(self, images: int, sent: int, instead: Mapping[str, int]) -> None:
+        own = self._options.original_images
+        if own and instead:
+            reasons = "; ".join(f"{count} of {images} image files {reason}" for reason, count in instead.items())
+            self._messages.warning(f"comet: {reasons}; the record's copies are sent where it keeps them")
+        if sent < images:
+            more = "" if own else "; or set `original_images = true` to send the dataset's own files"
+            self._messages.warning(
+                f"comet: {images - sent} of {images} validation images are not sent: the record keeps no copy of them;"
+                f" raise `keep_images` in [experiment]{more}"
+            )
+
+    def _affordable(self, pictures: list[Picture]) -> list[Picture]:
+        """No more than Comet takes over all epochs."""
+        epochs = self._run.epochs
+        times = sum(self._is_due(epoch) for epoch in range(1, epochs + 1) if self._is_evaluated(epoch))
+        most = max(1, MOST_IMAGES // max(1, times))
+        if len(pictures) <= most:
+            return pictures
+        self._messages.warning(
+            f"comet: {most} of {len(pictures)} images are sent, spread over the split: an experiment takes"
+            f" {MOST_IMAGES:,}, and {times} epochs send images; raise `image_every_epochs` for more"
+        )
+        return spread(pictures, most)
+
+    # --- which epochs ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _every(self) -> int:
+        """Every so many epochs are evaluated."""
+        place: Any = self._run.parameters
+        for key in ("spec", "model", "train", "eval_every_epochs"):
+            place = place.get(key) if isinstance(place, Mapping) else None
+        return place if isinstance(place, int) and place > 0 else 1
+
+    def _is_evaluated(self, epoch: int) -> bool:
+        return epoch % self._every == 0 or epoch == self._run.epochs
+
+    def _is_due(self, epoch: int) -> bool:
+        """By the epoch's number alone, so that a resumed run goes on as it would have."""
+        evaluation = -(-epoch // self._every)
+        return evaluation % self._options.image_every_epochs == 0 or epoch >= self._run.epochs
+
+    # --- how many ----------------------------------------------------------------------------------------------------
+
+    def _within_the_limit(self, experiment: CometExperiment) -> list[Picture]:
+        """Fewer where epochs came again, or were added: the plan of `_affordable` knows only this process's."""
+        left = MOST_IMAGES - self._counts().get(experiment.get_key(), 0)
+        if left < len(self._pictures):
+            self._tell("limit", f"comet: the experiment is full: it takes {MOST_IMAGES:,} images; the rest is not sent")
+        return self._pictures[: max(0, left)]
+
+    @property
+    def _count_file(self) -> Path:
+        return self._run.folder / "comet" / COUNT_FILE
+
+    def _counts(self) -> dict[str, int]:
+        try:
+            content = json.loads(self._count_file.read_text())
+            return {str(key): int(count) for key, count in content["images"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}  # the first time; and a damaged count is worth no more than none
+
+    def _keep_count(self, experiment: CometExperiment, sent: int) -> None:
+        counts = Counter(self._counts())
+        counts[experiment.get_key()] += sent
+        with suppress(OSError):  # it only bounds the pictures of a run that is resumed
+            self._count_file.parent.mkdir(parents=True, exist_ok=True)
+            self._count_file.write_text(json.dumps({"format": COUNT_FILE_FORMAT, "images": counts}) + "\n")
+
+
+def _why_not_original(image: RecordedImage) -> str:
+    """Why the dataset's own file is not sent; empty where it is."""
+    path = image.truth.path
+    if path is None:
+        return "were none when the experiment was prepared"
+    if not path.is_file():
+        return "are gone"
+    return "" if path.suffix.lower() in SHOWN else "are of a kind that browsers do not show"
+
+
+def _copied(image: RecordedImage) -> tuple[Path, tuple[float, float]] | None:
+    if image.copy is None or not image.copy.is_file():
+        return None
+    return image.copy, (image.copy_width / image.truth.width, image.copy_height / image.truth.height)
+
+
+def unique_names(images: Iterable[RecordedImage]) -> dict[int, str]:
+    """Image id to a name of its own: the image's label, with the id behind it where several have the same."""
+    labels = {image.truth.image_id: image.truth.label for image in images}
+    often = Counter(labels.values())
+    return {image_id: label if often[label] == 1 else f"{label} (id {image_id})" for image_id, label in labels.items()}
+
+
+def spread(pictures: Sequence[Picture], count: int) -> list[Picture]:
+    """At most so many, as evenly spread over their order as can be."""
+    if len(pictures) <= count:
+        return list(pictures)
+    return [pictures[index * len(pictures) // count] for index in range(count)]
+
+
+def _by_image(rows: Iterable[Row]) -> dict[int, list[Row]]:
+    found: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row["image_id"]].append(row)
+    return found
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
