@@ -58,6 +58,7 @@ COMPARED_UNDER = {
 }
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7A7A7A", "#8C564B")
 SMALLEST_MARKER, RING, LARGEST_MARKER = 7, 14, 44  # pixels across
+SHOWN_OF_A_FACT = 24  # letters; a fingerprint is longer
 NAMED_ALL = 12  # up to so many points each bears its name; beyond, those on the front
 
 
@@ -188,12 +189,17 @@ def differences(runs: list[Run]) -> list[str]:
     for name, title in COMPARED_UNDER.items():
         values = sorted({run.others[name] for run in runs if name in run.others})
         if len(values) > 1:
-            found.append(f"{title} ({', '.join(values)})")
+            found.append(f"{title} ({', '.join(value[:SHOWN_OF_A_FACT] for value in values)})")
     return found
 
 
 def number(value: Optional[float], digits: int = 3) -> str:
     return "n/a" if value is None else f"{value:.{digits}f}"
+
+
+def amount(value: Optional[float]) -> str:
+    """Of what is no share: with as many digits as its size asks for."""
+    return number(value, 1 if value is not None and abs(value) >= 10 else 2)
 
 
 def table_rows(
@@ -209,8 +215,8 @@ def table_rows(
             y.title: number(point.y),
             "From": number(point.low),
             "To": number(point.high),
-            f"{x.title}{f' ({x.unit})' if x.unit else ''}": number(point.x / x.divisor, 1),
-            f"{size.title} ({size.unit})": number(None if point.size is None else point.size / size.divisor, 1),
+            f"{x.title}{f' ({x.unit})' if x.unit else ''}": amount(point.x / x.divisor),
+            f"{size.title} ({size.unit})": amount(None if point.size is None else point.size / size.divisor),
             "On the front": "yes" if point in front else "",
         }
         for point in best_first
@@ -335,10 +341,10 @@ def hover_text(point: Point, x: Quantity, y: Quantity, size: Optional[Quantity])
     lines = [
         f"<b>{point.name}</b>",
         f"{y.title}: {number(point.y)}{interval}",
-        f"{x.title}: {number(point.x / x.divisor, 1)} {x.unit}".rstrip(),
+        f"{x.title}: {amount(point.x / x.divisor)} {x.unit}".rstrip(),
     ]
     if size is not None:
-        memory = "not measured" if point.size is None else f"{number(point.size / size.divisor, 1)} {size.unit}"
+        memory = "not measured" if point.size is None else f"{amount(point.size / size.divisor)} {size.unit}"
         lines.append(f"{size.title}: {memory}")
     return "<br>".join(lines)
 

@@ -15,6 +15,7 @@
 import base64
 import io
 import json
+import re
 from collections import Counter
 from typing import Any, NamedTuple, Optional
 
@@ -250,7 +251,12 @@ def mistakes(runs: list[Images], name: str) -> int:
 
 
 def ordered(names: set[str], runs: list[Images], order: str) -> list[str]:
-    return sorted(names, key=lambda name: (-mistakes(runs, name) if order == ORDERS[0] else 0, name))
+    return sorted(names, key=lambda name: (-mistakes(runs, name) if order == ORDERS[0] else 0, by_number(name)))
+
+
+def by_number(name: str) -> list[Any]:
+    """Sorts "image 4" before "image 10"."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 # --- what it reads from Comet -----------------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image, ImageDraw
 
-from plugins.comet_received import Request
+from plugins.comet_received import Received, Request
 
 WORKSPACE, PROJECT = "lab", "scenes"
 SIZE = (120, 80)
@@ -43,8 +43,8 @@ class Asset:
 class Experiment:
     key: str
     name: str
-    others: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float | str] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float | str] = field(default_factory=dict)
     assets: Sequence[Asset] = ()
 
 
@@ -91,7 +91,7 @@ def metadata(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def summaries(values: dict[str, Any]) -> list[dict[str, Any]]:
+def summaries(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Comet gives every value as text."""
     return [{"name": name, "valueCurrent": str(value), "editable": False} for name, value in values.items()]
 
@@ -104,6 +104,17 @@ def listed(asset_id: str, asset: Asset) -> dict[str, Any]:
         "step": asset.step,
         "metadata": None if asset.metadata is None else json.dumps(asset.metadata),
     }
+
+
+def as_read(got: Received) -> Experiment:
+    """What was sent, as it is read: the last value of each metric under its name with the context, all files."""
+    metrics = {
+        f"{metric.context}_{metric.name}" if metric.context else metric.name: metric.value for metric in got.metrics
+    }
+    images = [Asset(image.name, image.content, "image", image.step, image.metadata) for image in got.images]
+    files = [Asset(file.name, file.content, file.type, file.step, file.metadata) for file in got.all_assets]
+    others = {name: str(value) for name, value in got.others.items()}
+    return Experiment(got.key, got.name or got.key, others, metrics, [*images, *files])
 
 
 # --- the project -----------------------------------------------------------------------------------------------------

@@ -200,6 +200,11 @@ def test_a_run_without_the_step_shows_the_one_before() -> None:
     assert [IMAGES.at_step([10, 20], wanted) for wanted in (5, 10, 15, 99)] == [10, 10, 10, 20]
 
 
+def test_images_are_in_the_order_of_their_numbers() -> None:
+    names = {"image 10", "image 4", "10.jpg", "street.jpg", "9.jpg"}
+    assert IMAGES.ordered(names, [], "by name") == ["9.jpg", "10.jpg", "image 4", "image 10", "street.jpg"]
+
+
 def test_a_large_image_is_sent_smaller_and_keeps_its_pixels_for_the_boxes() -> None:
     buffer = io.BytesIO()
     Image.new("RGBA", (3000, 1500), "red").save(buffer, "PNG")
@@ -531,7 +536,7 @@ def test_a_project_without_what_a_panel_needs(tmp_path: Path) -> None:
 @needs_client
 def test_runs_that_must_not_be_compared_are_told_and_options_are_first_choices(tmp_path: Path) -> None:
     one, _, other, *_ = experiments()
-    other = replace(other, others=other.others | {"device": "cuda", "dataset_fingerprint": "beef"})
+    other = replace(other, others={**other.others, "device": "cuda", "dataset_fingerprint": "beef"})
     with Stub(extra=[reading([one, other])]) as stub:
         options = json.dumps({"Accuracy": "final/coco/ap50", "Speed": "cost/flops", "Marker size": "none such"})
         (shown,) = show(tmp_path, stub, "--options", options, panels=PANELS[:1])
