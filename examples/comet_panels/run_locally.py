@@ -9,9 +9,10 @@ The experiments come from the Comet server that the client is configured for, wi
 from __future__ import annotations
 
 import json
-import linecache
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,13 @@ def main(
     chosen = parse_choices(choices)
     labels: set[str] = set()
     out.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("COMET_DISABLE_AUTO_LOGGING", "1")
+    with clear_refusals():
+        require_experiments(experiments)
     for panel in panels:
         try:
-            shown = run(panel, settings, chosen)
+            with clear_refusals():
+                shown = run(panel, settings, chosen)
         except ChoiceError as error:
             raise click.ClickException(f"{panel.name}: {error}") from None
         labels |= set(shown.labels)
@@ -74,14 +79,44 @@ def run(panel: Path, settings: dict[str, Any], choices: dict[str, list[str]]) ->
     local.session_state["comet_config_override"] = {PAGE_FILE: settings}
     sys.modules["streamlit"] = local
     # The client holds the module that it found when it was imported: it is told of each panel's own.
-    os.environ.setdefault("COMET_DISABLE_AUTO_LOGGING", "1")
     from comet_ml.config import streamlit_config
 
     streamlit_config.st = local
-    code = panel.read_text(encoding="utf-8")
-    linecache.cache[PAGE_FILE] = (len(code), None, code.splitlines(keepends=True), PAGE_FILE)  # for tracebacks
-    exec(compile(code, PAGE_FILE, "exec"), {"__name__": "__main__"})
+    exec(compile(panel.read_text(encoding="utf-8"), PAGE_FILE, "exec"), {"__name__": "__main__"})
     return local
+
+
+def require_experiments(keys: tuple[str, ...]) -> None:
+    """Before any panel runs: a key of the API, and the experiments that were asked for.
+
+    Raises:
+        click.ClickException: saying what is missing.
+    """
+    from comet_ml import API
+    from comet_ml.config import get_api_key, get_config
+
+    if get_api_key(None, get_config()) is None:
+        raise click.ClickException("there is no API key for Comet; run `comet login`, or set COMET_API_KEY")
+    if keys:
+        api = API()
+        missing = [key for key in keys if api.get_experiment_by_key(key) is None]
+        if missing:
+            raise click.ClickException(f"--experiment: Comet has no experiment {', '.join(missing)}")
+
+
+@contextmanager
+def clear_refusals() -> Iterator[None]:
+    """Turn what the server refuses, or that it cannot be reached, into one line."""
+    from comet_ml.exceptions import CometRestApiException
+    from requests import RequestException
+
+    try:
+        yield
+    except CometRestApiException as error:
+        answer = error.response
+        raise click.ClickException(f"Comet answered {answer.status_code}: {answer.text[:300]}") from None
+    except RequestException as error:
+        raise click.ClickException(f"Comet's server cannot be reached: {error}") from None
 
 
 def parse_options(text: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from plugins.comet_stub import Stub
 pytest.importorskip("plotly", reason="plotly is not installed")
 FOLDER = Path(__file__).parents[2] / "examples" / "comet_panels"
 PANELS = [FOLDER / f"{name}.py" for name in ("accuracy_speed", "per_image_table", "image_comparison")]
+KEY = "K3yK3yK3yK3yK3yK3yK3yK3yK"
 RUNNER = FOLDER / "run_locally.py"
 MASKED = ["mask_rcnn seed 1", "mask_rcnn seed 2"]
 
@@ -256,13 +257,15 @@ def opened(elements: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield from opened(column)
 
 
-def run(folder: Path, stub: Stub, *arguments: str, panels: list[Path] = PANELS) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, stub: Stub, *arguments: str, panels: list[Path] = PANELS, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """The panels with the real client, in a process of their own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("COMET_")}
     command = [sys.executable, str(RUNNER), *map(str, panels), "--workspace", WORKSPACE, "--project", PROJECT, "--json"]
     return subprocess.run(
         [*command, "--out", str(folder), *arguments],
-        env=kept | {"HOME": str(folder), "COMET_API_KEY": "k" * 25, "COMET_URL_OVERRIDE": stub.url},
+        env=kept | {"HOME": str(folder), "COMET_API_KEY": KEY, "COMET_URL_OVERRIDE": stub.url} | variables,
         cwd=folder,
         capture_output=True,
         text=True,
@@ -563,6 +566,7 @@ def test_only_the_experiments_asked_for(tmp_path: Path, stub: Stub) -> None:
         (["--choose", "Accuracy=x"], "accuracy_speed.py: Accuracy: there is no 'x'; there are: final/coco/ap, final/"),
         (["--choose", "Accuracy"], "write LABEL=VALUE, not 'Accuracy'"),
         (["--choose", "Logarithmic speed=maybe"], "Logarithmic speed: 'maybe' is neither yes nor no"),
+        (["--experiment", "none", "--experiment", "fcos1"], "--experiment: Comet has no experiment none\n"),
         (["--options", "{"], "--options: not JSON"),
         (["--options", "[]"], "give a JSON object"),
     ],
@@ -572,6 +576,27 @@ def test_a_wrong_choice_is_told(tmp_path: Path, stub: Stub, arguments: list[str]
     assert done.returncode == 1
     assert error in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@needs_client
+@pytest.mark.parametrize(
+    ("variables", "error"),
+    [
+        ({"COMET_API_KEY": ""}, "there is no API key for Comet; run `comet login`"),
+        ({"COMET_URL_OVERRIDE": "http://127.0.0.1:9/clientlib/"}, "Comet's server cannot be reached"),
+        ({}, 'Comet answered 403: {"msg": "no such workspace"}'),
+    ],
+)
+def test_a_server_that_refuses_is_told_in_a_line(tmp_path: Path, variables: dict[str, str], error: str) -> None:
+    with Stub(
+        extra=[lambda request: (403, {"msg": "no such workspace"}) if "/rest/" in request.path else None]
+    ) as stub:
+        retries = {"COMET_HTTP_SESSION_RETRY_TOTAL": "0"}
+        done = run(tmp_path, stub, panels=PANELS[:1], **retries, **variables)
+    assert done.returncode == 1
+    assert error in done.stderr
+    assert "Traceback" not in done.stderr
+    assert KEY not in done.stderr + done.stdout
 
 
 def test_the_stand_in_refuses_what_it_does_not_know() -> None:
