@@ -89,14 +89,14 @@ class Asset:
         return list(csv.reader(io.StringIO(self.content.decode())))
 
 
-@dataclass(frozen=True)
+@dataclass
 class ArtifactVersion:
-    """Attributes: assets: name to the file or the link."""
+    """Attributes: state: "CLOSED" once all has arrived. assets: name to the file or the link."""
 
     name: str
     type: str
-    id: str | None
     metadata: dict[str, Any]
+    state: str = ""
     assets: dict[str, Asset] = field(default_factory=dict)
 
 
@@ -245,16 +245,19 @@ def _take(got: Received, request: Request) -> None:
     elif path.endswith("/artifact/assets/remote/batch"):
         for item in body["remoteArtifactAssetRequests"]:
             _take_asset(got, _asset(item, _json(item.get("metadata")), None, str(item["link"]).encode()))
+    elif path.endswith("/write/artifacts/state"):
+        got.artifacts[-1].state = body["state"]
     elif "registry-model" in path and request.method == "POST":
         got.registered.append(body)
 
 
 def _take_artifact(got: Received, body: dict[str, Any]) -> None:
     metadata = body.get("versionMetadata")
-    known = {"name": body["artifactName"], "type": body["artifactType"]}
     got.artifacts.append(
         ArtifactVersion(
-            **known, id=None, metadata=json.loads(metadata) if isinstance(metadata, str) else metadata or {}
+            body["artifactName"],
+            body["artifactType"],
+            json.loads(metadata) if isinstance(metadata, str) else metadata or {},
         )
     )
 
