@@ -7,6 +7,9 @@ milliseconds an image and epoch: "thread" is the CPU time of the thread that cal
 within `log_image`, to which the plain loop adds what it encodes; the rest is reading predictions, overlaps, outlines.
 "wall" is the thread's time with all waiting, "process" the CPU time of all threads, the client's own too, until
 `end()`. "encoded" counts pictures that PIL encoded. Online, what arrives is compared with the record's copies.
+
+"Beside training" small convolutions are trained meanwhile: what all steps together took longer than as many of the
+median step before and after, an epoch of images. Threads of Python wait for each other, so this is about "process".
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -32,8 +37,11 @@ from plugins.drawn_record import row, run_info, thing, write_predictions, write_
 
 WIDTH, HEIGHT = 640, 480
 OBJECTS, DETECTIONS = 8, 30
+#: Of the stand-in for training, before and after.
+ALONE_STEPS = 300
 KEY = "K3yK3yK3yK3yK3yK3yK3yK3yK"
 WAYS = ("detkit", "PIL as jpg", "PIL as png")
+TRAINING = "beside training"
 
 
 def draw(info: ImageInfo, size: tuple[int, int]) -> Any:
@@ -152,6 +160,46 @@ def send(run: Path, way: str, images: int, epochs: int, online: bool) -> None:
     )
 
 
+def beside_training(run: Path, epochs: int, online: bool) -> None:
+    """Send all epochs from a thread while the main thread trains; prints what training lost as JSON."""
+    import torch
+    from torch import nn
+
+    from detkit.components import Silent
+    from detkit_comet import CometOptions
+    from detkit_comet.client import load_client
+    from detkit_comet.pictures import Pictures
+
+    experiment = start(load_client(), run, online)
+    pictures = Pictures(CometOptions(), run_info(run, epochs=epochs), Silent())
+    layers = [nn.Conv2d(16, 16, 3, padding=1) for _ in range(8)]
+    model = nn.Sequential(*(part for layer in layers for part in (layer, nn.ReLU())))
+    optimizer, batch = torch.optim.SGD(model.parameters(), 1e-4), torch.rand(1, 16, 96, 96)
+
+    def step() -> float:
+        began = time.perf_counter()
+        model(batch).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return time.perf_counter() - began
+
+    def log() -> None:
+        for epoch in range(1, epochs + 1):
+            file = run / "predictions" / f"epoch-{epoch:03d}.json.gz"
+            pictures.log(experiment, file, step=10 * epoch, epoch=epoch)
+        experiment.end()
+
+    alone = [step() for _ in range(ALONE_STEPS)][ALONE_STEPS // 10 :]
+    thread = threading.Thread(target=log)
+    thread.start()
+    beside = []
+    while thread.is_alive():
+        beside.append(step())
+    alone += [step() for _ in range(ALONE_STEPS)]
+    typical = statistics.median(alone)
+    print(json.dumps({"lost": sum(beside) - typical * len(beside), "steps": len(beside), "alone": typical}))
+
+
 class Recorder:
     """Keeps the calls that `Pictures` makes."""
 
@@ -243,6 +291,12 @@ def report(run: Path, images: int, plain_images: int, epochs: int) -> None:
             numbers = f"{thread:9.2f}{client[way]:9.2f}{wall:9.2f}{process:9.2f}"
             print(f"{name:24}{count:8}{numbers}{result['encoded']:9}  {same}", flush=True)
         ratios = ", ".join(f"{client[way] / client['detkit']:.1f} ({way})" for way in WAYS[1:])
+        with Stub() as stub:
+            lost = measure(run, TRAINING, images, epochs, stub if online else None)
+        print(
+            f"  beside training: {lost['lost'] / epochs:.1f} s an epoch, over {lost['steps']} steps of"
+            f" {1000 * lost['alone']:.0f} ms"
+        )
         print(f"  a call of the plain loop takes so many times detkit's: {ratios}", flush=True)
 
 
@@ -252,9 +306,12 @@ def main() -> None:
     parser.add_argument("--plain-images", type=int, default=20, help="of them for the plain loop, which is slow")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--send", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--way", choices=WAYS, default="detkit", help=argparse.SUPPRESS)
+    parser.add_argument("--way", choices=(*WAYS, TRAINING), default="detkit", help=argparse.SUPPRESS)
     parser.add_argument("--online", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.send and arguments.way == TRAINING:
+        beside_training(arguments.send, arguments.epochs, arguments.online)
+        return
     if arguments.send:
         send(arguments.send, arguments.way, arguments.images, arguments.epochs, arguments.online)
         return
