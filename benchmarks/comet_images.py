@@ -9,7 +9,8 @@ within `log_image`, to which the plain loop adds what it encodes; the rest is re
 `end()`. "encoded" counts pictures that PIL encoded. Online, what arrives is compared with the record's copies.
 
 "Beside training" small convolutions are trained meanwhile: what all steps together took longer than as many of the
-median step before and after, an epoch of images. Threads of Python wait for each other, so this is about "process".
+median step before and after, an epoch of images. Threads of Python wait for each other, so this is about "process";
+online the server takes its share of the processors too, so give it some.
 """
 
 from __future__ import annotations
