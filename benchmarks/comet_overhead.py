@@ -49,7 +49,8 @@ class Worker:
 
     def block(self) -> dict[str, float]:
         """Do a block; its time, and its process's processor time until now, seconds."""
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
         answer: dict[str, float] = json.loads(self._process.stdout.readline())
