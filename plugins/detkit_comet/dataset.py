@@ -48,7 +48,7 @@ class DatasetVersion:
         Args:
             online: the experiment is no archive.
         """
-        if self._how == "none":
+        if self._how == "none" or experiment.disabled:
             return
         try:
             record = open_record(self._run.folder)
@@ -56,12 +56,12 @@ class DatasetVersion:
         except (DetkitError, KeyError, TypeError) as error:
             self._messages.warning(f"comet: the dataset is not described: {type(error).__name__}: {error}")
             return
+        experiment.log_others({"dataset": manifest.dataset, "dataset_fingerprint": manifest.fingerprint["sha256"]})
         if manifest.pending:
             self._tell_pending(manifest)
             return
         self._tell_missing(manifest)
         experiment.log_parameter(HASH_PARAMETER, manifest.digest[:SHORT])
-        experiment.log_others({"dataset": manifest.dataset, "dataset_fingerprint": manifest.fingerprint["sha256"]})
         experiment.log_dataset_info(name=manifest.dataset, version=manifest.digest[:SHORT])
         if not online or not self._use_version(experiment, record, manifest):
             experiment.log_asset_data(manifest.content().decode(), name=MANIFEST_NAME)
@@ -76,10 +76,9 @@ class DatasetVersion:
     def _tell_missing(self, manifest: Manifest) -> None:
         if missing := manifest.missing:
             first = missing[0]
-            others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
             self._messages.warning(
-                f"comet: {len(missing)} of {len(manifest.files)} images cannot be referred to:"
-                f" {first.path}{others}: {first.reason}; the manifest lists them"
+                f"comet: {len(missing)} of {len(manifest.files)} image files cannot be referred to, as {first.path}"
+                f" ({first.reason}); the manifest lists them"
             )
 
     def _use_version(self, experiment: CometExperiment, record: ExperimentRecord, manifest: Manifest) -> bool:

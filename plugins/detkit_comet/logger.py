@@ -118,6 +118,8 @@ class CometLogger(Logger):
             NotDelivered: not everything arrived, or not in time.
         """
         with self._delivery.sending() as experiment:
+            if self._pictures is not None and outcome.state == "finished":
+                self._pictures.finish(experiment)
             self._log_whole_tables(experiment)
             self._log_selected_curves(experiment)
             if outcome.state == "finished":

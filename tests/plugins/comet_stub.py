@@ -95,7 +95,8 @@ class Stub:
                 if answer is None:
                     self.close_connection = True
                     return
-                text = json.dumps(answer[1]).encode()
+                value = answer[1]
+                text = value if isinstance(value, bytes) else json.dumps(value).encode()
                 try:
                     self.send_response(answer[0])
                     self.send_header("Content-Type", "application/json")
@@ -137,7 +138,7 @@ class Stub:
     # --- answers -----------------------------------------------------------------------------------------------------
 
     def answer(self, request: Request) -> tuple[int, Any] | None:
-        """Status and JSON value; None breaks the connection."""
+        """Status and JSON value, or bytes to be sent as they are; None breaks the connection."""
         if self._stopped.is_set():
             return None
         self.requests.append(request)

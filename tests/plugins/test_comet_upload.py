@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,29 @@ def test_an_archive_is_sent_under_its_key_unless_somebody_has_uploaded_it(ran: R
 
 
 @pytest.mark.slow
+def test_an_upload_sends_what_the_run_sent(tmp_path: Path, stub: Stub) -> None:
+    write_spec(tmp_path / "spec.toml", squares_spec(Path("runs"), loggers={"comet": {"mode": "online", **QUICK}}))
+    ran = detkit(tmp_path, "run", "spec.toml", env=online(stub))
+    assert (ran.code, ran.warnings) == (0, []), ran.stderr
+    assert upload(ran, stub, "--new").code == 0
+    live = stub.received(ledger(ran)["sessions"][0]["key"])
+    later = stub.received(ledger(ran)["uploads"][0]["key"])
+    assert Counter(live.metrics) == Counter(later.metrics)
+    assert (live.parameters, live.others, live.models, live.graph) == (
+        later.parameters,
+        later.others,
+        later.models,
+        later.graph,
+    )
+    assert {(image.name, image.step, image.content) for image in live.images} == {
+        (image.name, image.step, image.content) for image in later.images
+    }
+    assert {name: asset.content for name, asset in live.files.items()} == {
+        name: asset.content for name, asset in later.files.items()
+    }
+
+
+@pytest.mark.slow
 def test_again_sends_into_the_old_experiment_and_new_beside_it(ran: Ran, stub: Stub) -> None:
     write_ledger(ran, ONLINE)
     stub.known.add(OLD)
@@ -178,6 +202,7 @@ def test_upload_at_end_sends_what_was_archived(tmp_path: Path, stub: Stub) -> No
     # The archive holds the same.
     there = read_archive(Path(session["archives"][0]))
     assert (there.metrics, there.parameters, there.models) == (got.metrics, got.parameters, got.models)
+    assert there.image_steps == got.image_steps
 
 
 @pytest.mark.slow
