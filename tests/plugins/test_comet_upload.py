@@ -51,7 +51,7 @@ def stub() -> Iterator[Stub]:
 def write_ledger(ran: Ran, *sessions: dict[str, Any]) -> None:
     file = ran.run / "comet" / "ledger.json"
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps({"format": 1, "sessions": sessions, "uploads": []}))
+    file.write_text(json.dumps({"format_version": 1, "sessions": sessions, "uploads": []}))
 
 
 OLD = "a" * 32
