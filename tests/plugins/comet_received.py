@@ -43,12 +43,13 @@ class Metric(NamedTuple):
 
 @dataclass(frozen=True)
 class Image:
-    """Attributes: metadata: as sent, `annotations` among it. content: the file."""
+    """Attributes: metadata: as sent, `annotations` among it. content: the file. id: by which others refer to it."""
 
     name: str
     step: int | None
     metadata: dict[str, Any]
     content: bytes
+    id: str
 
     @property
     def layers(self) -> dict[str, list[dict[str, Any]]]:
@@ -274,7 +275,7 @@ def _metric(value: dict[str, Any], context: str | None) -> Metric:
 
 
 def _image(about: dict[str, Any], metadata: dict[str, Any], content: bytes) -> Image:
-    return Image(about["figName"], _int(about.get("step")), metadata, content)
+    return Image(about["figName"], _int(about.get("step")), metadata, content, about["imageId"])
 
 
 def _asset(about: dict[str, Any], metadata: dict[str, Any], content: bytes | None, link: bytes | None) -> Asset:
