@@ -86,7 +86,7 @@ class Ledger:
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
             if found["format_version"] != FORMAT:
-                raise RecordError(f"{file} has format {found['format']!r}; this detkit reads {FORMAT}")
+                raise RecordError(f"{file} has format {found['format_version']!r}; this detkit reads {FORMAT}")
             return cls(file, [Entry(**row) for row in found["sessions"]], [Entry(**row) for row in found["uploads"]])
         except FileNotFoundError:
             return cls(file)
