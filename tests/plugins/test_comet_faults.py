@@ -199,15 +199,19 @@ def test_a_server_that_fails_while_the_run_goes_on(name: str, tmp_path: Path, pl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["/add/run", "/3d-limits", "/status-report"])
-def test_a_handshake_that_hangs_delays_the_run_and_does_not_stop_it(part: str, tmp_path: Path, plain: Ran) -> None:
+@pytest.mark.parametrize(("part", "warnings"), [("/add/run", 1), ("/3d-limits", 0), ("/status-report", 2)])
+def test_a_handshake_that_hangs_delays_the_run_and_does_not_stop_it(
+    part: str, warnings: int, tmp_path: Path, plain: Ran
+) -> None:
+    """The status of an experiment is not its content: that it was not told is said, of the leaderboard's too."""
     with Stub(faults={part: Fault(hang=True)}) as stub:
         ran = train(tmp_path, env=online(stub), mode="online")
         print(f"{part}: {ran.seconds:.1f} s with the logger, {plain.seconds:.1f} s without")
     assert ran.code == 0, ran.stderr
     assert bits(ran) == bits(plain)
-    assert len(ran.warnings) <= 1, ran.stderr
-    assert ran.seconds - plain.seconds <= 2 * HANDSHAKE_S + CLOSE_TIMEOUT_S
+    assert len(ran.warnings) == warnings, ran.stderr
+    # Twice, for the run and for the leaderboard; and something for a machine that others use, too.
+    assert ran.seconds - plain.seconds <= 2 * (HANDSHAKE_S + CLOSE_TIMEOUT_S) + 10
 
 
 @pytest.mark.slow
