@@ -161,7 +161,8 @@ def _close_timeout(options: CometOptions) -> float:
 
 
 def _publish_timeout(options: CometOptions) -> float | None:
-    return None if options.upload_at_end else options.close_timeout_s
+    """Its beginning may take as long as that of a run: three requests that are not answered."""
+    return None if options.upload_at_end else 3 * options.timeout_s + options.close_timeout_s
 
 
 COMET = LoggerComponent(

@@ -85,8 +85,8 @@ class Ledger:
         file = run_folder / LEDGER
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
-            if found["format"] != FORMAT:
-                raise RecordError(f"{file} has format {found['format']!r}; this detkit reads {FORMAT}")
+            if found["format_version"] != FORMAT:
+                raise RecordError(f"{file} has format {found['format_version']!r}; this detkit reads {FORMAT}")
             return cls(file, [Entry(**row) for row in found["sessions"]], [Entry(**row) for row in found["uploads"]])
         except FileNotFoundError:
             return cls(file)
@@ -106,7 +106,7 @@ class Ledger:
     def write(self) -> None:
         """Atomically: after a crash there is the old file or the new one."""
         content: dict[str, Any] = {
-            "format": FORMAT,
+            "format_version": FORMAT,
             "sessions": [asdict(entry) for entry in self.sessions],
             "uploads": [asdict(entry) for entry in self.uploads],
         }

@@ -95,15 +95,15 @@ def prepare(options: CometOptions) -> None:
     set_limits(options, patient=True)
 
 
-def plan_of(run: RunRecord, options: CometOptions, into: Into = "auto") -> Plan:
-    """What an upload of an ended run does.
+def plan_of(run: RunRecord, options: CometOptions, into: Into = "auto", *, dry_run: bool = False) -> Plan:
+    """What an upload of an ended run does; the ledger learns of an archive that somebody has uploaded.
 
     Raises:
         LoggerRefused: the server has to be asked, and cannot be. RecordError: the ledger is damaged.
     """
     ledger = Ledger.read(run.files.folder)
     decided = plan(ledger, run.state, last_step_of(run), lambda key: knows(key, options.timeout_s))
-    if decided.by_hand is not None:
+    if decided.by_hand is not None and not dry_run:
         decided.by_hand.state = "delivered"
         ledger.write()
     if into == "new":
@@ -165,7 +165,7 @@ def upload_runs(
 
 
 def _upload(run: RunRecord, options: CometOptions, messages: Messages, into: Into, dry_run: bool) -> Sent:
-    decided = plan_of(run, options, into)
+    decided = plan_of(run, options, into, dry_run=dry_run)
     why = decided.why + _advice(decided, into)
     if not decided.send:
         return Sent(run, "nothing", why, decided.key, decided.url)

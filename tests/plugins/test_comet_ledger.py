@@ -141,9 +141,9 @@ def test_a_ledger_comes_back_as_it_was_written(tmp_path: Path) -> None:
     ("damage", "text"),
     [
         (lambda text: text[:40], "is damaged"),
-        (lambda text: text.replace('"format": 1', '"format": 2'), "this detkit reads 1"),
+        (lambda text: text.replace('"format_version": 1', '"format_version": 2'), "this detkit reads 1"),
         (lambda text: text.replace('"mode"', '"node"'), "is damaged"),
-        (lambda text: json.dumps({"format": 1}), "is damaged"),
+        (lambda text: json.dumps({"format_version": 1}), "is damaged"),
     ],
 )
 def test_a_damaged_ledger_is_named(damage: Callable[[str], str], text: str, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def stub() -> Iterator[Stub]:
 def write_ledger(ran: Ran, *sessions: dict[str, Any]) -> None:
     file = ran.run / "comet" / "ledger.json"
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps({"format": 1, "sessions": sessions, "uploads": []}))
+    file.write_text(json.dumps({"format_version": 1, "sessions": sessions, "uploads": []}))
 
 
 OLD = "a" * 32
@@ -96,6 +97,29 @@ def test_an_archive_is_sent_under_its_key_unless_somebody_has_uploaded_it(ran: R
     stub.known.clear()
     assert upload(ran, stub).code == 0
     assert_complete(stub.received(OLD), ran.run)
+
+
+@pytest.mark.slow
+def test_an_upload_sends_what_the_run_sent(tmp_path: Path, stub: Stub) -> None:
+    write_spec(tmp_path / "spec.toml", squares_spec(Path("runs"), loggers={"comet": {"mode": "online", **QUICK}}))
+    ran = detkit(tmp_path, "run", "spec.toml", env=online(stub))
+    assert (ran.code, ran.warnings) == (0, []), ran.stderr
+    assert upload(ran, stub, "--new").code == 0
+    live = stub.received(ledger(ran)["sessions"][0]["key"])
+    later = stub.received(ledger(ran)["uploads"][0]["key"])
+    assert Counter(live.metrics) == Counter(later.metrics)
+    assert (live.parameters, live.others, live.models, live.graph) == (
+        later.parameters,
+        later.others,
+        later.models,
+        later.graph,
+    )
+    assert {(image.name, image.step, image.content) for image in live.images} == {
+        (image.name, image.step, image.content) for image in later.images
+    }
+    assert {name: asset.content for name, asset in live.files.items()} == {
+        name: asset.content for name, asset in later.files.items()
+    }
 
 
 @pytest.mark.slow
@@ -178,6 +202,7 @@ def test_upload_at_end_sends_what_was_archived(tmp_path: Path, stub: Stub) -> No
     # The archive holds the same.
     there = read_archive(Path(session["archives"][0]))
     assert (there.metrics, there.parameters, there.models) == (got.metrics, got.parameters, got.models)
+    assert there.image_steps == got.image_steps
 
 
 @pytest.mark.slow
