@@ -49,6 +49,8 @@ def dotted_parameters(given: Mapping[str, Any]) -> dict[str, str | int | float |
     model = dict(spec.pop("model", {}))
     own = {key: model.pop(key) for key in ("train", "input") if key in model}
     nested = {**spec, **own, "model": model, **facts, "weights": given.get("weights_origin", {})}
+    # What was asked for, and what became of it ("auto"): `compute.device` beside `compute.accelerator`.
+    nested["compute"] = {**spec.get("compute", {}), **facts.get("compute", {})}
     if "class_names" in given:
         nested["classes"] = len(given["class_names"])
     return flatten(nested)

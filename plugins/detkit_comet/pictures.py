@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from detkit import Messages, RecordedImage, RecordError, RunInfo, open_record
 from detkit_comet import CometOptions
-from detkit_comet.annotations import DrawnTruth, Row, chosen, drawn_truth, layers
+from detkit_comet.annotations import DrawnTruth, Row, drawn_truth, layers, surest
 
 if TYPE_CHECKING:
     from comet_ml import CometExperiment
@@ -29,6 +30,8 @@ COUNT_FILE = "images_sent.json"
 COUNT_FILE_FORMAT = 1
 #: What browsers show. Of other kinds of files the record's JPEG copy is sent.
 SHOWN = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp"})
+#: What stands between the objects of a JSON list.
+BETWEEN = re.compile(r"[\s,]*")
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Pictures:
         self._truths: dict[int, DrawnTruth] = {}
         self._assets: dict[int, str] = {}
         self._epoch = 0
+        self._waiting: tuple[Path, int, int] | None = None
         self._told: set[str] = set()
 
     @property
@@ -88,10 +92,23 @@ class Pictures:
         Args:
             file: the predictions, a gzipped JSON list in COCO's results form.
         """
-        if not self._pictures or not self._is_due(epoch) or not experiment.alive:
+        self._waiting = None
+        if self._is_due(epoch):
+            self._log(experiment, file, step, epoch)
+        else:
+            self._waiting = (file, step, epoch)
+
+    def finish(self, experiment: CometExperiment) -> None:
+        """Send the last evaluated epoch of a run that stopped early, where it was not the turn of that one."""
+        if self._waiting is not None and self._waiting[0].is_file():
+            self._log(experiment, *self._waiting)
+        self._waiting = None
+
+    def _log(self, experiment: CometExperiment, file: Path, step: int, epoch: int) -> None:
+        if not self._pictures or not experiment.alive:
             return
         pictures = self._within_the_limit(experiment)
-        rows = _by_image(json.loads(gzip.decompress(file.read_bytes())))
+        rows = _drawn_rows(file, {picture.image_id for picture in pictures}, self._options)
         assets: dict[int, str] = {}
         refused: list[str] = []
         for picture in pictures:
@@ -112,12 +129,11 @@ class Pictures:
     def _send(
         self, experiment: CometExperiment, picture: Picture, rows: Sequence[Row], step: int, epoch: int
     ) -> Mapping[str, Any] | None:
-        options = self._options
-        drawn = layers(self._truth(picture), chosen(rows, min_score=options.min_score, max_boxes=options.max_boxes))
+        drawn = layers(self._truth(picture), rows)
         metadata: dict[str, Any] = {"image_id": picture.image_id, "epoch": epoch, **drawn.facts}
         arguments: dict[str, Any] = {"metadata": metadata}
         if drawn.annotations:
-            by = arguments if options.annotations_in == "annotations" else metadata
+            by = arguments if self._options.annotations_in == "annotations" else metadata
             by["annotations"] = drawn.annotations
         sent: Mapping[str, Any] | None = experiment.log_image(
             str(picture.file), name=picture.name, step=step, **arguments
@@ -262,11 +278,27 @@ def spread(pictures: Sequence[Picture], count: int) -> list[Picture]:
     return [pictures[index * len(pictures) // count] for index in range(count)]
 
 
-def _by_image(rows: Iterable[Row]) -> dict[int, list[Row]]:
+def _drawn_rows(file: Path, image_ids: Container[int], options: CometOptions) -> dict[int, list[Row]]:
+    """The detections that are drawn, by image."""
     found: dict[int, list[Row]] = defaultdict(list)
-    for row in rows:
-        found[row["image_id"]].append(row)
-    return found
+    for row in read_rows(gzip.decompress(file.read_bytes()).decode()):
+        if row["image_id"] in image_ids and row["score"] >= options.min_score:
+            found[row["image_id"]].append(row)
+    return {image_id: surest(rows, options.max_boxes) for image_id, rows in found.items()}
+
+
+def read_rows(text: str) -> Iterator[Row]:
+    """The objects of a JSON list, one after the other.
+
+    The parser keeps the interpreter to itself until it is done: with a whole file of many masks training would stand
+    still for a second and more.
+    """
+    decode = json.JSONDecoder().raw_decode
+    position = BETWEEN.match(text, 1).end()  # type: ignore[union-attr] # it also matches nothing
+    while position < len(text) and text[position] != "]":
+        row, position = decode(text, position)
+        yield row
+        position = BETWEEN.match(text, position).end()  # type: ignore[union-attr] # it also matches nothing
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

@@ -473,6 +473,7 @@ class MetricComponent(Component[O, Metric]):
 class LoggerComponent(Component[O, Logger]):
     """Attributes:
     close_timeout_s: how long the end of a run waits for this logger, from its options.
+    upload_command: the command that sends a run to it later, from the run's folder; by default `detkit upload`.
     publish: told once after the last run of an experiment, in the process that began the runs, with the experiment's
         folder: for what belongs to all runs together, as the leaderboard. It is also told again when nothing was left
         to run. What it raises is a warning.
@@ -480,6 +481,7 @@ class LoggerComponent(Component[O, Logger]):
     """
 
     close_timeout_s: Callable[[O], float] = lambda _options: 30.0
+    upload_command: Callable[[Path], str] | None = None
     publish: Callable[[O, BuildContext, Path], None] | None = None
     publish_timeout_s: Callable[[O], float | None] = lambda _options: 30.0
 

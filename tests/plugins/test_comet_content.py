@@ -72,6 +72,7 @@ def test_metrics_are_grouped_and_what_is_not_finite_is_left_out() -> None:
 def test_parameters_have_the_names_of_the_spec() -> None:
     given = {
         "spec": {
+            "compute": {"device": "auto", "precision": "auto"},
             "dataset": {"use": "synthetic", "split": {"seed": 0}},
             "model": {
                 "use": "fcos",
@@ -80,6 +81,7 @@ def test_parameters_have_the_names_of_the_spec() -> None:
                 "input": {"min_size": 64},
             },
         },
+        "compute": {"accelerator": "cpu", "precision": "bf16"},
         "versions": {"torch": "2"},
         "weights_origin": {"source": "coco"},
         "class_names": ["a", "b"],
@@ -95,6 +97,9 @@ def test_parameters_have_the_names_of_the_spec() -> None:
         "input.min_size": 64,
         "model.use": "fcos",
         "model.backbone": "tiny",
+        "compute.device": "auto",
+        "compute.accelerator": "cpu",
+        "compute.precision": "bf16",
         "versions.torch": "2",
         "seed": 3,
         "weights.source": "coco",

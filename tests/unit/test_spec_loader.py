@@ -494,3 +494,32 @@ def test_loggers_on_and_off(toys: Path, write: WriteFile) -> None:
     assert problems(write("b.toml", GOOD), enable_loggers=["comet"]) == [
         "command line: --enable-logger comet: the spec has no logger 'comet'; it has none"
     ]
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ("folds = 1", "folds: "),
+        ("folds = 3\nvalidation = 10", "folds takes the place of validation"),
+        ('group = "(clip"', "group: no regular expression: missing )"),
+        ('group = ".*"', "group: matches the empty text"),
+        ("stratify = 1", "stratify: "),
+        ("fold = 3", "fold: "),
+    ],
+)
+def test_what_is_wrong_with_splits_is_told(toys: Path, write: WriteFile, split: str, said: str) -> None:
+    text = 'plugins = ["toys.py"]\n[dataset]\nuse = "penn_fudan"\n[dataset.split]\n' + split + "\n[models.fcos]\n"
+    with pytest.raises(SpecError) as refused:
+        load_spec(write("bad.toml", text))
+    (problem,) = [str(problem) for problem in refused.value.problems]
+    assert "[dataset.split]" in problem
+    assert said in problem
+
+
+def test_folds_are_read(toys: Path, write: WriteFile) -> None:
+    split = '[dataset.split]\nfolds = 5\ngroup = "^(v[0-9]+)_"\n'
+    text = 'plugins = ["toys.py"]\n[dataset]\nuse = "penn_fudan"\n' + split + "[models.fcos]\n"
+    spec = load_spec(write("good.toml", text))
+    assert (spec.split.folds, spec.split.stratify, spec.split.group) == (5, None, "^(v[0-9]+)_")
+    # What is not stated is not written down: a record of an older detkit has the same values.
+    assert spec.resolved["dataset"]["split"] == {"folds": 5, "group": "^(v[0-9]+)_", "seed": 0}

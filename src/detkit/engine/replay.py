@@ -73,12 +73,12 @@ def tell(run: RunRecord, logger: Logger | Loggers) -> None:
         What the logger raises.
     """
     info = run_info(run)
+    every = _log_every_steps(run)
+    epochs = {row["step"]: row for row in run.epochs()}
     logger.start(info)
     logger.log_parameters(info.parameters)
     if run.files.model.exists():
         logger.log_file(run.files.model, name="model.txt")
-    every = _log_every_steps(run)
-    epochs = {row["step"]: row for row in run.epochs()}
     for row in run.steps():
         if is_logged(row["step"], every):
             logger.log_metrics(_there(step_values(row, row["measured"])), step=row["step"], epoch=row["epoch"])
