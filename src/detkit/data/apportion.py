@@ -71,20 +71,24 @@ class _Dealer:
         self._exact = all(unit.size == 1 for unit in units)
 
     def deal(self, unit: Unit) -> None:
-        open_parts = [
-            number for number, target in enumerate(self._targets) if not self._exact or self._have[number][""] < target
-        ]
-        chosen = min(open_parts, key=lambda number: (self._fullness(number, unit), self._fill(number), number))
+        quantities = _quantities(unit)
+        chosen = min(
+            (
+                number
+                for number, target in enumerate(self._targets)
+                if not self._exact or self._have[number][""] < target
+            ),
+            key=lambda number: (self._fullness(number, quantities), self._fill(number), number),
+        )
         self.parts[chosen].append(unit)
-        for label, amount in _quantities(unit):
+        for label, amount in quantities:
             self._have[chosen][label] += amount
 
-    def _fullness(self, number: int, unit: Unit) -> float:
+    def _fullness(self, number: int, quantities: Sequence[tuple[str, int]]) -> float:
         """How full the part is, half of the unit included, of all that the unit holds; rare things count more."""
-        have = self._have[number]
+        have, target = self._have[number], self._targets[number]
         return math.fsum(
-            amount * (2 * have[label] + amount) / (self._totals[label] ** 2 * self._targets[number])
-            for label, amount in _quantities(unit)
+            amount * (2 * have[label] + amount) / (self._totals[label] ** 2 * target) for label, amount in quantities
         )
 
     def _fill(self, number: int) -> float:

@@ -93,11 +93,27 @@ def prepare_data(spec: ExperimentSpec, messages: Messages) -> PreparedData:
     division = divide(infos, spec.split, dataset.splits)
     for note in division.notes:
         messages.info(f"[dataset.split] {note}")
+    _tell_missing_classes(infos, dataset.class_names, division, messages)
     users = (*spec.models.values(), spec.training_step, *spec.metrics.values())
     refuse_unmet_needs(users, dataset.provides, spec.dataset.title)
     for number, splits in enumerate(division.folds, 1):
         _check_training_images(infos, splits, spec.compute.devices, f" of fold {number}" * division.folded)
     return PreparedData(dataset, infos, division)
+
+
+def _tell_missing_classes(
+    infos: Sequence[ImageInfo], class_names: Sequence[str], division: Division, messages: Messages
+) -> None:
+    """Classes that a fold does not validate: their figures are means over the others."""
+    if not division.folded:
+        return
+    there = [{item.label for i in splits.validation for item in infos[i].annotations} for splits in division.folds]
+    everywhere = {item.label for info in infos for item in info.annotations}
+    for label, name in enumerate(class_names, 1):
+        missing = [number for number, labels in enumerate(there, 1) if label not in labels]
+        if label in everywhere and missing:
+            folds = f"fold{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}"
+            messages.warning(f"[dataset.split] {folds} validate{'s' * (len(missing) == 1)} no object of class {name!r}")
 
 
 def _check_training_images(infos: Sequence[ImageInfo], splits: Splits, devices: int, of_fold: str) -> None:
