@@ -176,7 +176,7 @@ def test_all_problems_at_once_in_the_order_of_the_file(toys: Path, write: WriteF
         "bad.toml:13: [dataset] degenerate: must be one of 'error', 'drop', 'clip', not the text \"dorp\";"
         " did you mean 'drop'?",
         "bad.toml:15: [dataset.split] validation: must be below 1",
-        'bad.toml:16: [dataset.split] test: must be a whole number or a number, not the text "half"',
+        "bad.toml:16: [dataset.split] test: a file of image names has an ending, as val.txt, and 'half' has none",
         "bad.toml:18: [compute] device: must be one of 'auto', 'cpu', 'cuda', 'mps', not the text \"gpu\";"
         " did you mean 'cpu'?",
         "bad.toml:19: [compute] devices: must be a whole number, not true",
@@ -505,6 +505,9 @@ def test_loggers_on_and_off(toys: Path, write: WriteFile) -> None:
         ('group = ".*"', "group: matches the empty text"),
         ("stratify = 1", "stratify: "),
         ("fold = 3", "fold: "),
+        ('train = "train.txt"', "train is a file of names, so validation must be one, too"),
+        ('validation = "val.txt"\ntest = 5', "validation is a file of names, so test must be one, too"),
+        ('validation = "val.txt"\ngroup = "(a)"', "so group has nothing to divide"),
     ],
 )
 def test_what_is_wrong_with_splits_is_told(toys: Path, write: WriteFile, split: str, said: str) -> None:
@@ -514,6 +517,14 @@ def test_what_is_wrong_with_splits_is_told(toys: Path, write: WriteFile, split: 
     (problem,) = [str(problem) for problem in refused.value.problems]
     assert "[dataset.split]" in problem
     assert said in problem
+
+
+def test_lists_of_names_are_paths_beside_the_spec(toys: Path, write: WriteFile, tmp_path: Path) -> None:
+    split = '[dataset.split]\ntrain = "lists/train.txt"\nvalidation = "val.txt"\n'
+    spec = load_spec(
+        write("good.toml", 'plugins = ["toys.py"]\n[dataset]\nuse = "penn_fudan"\n' + split + "[models.fcos]\n")
+    )
+    assert (spec.split.train, spec.split.validation) == (tmp_path / "lists" / "train.txt", tmp_path / "val.txt")
 
 
 def test_folds_are_read(toys: Path, write: WriteFile) -> None:

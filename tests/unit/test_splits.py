@@ -24,8 +24,9 @@ CLIP = r"^(clip\d+)_"
 
 @dataclass(frozen=True)
 class Wish:
-    validation: int | float | None = None
-    test: int | float | None = None
+    validation: int | float | Path | None = None
+    test: int | float | Path | None = None
+    train: Path | None = None
     folds: int | None = None
     stratify: bool | None = None
     group: str | None = None
@@ -328,3 +329,62 @@ def test_apportioning_is_by_highest_averages() -> None:
     first, second = apportion(units, [7, 3])
     assert (len(first), len(second)) == (7, 3)
     assert [unit.members[0] for unit in second] == [1, 4, 8]
+
+
+# --- lists of names --------------------------------------------------------------------------------------------------
+
+
+def names_file(folder: Path, name: str, *lines: str) -> Path:
+    file = folder / name
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def test_lists_name_the_images(tmp_path: Path) -> None:
+    infos = clips(4, 4)
+    validation = names_file(tmp_path, "val.txt", "# two ways to say it", "", "clip0_001", "./images/clip1_002.jpg")
+    test = names_file(tmp_path, "test.txt", "clip1_003.jpg", "clip1_003.jpg")
+    assert divide(infos, Wish(validation=validation, test=test)).of(None) == Splits((0, 2, 3, 4, 5), (1, 6), (7,))
+    train = names_file(tmp_path, "train.txt", "clip0_000.jpg", "clip0_002.jpg")
+    named = divide(infos, Wish(validation=validation, test=test, train=train))
+    assert named.of(None) == Splits((0, 2), (1, 6), (7,))
+    assert named.notes == ("3 of 8 images are in no list, and are not used",)
+    # The data's own splits do not count then.
+    assert divide(infos, Wish(validation=validation), {"train": [0], "val": [2]}).of(None).validation == (1, 6)
+
+
+def test_a_list_of_test_images_goes_with_all_other_ways(tmp_path: Path) -> None:
+    infos = clips(4, 4, 4)
+    test = names_file(tmp_path, "test.txt", *(f"clip1_00{frame}.jpg" for frame in range(4)))
+    folded = divide(infos, Wish(test=test, folds=2, group=CLIP))
+    assert folded.test == (4, 5, 6, 7)
+    assert sorted(validated(folded)) == [(0, 1, 2, 3), (8, 9, 10, 11)]
+    for wish in (Wish(test=test, validation=3), Wish(test=test, validation=3, stratify=True)):
+        splits = divide(infos, wish).of(None)
+        assert splits.test == (4, 5, 6, 7)
+        assert len(splits.validation) == 3
+        assert sorted([*splits.train, *splits.validation]) == [0, 1, 2, 3, 8, 9, 10, 11]
+    part = names_file(tmp_path, "part.txt", "clip1_000")
+    for wish in (Wish(test=part, folds=2, group=CLIP), Wish(test=part, validation=4, group=CLIP)):
+        with pytest.raises(DataError, match=r"the list of test has a part of the group of clip1_001\.jpg"):
+            divide(infos, wish)
+
+
+def test_what_is_wrong_with_lists_is_told_by_line(tmp_path: Path) -> None:
+    folders = [ImageInfo(n, tmp_path / part / "a.jpg", 10, 10) for n, part in enumerate(("x", "y", "z"))]
+    validation = names_file(tmp_path, "val.txt", "x/a.jpg", "a.jpg", "w/a.jpg", "x/b.jpg")
+    test = names_file(tmp_path, "test.txt", "y/a.jpg", "x/a")
+    with pytest.raises(DataError) as refused:
+        divide(folders, Wish(validation=validation, test=test))
+    said = str(refused.value)
+    assert "have 4 faults" in said
+    assert f"{validation}:2: 'a.jpg' may mean 3 images: x/a.jpg, y/a.jpg, z/a.jpg" in said
+    assert f"{validation}:3: no image is named 'w/a.jpg'; did you mean" in said
+    assert f"{validation}:4: no image is named 'x/b.jpg'" in said
+    assert f"{test}:2: 'x/a.jpg' is in validation too, by {validation}:1" in said
+    with pytest.raises(DataError, match=r"nowhere\.txt cannot be read: No such file"):
+        divide(folders, Wish(validation=tmp_path / "nowhere.txt"))
+    with pytest.raises(DataError, match=r"empty\.txt names no image"):
+        divide(folders, Wish(validation=names_file(tmp_path, "empty.txt", "# none")))
+    with pytest.raises(DataError, match="leave no image to train on"):
+        divide(folders, Wish(validation=names_file(tmp_path, "all.txt", "x/a", "y/a", "z/a")))

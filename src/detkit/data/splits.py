@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Protocol
 
 from detkit.data.apportion import Unit, apportion
 from detkit.data.groups import group_images
 from detkit.data.names import image_names
+from detkit.data.split_lists import read_split_lists
 from detkit.data.types import ImageInfo
 from detkit.errors import DataError
 
@@ -66,9 +68,11 @@ class Wish(Protocol):
     """What `[dataset.split]` asks for; see there."""
 
     @property
-    def validation(self) -> int | float | None: ...
+    def validation(self) -> int | float | Path | None: ...
     @property
-    def test(self) -> int | float | None: ...
+    def test(self) -> int | float | Path | None: ...
+    @property
+    def train(self) -> Path | None: ...
     @property
     def folds(self) -> int | None: ...
     @property
@@ -93,19 +97,26 @@ def divide(infos: Sequence[ImageInfo], wish: Wish, brought: Mapping[str, Sequenc
         DataError: the images, or their groups, are too few; the pattern of the groups matches nothing; or the data's
             own splits would be used, which cannot be grouped or stratified.
     """
+    lists = {"train": wish.train, "validation": wish.validation, "test": wish.test}
+    files = {name: file for name, file in lists.items() if isinstance(file, Path)}
+    if files:
+        return _Divider(infos, wish).named(read_split_lists(files, image_names(infos)))
     own = _named(brought)
+    validation, test = _amount(wish.validation), _amount(wish.test)
     if wish.folds is None and not wish.stratify and wish.group is None:
         ids = [info.image_id for info in infos]
-        return Division(
-            (make_splits(ids, validation=wish.validation, test=wish.test, seed=wish.seed, brought=brought),)
-        )
-    if wish.folds is None and _uses_own(own, wish.validation, wish.test):
+        return Division((make_splits(ids, validation=validation, test=test, seed=wish.seed, brought=brought),))
+    if wish.folds is None and _uses_own(own, validation, test):
         key = "group" if wish.group is not None else "stratify"
         raise DataError(
             f"[dataset.split] {key}: the data brings its own splits, which are taken as they are; set validation (a"
             " count or a fraction) to have detkit divide all images, or leave the key out"
         )
     return _Divider(infos, wish).divided(own)
+
+
+def _amount(value: int | float | Path | None) -> int | float | None:
+    return None if isinstance(value, Path) else value
 
 
 class _Divider:
@@ -123,24 +134,59 @@ class _Divider:
             self._note(groups.note)
 
     def divided(self, own: Mapping[str, Sequence[int]]) -> Division:
+        """As the numbers of the wish say; of the data's own splits only the test split is used, by folds."""
         everything = range(len(self._infos))
         if self._wish.folds is None:
             validation, test, train = self._parts(everything)
             return Division((Splits(train, validation, test),), notes=tuple(self._notes))
         if self._wish.test is None and own.get("test"):
-            test = tuple(sorted(own["test"]))
-            self._refuse_leak(test)
-            rest: Sequence[int] = sorted(set(everything) - set(test))
-            self._note(f"the data's own test split ({len(test)} images) is held out of the folds")
-        else:
-            test, rest = self._held_out(everything)
-        folds = self._folds(rest, self._wish.folds)
+            self._note(f"the data's own test split ({len(own['test'])} images) is held out of the folds")
+            return self._folded(tuple(sorted(own["test"])), "the data's own test split", self._wish.folds)
+        test, rest = self._held_out(everything)
+        return self._in_folds(rest, test, self._wish.folds)
+
+    def named(self, lists: Mapping[str, tuple[int, ...]]) -> Division:
+        """As lists of images say; what they leave is divided, or trains."""
+        test = lists.get("test", ())
+        held = set(test)
+        rest = [index for index in range(len(self._infos)) if index not in held]
+        if self._wish.folds is not None:
+            return self._folded(test, "the list of test", self._wish.folds)
+        if "validation" not in lists:
+            self._refuse_leak(test, "the list of test")
+            validation, _, train = self._parts(rest)
+            return Division((Splits(train, validation, test),), notes=tuple(self._notes))
+        validated = set(lists["validation"])
+        others = tuple(index for index in rest if index not in validated)
+        splits = Splits(lists.get("train", others), lists["validation"], test)
+        if not splits.train:
+            raise DataError("[dataset.split] validation: the lists leave no image to train on")
+        unused = len(others) - len(splits.train)
+        self._note(f"{unused} of {len(self._infos)} images are in no list, and are not used" * bool(unused))
+        return Division((splits,), notes=tuple(self._notes))
+
+    def _folded(self, test: tuple[int, ...], whose: str, count: int) -> Division:
+        """Folds of the images beside a test split that is given."""
+        self._refuse_leak(test, whose)
+        held = set(test)
+        return self._in_folds([index for index in range(len(self._infos)) if index not in held], test, count)
+
+    def _in_folds(self, rest: Sequence[int], test: tuple[int, ...], count: int) -> Division:
+        folds = self._folds(rest, count)
         splits = [Splits(tuple(sorted(set(rest) - set(fold))), fold, test) for fold in folds]
         return Division(tuple(splits), folded=True, notes=tuple(self._notes))
 
     def _parts(self, indices: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """Validation, test and train, as counts or fractions say."""
-        validation, test, left = _counts(len(indices), self._wish.validation, self._wish.test)
+        amounts = _amount(self._wish.validation), _amount(self._wish.test)
+        validation, test, left = _counts(len(indices), *amounts)
+        if not self._stratify and self._groups is None:
+            ids = [self._infos[index].image_id for index in indices]
+            plain = make_splits(ids, validation=amounts[0], test=amounts[1], seed=self._wish.seed)
+            train, first, second = (
+                tuple(indices[place] for place in part) for part in (plain.train, plain.validation, plain.test)
+            )
+            return first, second, train
         wanted = {"validation": validation, **({"test": test} if test else {}), "train": left}
         parts = self._dealt(indices, wanted)
         return parts["validation"], parts.get("test", ()), parts["train"]
@@ -148,7 +194,7 @@ class _Divider:
     def _held_out(self, indices: Sequence[int]) -> tuple[tuple[int, ...], Sequence[int]]:
         """The test split, and the others."""
         total = len(indices)
-        count = _count(self._wish.test or 0, total)
+        count = _count(_amount(self._wish.test) or 0, total)
         if not count:
             return (), indices
         if count >= total:
@@ -217,7 +263,7 @@ class _Divider:
             }
         return found
 
-    def _refuse_leak(self, test: Sequence[int]) -> None:
+    def _refuse_leak(self, test: Sequence[int], whose: str) -> None:
         if self._groups is None:
             return
         held = set(test)
@@ -225,7 +271,7 @@ class _Divider:
         for index, key in enumerate(self._groups):
             if index not in held and key in tested:
                 raise DataError(
-                    f"[dataset.split] group: the data's own test split has a part of the group of"
+                    f"[dataset.split] group: {whose} has a part of the group of"
                     f" {self._infos[index].label}, which is not in it; set test (a count, a fraction or 0) to have"
                     " detkit divide all images"
                 )

@@ -60,12 +60,18 @@ class ExperimentTable(Options):
 class SplitTable(Options):
     """`[dataset.split]`"""
 
-    validation: Count | Fraction | None = Field(
-        None, description="images to select on: a count or a fraction; by default the data's own split, else a fifth"
-    )
-    test: Count | Fraction | None = Field(
+    validation: Count | Fraction | OptionPath | None = Field(
         None,
-        description="images for the final figures: count or fraction; by default the data's own split, else none",
+        description="images to select on: a count, a fraction, or a file of their names; by default the data's own"
+        " split, else a fifth",
+    )
+    test: Count | Fraction | OptionPath | None = Field(
+        None,
+        description="images for the final figures: count, fraction or file; by default the data's own split, else none",
+    )
+    train: OptionPath | None = Field(
+        None,
+        description="a file of the names of the images to train on, with a file for validation; by default all others",
     )
     folds: Annotated[int, Field(ge=2)] | None = Field(
         None,
@@ -96,6 +102,26 @@ class SplitTable(Options):
         if compiled.fullmatch("") and not compiled.groups:
             raise ValueError("matches the empty text, so it would find it in every name; say what names a group")
         return pattern
+
+    @field_validator("validation", "test", "train")
+    @classmethod
+    def _is_a_file(cls, value: Any) -> Any:
+        if isinstance(value, Path) and not value.suffix:
+            raise ValueError(f"a file of image names has an ending, as val.txt, and {value.name!r} has none")
+        return value
+
+    @model_validator(mode="after")
+    def _lists_go_together(self) -> Self:
+        if not isinstance(self.validation, Path):
+            if self.train is not None:
+                raise ValueError("train is a file of names, so validation must be one, too")
+            return self
+        if self.test is not None and not isinstance(self.test, Path) and self.test:
+            raise ValueError("validation is a file of names, so test must be one, too, or be left out")
+        if self.group is not None or self.stratify:
+            key = "group" if self.group is not None else "stratify"
+            raise ValueError(f"validation is a file of names, so {key} has nothing to divide: leave it out")
+        return self
 
     @model_validator(mode="after")
     def _folds_or_validation(self) -> Self:
