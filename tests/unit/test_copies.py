@@ -406,3 +406,20 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(layout: ExperimentLayout, m
         copy(layout, data)
     assert layout.images.read_bytes() == before
     assert sorted(file.name for file in layout.copies.iterdir()) == ["000011.jpg", "000016.jpg"]
+
+
+def test_with_folds_the_copies_are_spread_over_all_that_is_validated(layout: ExperimentLayout) -> None:
+    dataset = Drawn(dict.fromkeys(range(10, 22), (40, 30)))
+    folds = tuple(
+        Splits(tuple(i for i in range(9) if i % 3 != fold), tuple(range(fold, 9, 3)), (9, 10, 11)) for fold in range(3)
+    )
+    data = PreparedData(
+        dataset, tuple(dataset.info(index) for index in range(len(dataset))), Division(folds, folded=True)
+    )
+    write_json(layout.ground_truth, ground_truth_json(data.infos, dataset.class_names))
+    write_json(layout.splits, splits_content(data.division, data.infos))
+    copy(layout, data, keep=3)
+    images = read_images(layout)
+    assert [image.truth.image_id for image in images if image.copy] == [10, 13, 16, 19, 20, 21]
+    assert [image.fold for image in images] == [1, 2, 3] * 3 + [None] * 3
+    assert [image.split for image in read_images(layout, 2)] == ["train", "validation", "train"] * 3 + ["test"] * 3

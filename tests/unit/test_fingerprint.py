@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,52 @@ def test_a_damaged_or_missing_cache_costs_only_the_reading(tmp_path: Path) -> No
     no_folder = tmp_path / "file"
     no_folder.write_text("")
     assert digested(infos, no_folder) == first
+
+
+def test_what_was_read_before_an_interruption_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    infos = files(tmp_path / "data", 6)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # one after the other
+    real = module._Cache.read
+
+    def stopped(cache: Any, path: Path) -> ImageDigest:
+        if path.name == "4.bin":
+            raise KeyboardInterrupt
+        return real(cache, path)
+
+    monkeypatch.setattr(module._Cache, "read", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        digested(infos, tmp_path / "cache")
+    read: list[str] = []
+
+    def noted(cache: Any, path: Path) -> ImageDigest:
+        read.append(path.name)
+        return real(cache, path)
+
+    monkeypatch.setattr(module._Cache, "read", noted)
+    digested(infos, tmp_path / "cache")
+    assert "4.bin" in read
+    assert not {"0.bin", "1.bin", "2.bin", "3.bin"} & set(read)
+
+
+def test_long_reading_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[str, int | None, str]] = []
+    moved: list[int] = []
+
+    class Bar:
+        def advance(self, amount: int = 1) -> None:
+            moved.append(amount)
+
+    class Watched(Silent):
+        def progress(self, description: str, total: int | None, unit: str = "") -> Any:
+            shown.append((description, total, unit))
+            return nullcontext(Bar())
+
+    monkeypatch.setattr(module, "UNNOTICED_BYTES", 400)
+    infos = files(tmp_path / "data")
+    for _ in range(2):  # the second time nothing is read
+        digest_images(Pixels(), infos, cache_folder=tmp_path / "cache", messages=Watched())
+    assert shown == [("reading the images for the fingerprint of the data", 400, "B")]
+    assert moved == [100] * 4
 
 
 def test_a_lost_file_is_named(tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ def read_split_lists(files: Mapping[str, Path], names: Sequence[str]) -> dict[st
     if findings:
         more = f"\n  and {len(findings) - LISTED} more" if len(findings) > LISTED else ""
         listed = "\n  ".join(findings[:LISTED])
-        raise DataError(f"[dataset.split] the lists of images have {len(findings)} faults:\n  {listed}{more}")
+        count = f"{len(findings)} fault{'s' * (len(findings) > 1)}"
+        raise DataError(f"[dataset.split] the lists of images have {count}:\n  {listed}{more}")
     return found
 
 

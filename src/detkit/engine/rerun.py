@@ -103,7 +103,7 @@ def _changed_splits(spec: ExperimentSpec, wanted: Collection[str]) -> list[str]:
     found: list[str] = []
     for run in ExperimentRecord(layout.folder).runs:
         if run.run_id not in wanted and run.state not in ("pending", "failed"):
-            before = run.facts["spec"]["dataset"]["split"]
+            before = run.facts["spec"]["dataset"].get("split", {})
             found += _changes(before, now, "dataset.split.")
     return found
 

@@ -60,7 +60,7 @@ def _print(a: DataState, b: DataState, found: Differences, limit: int) -> None:
     for note in found.notes:
         click.echo(note)
     if not found:
-        click.echo("the data is the same")
+        click.echo("all that is compared is the same" if found.notes else "the data is the same")
         return
     counts = _counts(found)
     click.echo("")
