@@ -179,6 +179,10 @@ class Delivery:
             return Ledger.put_aside(self._run.folder)
 
     def _open(self) -> Opened:
+        if self._run.rehearsal:
+            self._messages.info("comet: a rehearsal sends nothing")
+            load_client()
+            return open_nothing(self._options, self._run)
         if self._upload is None and self._record is not None and not self._is_live:
             # `detkit upload`, which does not know what Comet has.
             decided = plan(self._ledger, self._record.state, last_step_of(self._record), lambda _key: False)
