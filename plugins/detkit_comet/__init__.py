@@ -77,7 +77,7 @@ class CometOptions(Options):
     register_as: str | None = Field(
         None,
         min_length=1,
-        description="register the best checkpoint under this name; may hold {experiment}, {model}, {seed}",
+        description="register the best checkpoint under this name; may hold {experiment}, {model}, {run_id}, {seed}",
     )
     dataset: Literal["reference", "upload", "none"] = Field(
         "reference",
@@ -106,8 +106,10 @@ class CometOptions(Options):
     @field_validator("name", "register_as")
     @classmethod
     def _name_is_a_template(cls, name: str | None) -> str | None:
-        fields = [field for _, field, _, _ in Formatter().parse(name or "") if field is not None]
-        unknown = [field for field in fields if field not in NAME_FIELDS]
+        parsed = [part for part in Formatter().parse(name or "") if part[1] is not None]
+        if any(form or conversion for _, _, form, conversion in parsed):
+            raise ValueError("between braces stands a name alone, without : or !")
+        unknown = [field for _, field, _, _ in parsed if field not in NAME_FIELDS]
         if unknown:
             known = ", ".join(f"{{{field}}}" for field in NAME_FIELDS)
             raise ValueError(f"there is no {{{unknown[0]}}}; there are: {known}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ MARGIN = 0.1
 MARGIN_S = 3.0
 #: An upload that does not get on for so long is given up, seconds.
 STALL_S = 120.0
+#: The same where it cannot be seen whether it gets on.
+NO_BOOK_S = 3600.0
+#: The end of a run, for which somebody's next run waits, is given up after the time of so many requests.
+STALLED_REQUESTS = 3
 POLL_S = 0.1
 #: Of the client's error texts so many are told; the ledger has more.
 ERRORS_TOLD = 2
@@ -56,6 +61,7 @@ class Delivery:
         self._archives: list[str] = []
         self._opened: Opened | None = None
         self._entry: Entry | None = None
+        self._waited_s = 0.0
         self._run: RunInfo
         self._record: RunRecord | None = None
         self._ledger: Ledger
@@ -179,6 +185,10 @@ class Delivery:
             return Ledger.put_aside(self._run.folder)
 
     def _open(self) -> Opened:
+        if self._run.rehearsal:
+            self._messages.info("comet: a rehearsal sends nothing")
+            load_client()
+            return open_nothing(self._options, self._run)
         if self._upload is None and self._record is not None and not self._is_live:
             # `detkit upload`, which does not know what Comet has.
             decided = plan(self._ledger, self._record.state, last_step_of(self._record), lambda _key: False)
@@ -210,11 +220,17 @@ class Delivery:
     def _end(self, experiment: CometExperiment) -> bool:
         """Whether the client came to its end in time; what goes on in it after that holds nobody up."""
         ending = threading.Thread(target=self._call_end, args=(experiment,), name="comet-end", daemon=True)
+        began = time.monotonic()
         ending.start()
         if self._upload is not None:
-            return self._wait_while_it_gets_on(ending)
-        timeout_s = self._options.close_timeout_s
-        ending.join(timeout_s - min(MARGIN_S, MARGIN * timeout_s))
+            with self._messages.progress(f"sending {self._run.run_id}", self._watch.left_in_all() or None) as bar:
+                self._wait(ending, STALL_S if self._watch.sees else NO_BOOK_S, math.inf, bar.advance)
+        else:
+            timeout_s = self._options.close_timeout_s
+            # What becomes of an archive is not seen from here.
+            stall_s = STALLED_REQUESTS * self._options.timeout_s if self._watch.sees else math.inf
+            self._wait(ending, stall_s, timeout_s - min(MARGIN_S, MARGIN * timeout_s))
+        self._waited_s = time.monotonic() - began
         return not ending.is_alive()
 
     def _call_end(self, experiment: CometExperiment) -> None:
@@ -223,17 +239,23 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - the client raises what its transport raised; told with the rest
             self.fail(str(error) or type(error).__name__)
 
-    def _wait_while_it_gets_on(self, ending: threading.Thread) -> bool:
-        total = self._watch.left_in_all()
-        with self._messages.progress(f"sending {self._run.run_id}", total or None) as bar:
-            seen, moved = self._watch.state(), time.monotonic()
-            while ending.is_alive() and time.monotonic() - moved < STALL_S:
-                ending.join(POLL_S)
-                now = self._watch.state()
-                if now != seen:
-                    bar.advance(max(0, seen[0] - now[0]))
-                    seen, moved = now, time.monotonic()
-        return not ending.is_alive()
+    def _wait(
+        self, ending: threading.Thread, stall_s: float, timeout_s: float, sent: Callable[[int], None] | None = None
+    ) -> None:
+        """Until it has ended, or nothing has gone out for `stall_s`, or `timeout_s` are over.
+
+        Args:
+            sent: is told how many messages went out.
+        """
+        began = moved = time.monotonic()
+        seen = self._watch.state()
+        while ending.is_alive() and (now := time.monotonic()) - moved < stall_s and now - began < timeout_s:
+            ending.join(min(POLL_S, timeout_s))
+            state = self._watch.state()
+            if state != seen:
+                if sent is not None:
+                    sent(max(0, seen[0] - state[0]))
+                seen, moved = state, now
 
     def _lost(self, ended: bool, errors: Sequence[str]) -> str:
         """What did not arrive, or may not have; empty where everything did."""
@@ -248,8 +270,7 @@ class Delivery:
         return "" if ended and not self._failures else "something"
 
     def _words_of(self, lost: str, errors: Sequence[str]) -> str:
-        wait_s = STALL_S if self._upload is not None else self._options.close_timeout_s
-        reason = _told(errors) if errors else f"the client was still trying after {wait_s:g} s"
+        reason = _told(errors) if errors else f"the client was still trying after {self._waited_s:.0f} s"
         return (
             f"not everything reached {server()} ({lost} did not: {reason}). The record has everything;"
             f" send it with: {upload_command(self._run.folder)}"
@@ -302,6 +323,11 @@ class Watch:
         self._last: dict[str, int] | None = None
         if self._book is not None:
             self._close, self._book.close = self._book.close, self._read_and_close
+
+    @property
+    def sees(self) -> bool:
+        """Whether there is a book."""
+        return self._book is not None
 
     def left(self) -> dict[str, int] | None:
         """Kind of message to how many are left, without those of which none is; None where there is no book."""

@@ -23,6 +23,7 @@ from detkit_comet.client import (
     set_limits,
     unreachable,
 )
+from detkit_comet.names import filled
 
 if TYPE_CHECKING:
     from comet_ml import CometExperiment, ExperimentConfig
@@ -257,6 +258,6 @@ def _config(options: CometOptions, run: RunInfo, folder: Path, *, disabled: bool
         auto_metric_logging=False,
         auto_log_co2=False,
         offline_directory=str(folder),
-        name=options.name.format(experiment=run.experiment, model=run.model, run_id=run.run_id, seed=run.seed),
+        name=filled(options.name, run),
         tags=list(options.tags),
     )

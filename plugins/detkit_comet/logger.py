@@ -15,6 +15,7 @@ from detkit_comet.delivery import Delivery
 from detkit_comet.files import log_code, log_file, register
 from detkit_comet.names import Context, by_context, dotted_parameters
 from detkit_comet.pictures import Pictures
+from detkit_comet.sent import SentBook
 from detkit_comet.tables import all_epochs, to_csv
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ class CometLogger(Logger):
         self._run = run
         experiment = self._delivery.open(run)
         self._record = open_run(run.folder)
+        sent = SentBook(run.folder, str(experiment.get_key()))
         done = len([row for row in self._record.epochs() if row["step"] <= run.start_step])
-        self._curves = Curves(run, self._messages, done=done)
-        if self._options.images:
-            self._pictures = Pictures(self._options, run, self._messages)
+        self._curves = Curves(run, self._messages, sent, done=done)
+        if self._options.images and not experiment.disabled:
+            self._pictures = Pictures(self._options, run, self._messages, sent)
         experiment.log_others(
             {
                 "experiment": run.experiment,
@@ -67,7 +69,7 @@ class CometLogger(Logger):
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         with self._delivery.sending() as experiment:
             experiment.log_parameters(dotted_parameters(parameters), nested_support=False)
-            experiment.log_asset(str(self._record.files.run), file_name="run.json")
+            experiment.log_asset(str(self._record.files.run), file_name="run.json", overwrite=True)
             if self._options.code:
                 log_code(experiment, self._run)
             DatasetVersion(self._options, self._run, self._messages, self._delivery.fail).log(
@@ -134,7 +136,9 @@ class CometLogger(Logger):
         for name, step in self._tables.items():
             whole = all_epochs(self._record.tables(name))
             if whole.rows:
-                experiment.log_asset_data(to_csv(whole), name=f"{name}.csv", step=step, metadata={"table": name})
+                experiment.log_asset_data(
+                    to_csv(whole), name=f"{name}.csv", step=step, overwrite=True, metadata={"table": name}
+                )
 
     def _log_selected_curves(self, experiment: CometExperiment) -> None:
         self._curves.send(experiment)  # of an epoch that was cut short

@@ -10,7 +10,6 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +18,13 @@ from typing import TYPE_CHECKING, Any
 from detkit import Messages, RecordedImage, RecordError, RunInfo, open_record
 from detkit_comet import CometOptions
 from detkit_comet.annotations import DrawnTruth, Row, drawn_truth, layers, surest
+from detkit_comet.sent import SentBook
 
 if TYPE_CHECKING:
     from comet_ml import CometExperiment
 
 #: So many images Comet takes in one experiment (its documentation, "Limits").
 MOST_IMAGES = 100_000
-#: How many of them an experiment holds, by its key: a resumed run goes on in the same one.
-COUNT_FILE = "images_sent.json"
-COUNT_FILE_FORMAT = 1
 #: What browsers show. Of other kinds of files the record's JPEG copy is sent.
 SHOWN = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp"})
 #: What stands between the objects of a JSON list.
@@ -60,7 +57,9 @@ class Pictures:
     Reads the run's experiment for its images; where it has none to send, or only some, says so once.
     """
 
-    def __init__(self, options: CometOptions, run: RunInfo, messages: Messages) -> None:
+    def __init__(self, options: CometOptions, run: RunInfo, messages: Messages, sent: SentBook | None = None) -> None:
+        """Args: sent: what the experiment in Comet holds; by default what the run's folder says of it."""
+        self._sent = sent
         self._options = options
         self._run = run
         self._messages = messages
@@ -118,7 +117,7 @@ class Pictures:
             else:
                 assets[picture.image_id] = str(sent["imageId"])
         self._assets, self._epoch = assets, epoch
-        self._keep_count(experiment, len(assets))
+        self._book(experiment).add_images(len(assets))
         if refused and experiment.alive:
             self._tell(
                 "refused",
@@ -174,16 +173,17 @@ class Pictures:
                 pictures.append(Picture(image, names[image.truth.image_id], *picture))
             if own is None:
                 instead[why_not] += 1
-        self._tell_missing(len(images), len(pictures), instead)
+        has_files = any(image.truth.path and image.truth.path.is_file() for image in images)
+        self._tell_missing(len(images), len(pictures), instead, has_files=has_files)
         return self._affordable(spread(pictures, self._options.max_images or len(pictures)))
 
-    def _tell_missing(self, images: int, sent: int, instead: Mapping[str, int]) -> None:
+    def _tell_missing(self, images: int, sent: int, instead: Mapping[str, int], *, has_files: bool) -> None:
         own = self._options.original_images
         if own and instead:
             reasons = "; ".join(f"{count} of {images} image files {reason}" for reason, count in instead.items())
             self._messages.warning(f"comet: {reasons}; the record's copies are sent where it keeps them")
         if sent < images:
-            more = "" if own else "; or set `original_images = true` to send the dataset's own files"
+            more = "" if own or not has_files else "; or set `original_images = true` to send the dataset's own files"
             self._messages.warning(
                 f"comet: {images - sent} of {images} validation images are not sent: the record keeps no copy of them;"
                 f" raise `keep_images` in [experiment]{more}"
@@ -224,28 +224,15 @@ class Pictures:
 
     def _within_the_limit(self, experiment: CometExperiment) -> list[Picture]:
         """Fewer where epochs came again, or were added: the plan of `_affordable` knows only this process's."""
-        left = MOST_IMAGES - self._counts().get(experiment.get_key(), 0)
+        left = MOST_IMAGES - self._book(experiment).images
         if left < len(self._pictures):
             self._tell("limit", f"comet: the experiment is full: it takes {MOST_IMAGES:,} images; the rest is not sent")
         return self._pictures[: max(0, left)]
 
-    @property
-    def _count_file(self) -> Path:
-        return self._run.folder / "comet" / COUNT_FILE
-
-    def _counts(self) -> dict[str, int]:
-        try:
-            content = json.loads(self._count_file.read_text())
-            return {str(key): int(count) for key, count in content["images"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}  # the first time; and a damaged count is worth no more than none
-
-    def _keep_count(self, experiment: CometExperiment, sent: int) -> None:
-        counts = Counter(self._counts())
-        counts[experiment.get_key()] += sent
-        with suppress(OSError):  # it only bounds the pictures of a run that is resumed
-            self._count_file.parent.mkdir(parents=True, exist_ok=True)
-            self._count_file.write_text(json.dumps({"format": COUNT_FILE_FORMAT, "images": counts}) + "\n")
+    def _book(self, experiment: CometExperiment) -> SentBook:
+        if self._sent is None:
+            self._sent = SentBook(self._run.folder, str(experiment.get_key()))
+        return self._sent
 
 
 def _why_not_original(image: RecordedImage) -> str:

@@ -265,6 +265,7 @@ class RunInfo:
         epochs: how many in all. steps_per_epoch: optimizer steps in each.
         start_step: the optimizer step at which this process begins; above 0 when the run is resumed.
         parameters: every resolved value of the spec that concerns this run, nested, plain.
+        rehearsal: a few steps of `detkit run --smoke`, which leave nothing: what a logger sends would be no result.
     """
 
     run_id: str
@@ -279,6 +280,7 @@ class RunInfo:
     steps_per_epoch: int
     start_step: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    rehearsal: bool = False
     fold: int | None = None
 
 
@@ -307,7 +309,10 @@ class Logger:
         """The nested, resolved values of the spec and facts about the run (versions, weights, hardware)."""
 
     def log_metrics(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
-        """Numbers under names such as `train/loss`, `coco/ap50`, `measured/images_per_s`."""
+        """Numbers under names such as `train/loss`, `coco/ap50`, `measured/images_per_s`.
+
+        No name comes both with steps and with epochs.
+        """
 
     def log_predictions(self, file: Path, *, step: int, epoch: int) -> None:
         """The predictions on the evaluated images: a gzipped JSON list in COCO's results form."""
@@ -324,8 +329,9 @@ class Logger:
     def log_file(self, file: Path, *, name: str) -> None:
         """A file of the record.
 
-        At the start "model.txt", the model's structure; at the end of a finished run "spec.toml" (resolved),
-        "system.jsonl", "messages.jsonl", "console.log", "last.pt", "best.pt" and "summary.json", in this order.
+        At the start "model.txt", the model's structure; at the end "spec.toml" (resolved), "system.jsonl",
+        "messages.jsonl", "console.log", "last.pt", "best.pt" and "summary.json", in this order: of a run that failed
+        those that are there, of an interrupted one none while it may go on.
         """
 
     def close(self, outcome: Outcome) -> None:

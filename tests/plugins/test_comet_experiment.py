@@ -22,6 +22,7 @@ from detkit import ExperimentRecord, RecordedImage, RunRecord, open_record
 from detkit.record.files import read_json_gz
 from detkit_comet.final import final_metrics
 from detkit_comet.names import by_context, dotted_parameters
+from plugins.comet_artifact_stub import Artifacts
 from plugins.comet_received import Asset, Metric, Received, read_archive
 from plugins.comet_stub import Stub
 from plugins.test_comet import KEY, environment, needs_client
@@ -107,7 +108,7 @@ def by_name(received: list[Received]) -> tuple[dict[str, Received], Received]:
 
 @pytest.fixture(scope="module")
 def online(tmp_path_factory: pytest.TempPathFactory) -> Sent:
-    with Stub() as stub:
+    with Stub(extra=[Artifacts()]) as stub:
         env = {"COMET_API_KEY": KEY, "COMET_URL_OVERRIDE": stub.url}
         record, printed = run_experiment(tmp_path_factory.mktemp("online"), "online", env)
         runs, board = by_name([stub.received(key) for key in stub.known])
@@ -178,7 +179,8 @@ def test_every_metric_of_the_record_arrives_with_step_epoch_and_context(sent: Se
             if row["step"] == 1 or row["step"] % 2 == 0:
                 values = {"train/loss": row["loss"], "train/lr": row["lr"]}
                 values |= {f"train/{name}": value for name, value in row["losses"].items()}
-                values |= {f"measured/{name}": value for name, value in row["measured"].items()}
+                step_s, images_per_s = row["measured"]["step_s"], row["measured"]["images_per_s"]
+                values |= {"measured/step_s": step_s, "measured/step_images_per_s": images_per_s}
                 expected |= metrics_of(values, row)
         for row in run.epochs():
             values = {**row["values"], **{f"measured/{name}": value for name, value in row["measured"].items()}}
@@ -189,6 +191,7 @@ def test_every_metric_of_the_record_arrives_with_step_epoch_and_context(sent: Se
         final = final_metrics(summary)
         expected |= {Metric(name, value, selected["step"], selected["epoch"], None) for name, value in final.items()}
         assert set(got.metrics) == expected
+        assert len({(metric.name, metric.context, metric.step) for metric in got.metrics}) == len(got.metrics)
         assert {"final/coco/ap", "final/coco/ap_lower", "cost/latency_ms_median", "cost/flops"} <= set(final)
         assert {("loss", "train"), ("lr", "train"), ("loss", "validate"), ("coco/ap50", "validate")} <= {
             (metric.name, metric.context) for metric in got.metrics
@@ -378,7 +381,10 @@ def test_the_dataset_is_one_version_of_an_artifact_online_and_a_manifest_in_arch
         if not sent.online:
             assert got.artifacts == []
             assert len(got.files["dataset/manifest.json"].json["images"]) == 16
-        elif number == 0:
+        elif number == 1:  # the same data is no second version
+            assert got.artifacts == []
+            assert got.others["dataset_version"] == sent.runs["mask_rcnn-seed1"].others["dataset_version"]
+        else:
             (artifact,) = got.artifacts
             assert (artifact.name, artifact.type, artifact.state) == ("synthetic", "dataset", "CLOSED")
             assert artifact.metadata["fingerprint"] == sent.record.fingerprint["sha256"]

@@ -207,7 +207,12 @@ def test_images_without_copies_are_told_once(tmp_path: Path) -> None:
     assert experiment.names == ["2.jpg", "5.jpg"] * 2
     assert "8 of 10 validation images are not sent" in warning
     assert "keep_images" in warning
-    assert "original_images" in warning
+    assert "original_images" not in warning, "there is no file that could be sent"
+    path = tmp_path / "there.png"
+    Image.new("RGB", (40, 30)).save(path)
+    of_files = write_record(tmp_path / "files", [ImageInfo(1, path, 40, 30)], kept=[])
+    _, (warning,) = log(of_files)
+    assert "set `original_images = true`" in warning
 
 
 def test_originals_where_they_are_and_copies_where_they_are_not(tmp_path: Path) -> None:

@@ -84,8 +84,8 @@ def tell(run: RunRecord, logger: Logger | Loggers) -> None:
             logger.log_metrics(_there(step_values(row, row["measured"])), step=row["step"], epoch=row["epoch"])
         if row["step"] in epochs:
             _tell_epoch(run, epochs[row["step"]], logger)
-    if run.state == "finished":
-        log_files(run.files, logger)
+    # Of an interrupted run, too: it may be all that there will ever be of it.
+    log_files(run.files, logger)
 
 
 def _tell_epoch(run: RunRecord, row: dict[str, Any], logger: Logger | Loggers) -> None:
