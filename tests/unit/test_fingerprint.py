@@ -197,6 +197,9 @@ def test_images_that_are_no_files_are_known_by_their_pixels(tmp_path: Path) -> N
     assert [one == two for one, two in zip(first, other, strict=True)] == [True, True, False]
     restless = digested(infos, tmp_path, Pixels(1, 2, 3, restless=True))
     assert {digest.kind for digest in restless} == {"none"}
+    # What cannot be read stops the run that needs it, not the fingerprint.
+    broken = digested([*infos, ImageInfo(3, None, 5, 4)], tmp_path, Pixels(1, 2, 3))
+    assert [digest.kind for digest in broken] == ["pixels"] * 3 + ["none"]
 
 
 # --- the fingerprint -------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from detkit.components import Dataset, Messages, Silent
 from detkit.data.names import common_folder
 from detkit.data.seeds import derive_seed, seeded
 from detkit.data.types import ImageInfo
-from detkit.errors import DataError
+from detkit.errors import DataError, DetkitError
 
 FORMAT_VERSION = 1
 #: Reading less than this takes no time worth a bar: bytes of files, images that are no files.
@@ -41,7 +41,7 @@ class ImageDigest:
 
     Attributes:
         kind: "file": of the file's bytes, as `sha256sum` gives it. "pixels": of an image that is no file: its size and
-            its decoded pixels. "none": of such an image that is another one each time it is asked for, or unknown.
+            its decoded pixels. "none": of such an image that is another one each time it is asked for, or cannot be read.
         sha256: 64 hexadecimal digits; empty for "none".
         size: of the file, bytes; None for the others.
     """
@@ -73,7 +73,7 @@ def digest_images(
         only: the indices wanted; None: all.
 
     Raises:
-        DataError: a file cannot be read, or the dataset cannot give an image that is no file.
+        DataError: a file cannot be read.
     """
     wanted = range(len(infos)) if only is None else sorted(only)
     paths = {index: Path(os.path.abspath(path)) for index in wanted if (path := infos[index].path) is not None}
@@ -202,15 +202,22 @@ def _digest_pixels(dataset: Dataset, indices: Sequence[int], messages: Messages)
     if not indices:
         return {}
     first = indices[0]
-    if _pixels(dataset, first) != _pixels(dataset, first):
+    if _digest_of_pixels(dataset, first) != _digest_of_pixels(dataset, first):
         return dict.fromkeys(indices, ImageDigest("none"))
     shown = messages if len(indices) >= UNNOTICED_IMAGES else Silent()
     with shown.progress("looking at the images for the fingerprint of the data", len(indices), "images") as bar:
         found = {}
         for index in indices:
-            found[index] = ImageDigest("pixels", _pixels(dataset, index))
+            found[index] = _digest_of_pixels(dataset, index)
             bar.advance()
         return found
+
+
+def _digest_of_pixels(dataset: Dataset, index: int) -> ImageDigest:
+    try:
+        return ImageDigest("pixels", _pixels(dataset, index))
+    except DetkitError:
+        return ImageDigest("none")  # the run that needs this image stops with the cause, and names the dataset
 
 
 def _pixels(dataset: Dataset, index: int) -> str:
