@@ -176,6 +176,7 @@ COMET = LoggerComponent(
     close_timeout_s=_close_timeout,
     upload_command=upload_command,
     publish=publish_comet,
+    single=True,  # the client ends an experiment when it starts another one
     publish_timeout_s=_publish_timeout,
 )
 

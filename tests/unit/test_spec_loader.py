@@ -534,3 +534,11 @@ def test_folds_are_read(toys: Path, write: WriteFile) -> None:
     assert (spec.split.folds, spec.split.stratify, spec.split.group) == (5, None, "^(v[0-9]+)_")
     # What is not stated is not written down: a record of an older detkit has the same values.
     assert spec.resolved["dataset"]["split"] == {"folds": 5, "group": "^(v[0-9]+)_", "seed": 0}
+
+
+def test_a_logger_that_can_be_there_only_once(toys: Path, write: WriteFile) -> None:
+    two = GOOD + "[loggers.comet]\n[loggers.second]\nuse = 'comet'\n"
+    assert problems(write("a.toml", two)) == [
+        "a.toml:6: [loggers.second]: 'comet' can be there only once, and [loggers.comet] has it; disable one"
+    ]
+    load_spec(write("b.toml", two + "enabled = false\n"))
