@@ -41,8 +41,7 @@ class ImageDigest:
 
     Attributes:
         kind: "file": of the file's bytes, as `sha256sum` gives it. "pixels": of an image that is no file: its size and
-            its decoded pixels. "none": of such an image that is another one each time it is asked for, or that cannot be
-            read.
+            its decoded pixels. "none": of such an image that cannot be read, or is another one each time.
         sha256: 64 hexadecimal digits; empty for "none".
         size: of the file, bytes; None for the others.
     """
