@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("detkit.cli.run", "Train, evaluate and compare every model of a spec"),
     "check": ("detkit.cli.check", "Check a spec; say everything that is wrong with it"),
+    "data": ("detkit.cli.data", "Look at data: what has changed between two runs or specs"),
     "predict": ("detkit.cli.predict", "Find objects in images with a trained detector"),
     "eval": ("detkit.cli.eval", "Evaluate a trained detector, or predictions of any model"),
     "show": ("detkit.cli.show", "Show the table of an experiment, or a page in Markdown"),
-    "data": ("detkit.cli.data", "Look at data: what has changed between two runs or specs"),
     "replay": ("detkit.cli.replay", "Replay a training step whose loss exploded"),
     "upload": ("detkit.cli.upload", "Send a recorded experiment to a logger"),
     "plugins": ("detkit.cli.plugins", "List plugins, or show the options of a component"),

@@ -139,7 +139,7 @@ def compare(a: DataState, b: DataState) -> Differences:
         notes.append("splits are not compared: one of the two has folds")
     unknown = sum(not one.content or not other.content for one, other in pairs)
     if unknown:
-        notes.append(f"the bytes of {unknown} images are not compared: a record of an older detkit does not know them")
+        notes.append(f"the bytes of {unknown} images are not compared: not both sides know them")
     splits = a.folded == b.folded
     changes = [_compare_images(one, other, names_a, b.class_names, splits=splits) for one, other in pairs]
     return Differences(
@@ -180,7 +180,7 @@ def _paired(
     keys: tuple[Callable[[ImageState], Hashable], ...] = (
         lambda image: (image.name, image.info.image_id),  # names may repeat, as in archives; ids do not
         lambda image: image.name,
-        lambda image: image.content if image.content.partition(":")[2] else None,
+        lambda image: image.content or None,
         lambda image: image.info.label,
     )
     for key in keys:

@@ -52,8 +52,8 @@ class ImageDigest:
 
     @property
     def content(self) -> str:
-        """The kind with the digest: a file and the pixels in it are never taken for each other."""
-        return f"{self.kind}:{self.sha256}"
+        """The kind with the digest: a file and the pixels in it are never taken for each other. Empty for "none"."""
+        return f"{self.kind}:{self.sha256}" if self.sha256 else ""
 
 
 def digest_images(

@@ -197,7 +197,7 @@ def _tell_changes(
         info = infos[index]
         known = of_image.get(info.image_id)
         other_objects += before.get(info.image_id) != objects_digest(info, dataset.class_names)
-        other_content += known is not None and known != digests[index]
+        other_content += known is not None and known.kind != "none" and known != digests[index]
     if other_objects or other_content:
         said = [f"{other_objects} with other objects" * bool(other_objects)]
         said += [f"{other_content} with other bytes" * bool(other_content)]

@@ -39,6 +39,14 @@ class DataCommands(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
-@click.command("data", cls=DataCommands, context_settings={"help_option_names": ["-h", "--help"]})
-def command() -> None:
+@click.command(
+    "data",
+    cls=DataCommands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.pass_context
+def command(context: click.Context) -> None:
     """Look at data: what it holds, and what has changed in it."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
