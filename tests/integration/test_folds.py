@@ -96,6 +96,11 @@ def test_the_table_has_the_mean_over_folds(record: ExperimentRecord, capsys: pyt
     page = capsys.readouterr().out
     assert "## Means over folds" in page
     assert "3 folds of 4, 4, 4 images, each of which validates once, 2 test" in page
+    # The validation figures of different folds are not compared, the final ones, of one test split, are.
+    assert "of each run's own fold, so that only runs of one fold can be compared" in page
+    validated, tested = page.partition("## On the 2 test images")[::2]
+    assert "**" not in validated.partition("## Accuracy")[2]
+    assert "**" in tested.partition("##")[0]
 
 
 def test_a_finished_experiment_is_left_alone(copied: Path) -> None:

@@ -22,7 +22,7 @@ def accuracy(runs: ShownRuns) -> list[str]:
             Column(
                 code(name),
                 [run.value(epoch(run), name) for run in runs.runs],
-                best=better_end(runs, name),
+                best=None if runs.folded else better_end(runs, name),
                 intervals=_intervals(runs, runs.runs, name) if final else (),
             )
             for name in runs.quantities
@@ -74,15 +74,16 @@ def _where_from(runs: ShownRuns) -> str:
         return ""
     scored = runs.finished[0].summary["scored"]
     images = f"{scored['images']} {escape(scored['split'])} images"
-    if any(run.fold is not None for run in runs.finished) and scored["same_images"]:
+    if runs.folded and scored["same_images"]:
         images = "validation images of each run's own fold, so that only runs of one fold can be compared"
     if scored["same_images"]:
         return (
             f"All figures come from the {images}. The best epoch was selected on them, so its figures are a little too"
             " good."
         )
+    own = " of each run's own fold, so that only runs of one fold can be compared" if runs.folded else ""
     return (
-        "These figures come from the validation images. The best epoch was selected on them, so its figures are a"
+        f"These figures come from the validation images{own}. The best epoch was selected on them, so its figures are a"
         f" little too good; those on the {images}, below, are not."
     )
 

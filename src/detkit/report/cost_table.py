@@ -75,10 +75,12 @@ def _how_measured(record: ExperimentRecord, runs: ShownRuns) -> list[str]:
 def _how_timed(timed: Sequence[Mapping[str, Any]]) -> str:
     images = sorted({costs["latency_images"] for costs in timed})
     which = f"the same {images[0]}" if len(images) == 1 else f"the first {images[0]} to {images[-1]} of the same"
+    firsts = {tuple(costs.get("protocol", {}).get("image_ids", ())[:1]) for costs in timed}
+    own = ", of each fold its own" if len(firsts) > 1 else ""
     others = max(costs.get("processors_used_by_others") or 0.0 for costs in timed)
     busy = f" Other programs used up to {others:.0%} of the processors meanwhile." if others >= BUSY else ""
     return (
         "Latency is of one image, from pixels to boxes, without decoding, with the model's own confidence threshold;"
-        f" over {which} images for every model, each run once before it was measured"
+        f" over {which} images for every model{own}, each run once before it was measured"
         f" ({min(costs['latency_measurements'] for costs in timed)} measurements or more).{busy}"
     )

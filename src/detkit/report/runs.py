@@ -110,6 +110,11 @@ class ShownRuns:
     def finished(self) -> list[ShownRun]:
         return [run for run in self.runs if run.summary]
 
+    @property
+    def folded(self) -> bool:
+        """Whether runs validate on the images of several folds, so that no value in a column of all is the best."""
+        return any(run.fold is not None for run in self.runs)
+
     def label(self, run: ShownRun) -> str:
         """The model's key where it has one run, else the run's own name."""
         return run.model if sum(other.model == run.model for other in self.runs) == 1 else run.run_id
