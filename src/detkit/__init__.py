@@ -15,6 +15,7 @@ from detkit.components import (
     Command,
     Dataset,
     DatasetComponent,
+    Draw,
     Logger,
     LoggerComponent,
     Messages,
@@ -31,6 +32,8 @@ from detkit.components import (
     SearcherComponent,
     TrainingStep,
     TrainingStepComponent,
+    Transform,
+    TransformComponent,
 )
 from detkit.errors import (
     ComputeError,
@@ -69,6 +72,7 @@ __all__ = [
     "Dataset",
     "DatasetComponent",
     "DetkitError",
+    "Draw",
     "ExperimentRecord",
     "Logger",
     "LoggerComponent",
@@ -101,6 +105,8 @@ __all__ = [
     "Table",
     "TrainingStep",
     "TrainingStepComponent",
+    "Transform",
+    "TransformComponent",
     "UserError",
     "WeightsError",
     "__version__",

@@ -14,6 +14,7 @@ from detkit.components import Messages, RunInfo
 from detkit.data.sampling import plan_epoch
 from detkit.engine import facts
 from detkit.engine.attribution import attributed
+from detkit.engine.augmenting import build_augmentation
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.compute import Compute
 from detkit.engine.ema import averaged_model
@@ -117,6 +118,7 @@ def assemble(
         fabric=fabric,
         dataset=dataset,
         splits=splits,
+        augmentation=build_augmentation(use, dataset, splits.train, build),
         truths={index: dataset.info(index) for index in {*splits.validation, *splits.test}},
         model=model,
         bare_model=bare_model,

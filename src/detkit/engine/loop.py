@@ -72,7 +72,9 @@ def load_batches(run: Run, plan: Sequence[StepPlan]) -> Iterator[RawBatch]:
     fabric = run.fabric
     shares = [share_of(batch, fabric.global_rank, fabric.world_size) for step in plan for batch in step]
     pin = fabric.device.type == "cuda"
-    return training_loader(run.dataset, shares, seed=run.seed, workers=run.workers, pin_memory=pin)
+    return training_loader(
+        run.dataset, shares, seed=run.seed, workers=run.workers, pin_memory=pin, make=run.augmentation
+    )
 
 
 def train_step(run: Run, state: TrainState, plan: StepPlan, batches: Iterator[RawBatch]) -> Course:

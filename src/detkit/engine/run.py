@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from detkit.components import Dataset, Messages, Metric, RunInfo, TrainingStep
+from detkit.data.augment import Augmentation
 from detkit.data.sampling import StepPlan, plan_epoch
 from detkit.data.seeds import derive_seed
 from detkit.data.splits import Splits
@@ -35,6 +36,7 @@ class Run:
     Attributes:
         fabric: the device, the precision, the other processes.
         model: as fabric set it up; `bare_model` is the module itself. averaged: follows it, with `ema_decay`.
+        augmentation: of the training images; None where they are taken as they are.
         truths: ground truth by index, of the images that are evaluated.
         strategy: what of the model trains, and from when. origin: see `origin_of`; of the run's beginning.
         schedule: the optimizer steps (first, end) over which the learning rate is planned.
@@ -48,6 +50,7 @@ class Run:
     fabric: Fabric
     dataset: Dataset
     splits: Splits
+    augmentation: Augmentation | None
     truths: Mapping[int, ImageInfo]
     model: _FabricModule
     bare_model: nn.Module

@@ -240,13 +240,19 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelUse(Use):
-    """A model with its own recipe and input size: default, recipe, `[train]`, `[models.KEY.train]`, the last wins."""
+    """A model with its own recipe and input size: default, recipe, `[train]`, `[models.KEY.train]`, the last wins.
+
+    Attributes:
+        augment: the transforms of its training images by their keys, in the order in which they are applied: those of
+            `[models.KEY.augment]` where it has that table, else those of `[augment]`.
+    """
 
     train: TrainTable
     input: InputTable
+    augment: Mapping[str, Use] = field(default_factory=dict)
 
 
-Origin = Literal["default", "recipe", "base file", "spec", "command line"]
+Origin = Literal["default", "recipe", "preset", "base file", "spec", "command line"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +260,7 @@ class Provenance:
     """Where a resolved value came from.
 
     Attributes:
-        origin: which layer. where: the file (or the model, for a recipe); empty for defaults.
+        origin: which layer. where: the file (the model, for a recipe; the preset's name); empty for defaults.
         line: counted from 1, where there is a file.
     """
 
@@ -292,6 +298,12 @@ class ExperimentSpec:
     blocked: tuple[str, ...] = ()
     resolved: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
+
+    @property
+    def transforms(self) -> list[Use]:
+        """The enabled transforms of all enabled models; those that models share once."""
+        uses = (use for model in self.models.values() if model.enabled for use in model.augment.values())
+        return list({id(use): use for use in uses if use.enabled}.values())
 
     @property
     def record_folder(self) -> Path:
