@@ -1,7 +1,7 @@
 """Killed anywhere and resumed equals never killed: every bit of everything that is not measured.
 
 The model is Faster R-CNN, whose training draws random samples of proposals; the images carry noise that changes from
-epoch to epoch.
+epoch to epoch, and are augmented, also by transforms that fetch others.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def spec_file(folder: Path, point: str, *, workers: int = 0, pause_s: float = 0.
             "train": {"epochs": 3, "batch_size": 2, "checkpoint_every_steps": 3, "warmup_steps": 2},
             # No threshold: an untrained detector must predict something, or the comparison of predictions says nothing.
             "models": {"faster_rcnn": {"backbone": "tiny_fpn", "weights": "none", "score_threshold": 0.0}},
+            "augment": {"preset": "standard", "mosaic": {}, "mix_up": {}},
             "metrics": {"coco": {}},
             "loggers": {"csv": {}},
             "callbacks": {

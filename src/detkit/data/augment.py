@@ -89,10 +89,9 @@ class Augmentation:
                 except DetkitError:
                     raise
                 except Exception as error:  # foreign code: its own error stays attached as the cause
-                    text = " ".join(str(error).split())
-                    raise ComponentError(
-                        f"{stage.title} failed on image {label_of(self._dataset, index)}: {type(error).__name__}: {text}"
-                    ) from error
+                    text = " ".join(f"{type(error).__name__}: {error}".split())
+                    label = label_of(self._dataset, index)
+                    raise ComponentError(f"{stage.title} failed on image {label}: {text}") from error
         return image, target, tight
 
     def _fetcher(
@@ -112,7 +111,7 @@ class Augmentation:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread, as a loader's worker does: sums over pixels depend on how they are divided."""
+    """Let torch compute on one thread, as a loader's worker does: sums over pixels may depend on how they are divided."""
     threads = torch.get_num_threads()
     if threads == 1:
         yield

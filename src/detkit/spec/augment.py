@@ -62,8 +62,9 @@ def _expand(reader: Reader, path: Sequence[str], stated: dict[str, Any]) -> None
     document, key = reader.document, (*path, PRESET_KEY)
     name = stated[PRESET_KEY]
     if not isinstance(name, str) or name not in PRESETS:
+        shown = repr(name) if isinstance(name, str) else show(name)
         hint = did_you_mean(name, PRESETS) if isinstance(name, str) else f"; there are: {', '.join(PRESETS)}"
-        reader.problem(key, f"no preset named {show(name)}{hint}")
+        reader.problem(key, f"no preset named {shown}{hint}")
         document.drop(key)
         return
     written = document.place(key)

@@ -33,7 +33,9 @@ def explain(spec: ExperimentSpec) -> list[Explained]:
 
 
 def origin_words(origin: Provenance) -> str:
-    """As `default`, `recipe of model fcos`, `preset light`, `spec a.toml:3`, `base file base.toml:9`, `command line --set a=1`."""
+    """As `default`, `recipe of model fcos`, `preset light`, `spec a.toml:3`, `base file base.toml:9`, `command line
+    --set a=1`.
+    """
     if origin.origin == "default":
         return "default"
     if origin.origin == "recipe":
