@@ -111,7 +111,7 @@ class Augmentation:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread, as a loader's worker does: sums over pixels may depend on how they are divided."""
+    """Let torch compute on one thread, as a loader's worker does: how sums are divided may show in their last bits."""
     threads = torch.get_num_threads()
     if threads == 1:
         yield

@@ -20,6 +20,7 @@ from detkit.engine.compute import Compute
 from detkit.engine.ema import averaged_model
 from detkit.engine.events import Events
 from detkit.engine.limits import Limits
+from detkit.engine.loading import prepare_loading, training_aspects
 from detkit.engine.loggers import Loggers
 from detkit.engine.optim import build_optimizer
 from detkit.engine.prepare import build_context, build_dataset, read_splits
@@ -82,6 +83,8 @@ def assemble(
     origin = {**origin, "starts": strategy.starts}
     if fabric.world_size > 1 and any(strategy.changes_at(epoch) for epoch in range(2, use.train.epochs + 1)):
         raise ComputeError('strategy = "gradual" works on one device; set [compute] devices = 1')
+    aspects = training_aspects(dataset, splits.train) if use.train.group_by_aspect else None
+    dataset, loading = prepare_loading(spec, use, dataset, splits, fabric, messages)
     strategy.begin_epoch(state.epoch)  # before DDP looks at what trains
     optimizer = build_optimizer(strategy, use.train)
     model, fabric_optimizer = fabric.setup(bare_model, optimizer)
@@ -133,7 +136,8 @@ def assemble(
         recorder=_recorder(spec, layout, fabric, build, messages),
         messages=messages,
         stop=stop,
-        workers=spec.compute.workers,
+        loading=loading,
+        aspects=aspects,
         schedule=(schedule_start * steps_per_epoch, use.train.epochs * steps_per_epoch),
         limits=limits,
         resamples=spec.experiment.resamples,

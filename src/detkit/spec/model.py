@@ -93,7 +93,19 @@ class ComputeTable(Options):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: bf16 where the hardware has it, else fp32"
     )
-    workers: int = Field(0, ge=0, description="processes that load images, per device; changes no number")
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto",
+        description="processes that load images, per device; changes no number; auto measures the first steps, where"
+        " loading takes long enough to be worth it",
+    )
+    cache: Literal["auto", "memory", "disk", "none"] = Field(
+        "auto",
+        description="where images stay decoded after the first epoch; changes no number; auto: in memory, if all of"
+        " them fit",
+    )
+    cache_bytes: int | None = Field(
+        None, ge=0, description="the most that they may take; by default half of what is free"
+    )
     threads: int | None = Field(None, ge=1, description="threads of torch on the CPU, per process")
     offline: bool = Field(False, description="fetch nothing from a network")
 
@@ -173,6 +185,9 @@ class TrainTable(Options):
     max_rollbacks: int = Field(3, ge=1, description="of rollback: so often the run goes back before it stops")
     rollback_lr_scale: float = Field(0.5, gt=0, lt=1, description="of rollback: what the rate is multiplied by")
     validation_loss: bool = Field(True, description="measure the losses on the validation images too")
+    group_by_aspect: bool = Field(
+        False, description="make batches of images of like aspect ratio, which need less padding"
+    )
     eval_every_epochs: int = Field(1, ge=1, description="the last epoch is always evaluated")
     eval_batch_size: int = Field(1, ge=1, description="images in a batch of evaluation")
     checkpoint_every_steps: int | None = Field(
