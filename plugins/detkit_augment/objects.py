@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
@@ -74,8 +76,9 @@ def moved(target: Target, boxes: Tensor, masks: Tensor | None, height: int, widt
 
 
 def pixels_of(masks: Tensor) -> Tensor:
-    """float64 [N], of each mask."""
-    return plain(masks).flatten(1).sum(1, dtype=torch.float64)
+    """float64 [N], of each mask. numpy counts a hundred times as fast as torch sums bytes."""
+    counts = [np.count_nonzero(mask) for mask in plain(masks).numpy()]
+    return torch.tensor(counts, dtype=torch.float64)
 
 
 def inside(boxes: Tensor, height: int, width: int) -> Tensor:
@@ -102,12 +105,15 @@ def resized(sample: Sample, height: int, width: int) -> Sample:
     factors = torch.tensor([width / old_width, height / old_height] * 2, dtype=torch.float32)
     masks = None
     if "masks" in target:
-        nearest = F.InterpolationMode.NEAREST_EXACT
-        source = plain(target["masks"])
-        masks = F.resize_image(source, [height, width], interpolation=nearest, antialias=False)
-        masks = masks.reshape(len(source), height, width)
+        rows, columns = _nearest(old_height, height), _nearest(old_width, width)
+        masks = torch.from_numpy(plain(target["masks"]).numpy().take(rows, axis=1).take(columns, axis=2))
     picture = F.resize_image(plain(image), [height, width], interpolation=F.InterpolationMode.BILINEAR, antialias=True)
     return tv_tensors.Image(picture), moved(target, plain(target["boxes"]) * factors, masks, height, width)
+
+
+def _nearest(old: int, new: int) -> NDArray[np.int64]:
+    """Of each new pixel the old one under its centre: as TorchVision's "nearest-exact", in a third of the time."""
+    return ((2 * np.arange(new, dtype=np.int64) + 1) * old) // (2 * new)
 
 
 def window(sample: Sample, x: int, y: int, width: int, height: int, *, fill: int, min_visible: float) -> Sample:

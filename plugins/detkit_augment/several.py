@@ -114,7 +114,7 @@ class CopyPaste:
             return image, target
         covered = copies.any(dim=0)
         pasted = torch.where(covered, plain(other), plain(image))
-        masks = plain(target["masks"]) * ~covered
+        masks = plain(target["masks"]) & (~covered).view(torch.uint8)
         visible = shares(pixels_of(masks), pixels_of(target["masks"]))
         below = chosen(moved(target, plain(target["boxes"]), masks, height, width), visible >= o.min_visible)
         return tv_tensors.Image(pasted), joined([below, objects], height, width)

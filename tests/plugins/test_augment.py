@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import ImageEnhance
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
@@ -23,7 +25,9 @@ from detkit.data.types import Target
 from detkit.errors import ComponentError, DetkitError
 from detkit.plugins import collect
 from detkit.spec.complaints import validate
+from detkit.spec.describe import describe
 from detkit_augment import TRANSFORMS
+from detkit_augment.colours import LUMINANCE, hue_matrix, mapped, saturation_matrix
 from detkit_augment.geometry import turned
 from plugins.drawn_targets import Drawn
 
@@ -417,6 +421,49 @@ def test_jpeg_and_blur_take_detail_away_and_grayscale_colour() -> None:
     assert (low.float() - before).abs().mean() > 2 * (high.float() - before).abs().mean() > 0
 
 
+def test_the_colour_map_is_what_it_says() -> None:
+    """Against Pillow's own enhancers, which blend as well; hue against the colour wheel's corners."""
+    pixels = Drawn()[3][0]
+    picture = F.to_pil_image(pixels)
+    grey = float(np.dot(LUMINANCE, pixels.numpy().mean(axis=(1, 2))))
+    for factor in (0.5, 0.9, 1.4):
+        cases = {
+            "Brightness": (factor * np.eye(3), 0.0),
+            "Contrast": (factor * np.eye(3), (1 - factor) * grey),
+            "Color": (saturation_matrix(factor), 0.0),
+        }
+        for name, (matrix, shift) in cases.items():
+            wanted = F.pil_to_tensor(getattr(ImageEnhance, name)(picture).enhance(factor)).int()
+            assert (mapped(pixels, matrix, shift).int() - wanted).abs().max() <= 2, name
+    assert np.allclose(hue_matrix(0.0), np.eye(3))
+    assert np.allclose(hue_matrix(0.25) @ hue_matrix(0.75), np.eye(3))
+    assert np.allclose(np.array(LUMINANCE) @ hue_matrix(0.3), LUMINANCE)
+    assert np.allclose(hue_matrix(0.3) @ np.ones(3), 1.0)  # grey stays grey
+    for turn, channel in ((0.0, 0), (1 / 3, 1), (2 / 3, 2)):
+        assert int((hue_matrix(turn) @ np.array([1.0, 0.0, 0.0])).argmax()) == channel
+    assert torch.equal(mapped(pixels, np.eye(3), 0.0), pixels)
+
+
+def test_photometric_options_each_act() -> None:
+    dataset = Drawn()
+    idle = {"probability": 1.0, "brightness": [1, 1], "contrast": [1, 1], "saturation": [1, 1], "hue": [0, 0]}
+    before = content(dataset[3])
+    assert content(augmented(dataset, [stage("photometric", idle)], Item(1, 0, 3))) == before
+    for name, value in (
+        ("brightness", [1.2, 1.2]),
+        ("contrast", [0.7, 0.7]),
+        ("saturation", [0.5, 0.5]),
+        ("hue", [0.1, 0.1]),
+    ):
+        assert content(augmented(dataset, [stage("photometric", {**idle, name: value})], Item(1, 0, 3))) != before, name
+    permute = stage("photometric", {**idle, "permute_channels": True})
+    for position in range(8):
+        image, _ = augmented(dataset, [permute], Item(1, position, 3))
+        assert {channel.numpy().tobytes() for channel in image} == {
+            channel.numpy().tobytes() for channel in dataset[3][0]
+        }
+
+
 # --- options ---------------------------------------------------------------------------------------------------------
 
 
@@ -434,3 +481,11 @@ def test_wrong_options_are_refused(name: str, options: Mapping[str, Any], says: 
     found = validate(COMPONENTS[name].options, dict(options), PathBase(Path()))
     assert isinstance(found, list)
     assert says in str(found[0].message)
+
+
+def test_the_reference_has_every_transform_and_option() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "augmentation.md").read_text(encoding="utf-8")
+    for component in TRANSFORMS:
+        section = page.split(f"### `{component.name}`\n", 1)[1].split("\n#", 1)[0]
+        rows = [line.split(" | ")[:2] for line in section.splitlines() if line.startswith("| `")]
+        assert rows == [[f"| `{option.name}`", f"`{option.default}`"] for option in describe(component.options)]

@@ -112,7 +112,7 @@ def test_it_measures_again_where_the_first_epoch_filled_a_cache() -> None:
 
 @pytest.mark.parametrize("stop", [1, 5, 20])
 def test_an_epoch_that_is_left_early_leaves_no_choice_half_made(stop: int) -> None:
-    machine = Machine(0.4, 0.1, {1: 0.0, 2: 0.0, 4: 0.0})
+    machine = Machine(0.4, 0.1, dict.fromkeys((1, 2, 4, 6, 8), 0.0))
     choice = machine.choice()
     for number, _ in enumerate(choice.batches(range(200), machine.load, 10), start=1):
         if number == stop:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import psutil
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision import tv_tensors
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 Mode = Literal["auto", "memory", "disk", "none"]
 Sample = tuple["Image", Target]
+#: A sample as bytes, in parts that follow one another.
+Packed = Sequence[memoryview]
 
 #: Of the form in which samples are kept; another version finds nothing of this one.
 VERSION = 1
@@ -51,7 +54,7 @@ class Store(Protocol):
 
     def get(self, index: int) -> memoryview | None: ...
 
-    def put(self, index: int, packed: bytes) -> None: ...
+    def put(self, index: int, packed: Packed) -> None: ...
 
 
 class CachedDataset(Dataset):
@@ -122,12 +125,15 @@ class MemoryStore:
         length = self._lengths[number]
         return self._view[offset : offset + length].toreadonly() if length else None
 
-    def put(self, index: int, packed: bytes) -> None:
-        if len(packed) > self._sizes.get(index, 0):
+    def put(self, index: int, packed: Packed) -> None:
+        length = sum(len(part) for part in packed)
+        if length > self._sizes.get(index, 0):
             return
         number, offset = self._slots[index]
-        self._view[offset : offset + len(packed)] = packed
-        self._lengths[number] = len(packed)  # last: two processes that write one slot write the same
+        for part in packed:
+            self._view[offset : offset + len(part)] = part
+            offset += len(part)
+        self._lengths[number] = length  # last: two processes that write one slot write the same
 
     def __reduce__(self) -> tuple[Callable[[Mapping[int, int]], MemoryStore], tuple[dict[int, int]]]:
         """Where workers are not forked they get an empty one, which keeps nothing."""
@@ -150,7 +156,7 @@ class DiskStore:
         except (KeyError, OSError):
             return None
 
-    def put(self, index: int, packed: bytes) -> None:
+    def put(self, index: int, packed: Packed) -> None:
         """Beside the file, then renamed: other processes never see half of it. A full disk only costs time."""
         if index not in self._files:
             return
@@ -158,7 +164,8 @@ class DiskStore:
         temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(packed)
+            with temporary.open("wb") as stream:
+                stream.writelines(packed)
             temporary.replace(file)
         except OSError:
             with suppress(OSError):
@@ -302,25 +309,25 @@ def _bytes(count: int) -> str:
 # --- samples as bytes ------------------------------------------------------------------------------------------------
 
 
-def pack(sample: Sample) -> bytes | None:
+def pack(sample: Sample) -> Packed | None:
     """A sample as bytes; None where it holds what cannot be brought back exactly."""
     image, target = sample
     if not isinstance(image, tv_tensors.Image) or image.dtype != torch.uint8:
         return None
     fields: list[dict[str, Any]] = []
-    parts: list[bytes] = []
+    parts: list[NDArray[Any]] = []
     for name, value in {"": image, **target}.items():
         field = _described(value)
         if field is None:
             return None
         fields.append({"name": name, **field})
         if isinstance(value, Tensor):
-            array = value.as_subclass(Tensor).contiguous().numpy()
-            content = np.packbits(array) if field["bits"] else array
-            parts.append(content.tobytes())
+            array = np.ascontiguousarray(value.as_subclass(Tensor).numpy()).reshape(-1)
+            parts.append(np.packbits(array) if field["bits"] else array)
     header = json.dumps(fields).encode()
-    lengths = [len(header), *map(len, parts)]
-    return b"".join([np.array([len(lengths), *lengths], dtype=np.int64).tobytes(), header, *parts])
+    lengths = [len(header), *(part.nbytes for part in parts)]
+    sizes = np.array([len(lengths), *lengths], dtype=np.int64)
+    return [sizes.data.cast("B"), memoryview(header), *(part.data.cast("B") for part in parts if part.size)]
 
 
 def _described(value: Any) -> dict[str, Any] | None:
