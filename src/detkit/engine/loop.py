@@ -258,7 +258,6 @@ def measure_epoch(run: Run, state: TrainState, evaluation: Evaluation | None) ->
     """What depends on the machine and the moment."""
     return {
         "images_per_s": state.images / state.measured["epoch_train_s"],
-        "loading_workers": run.loading.workers,
         "train_s": state.measured["epoch_train_s"],
         "evaluation_s": evaluation.seconds if evaluation else 0.0,
         "memory_bytes": memory_bytes(),
