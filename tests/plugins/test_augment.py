@@ -17,15 +17,18 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
 from detkit import BuildContext, Dataset
-from detkit.components import PathBase, TransformComponent
+from detkit.components import PathBase, Silent, TransformComponent
 from detkit.data.augment import Augmentation, Stage, mask_extents
 from detkit.data.loading import Sample, SeededItems, training_loader
 from detkit.data.sampling import Item, plan_epoch
 from detkit.data.types import Target
+from detkit.engine.augmenting import augmented_sample
+from detkit.engine.prepare import build_dataset
 from detkit.errors import ComponentError, DetkitError
 from detkit.plugins import collect
 from detkit.spec.complaints import validate
 from detkit.spec.describe import describe
+from detkit.spec.loader import load_spec
 from detkit_augment import TRANSFORMS
 from detkit_augment.colours import LUMINANCE, hue_matrix, mapped, saturation_matrix
 from detkit_augment.geometry import turned
@@ -489,3 +492,64 @@ def test_the_reference_has_every_transform_and_option() -> None:
         section = page.split(f"### `{component.name}`\n", 1)[1].split("\n#", 1)[0]
         rows = [line.split(" | ")[:2] for line in section.splitlines() if line.startswith("| `")]
         assert rows == [[f"| `{option.name}`", f"`{option.default}`"] for option in describe(component.options)]
+
+
+# --- real photographs, and the engine's way to them ------------------------------------------------------------------
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "PennFudanPed"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is not there")
+def test_penn_fudan_keeps_boxes_on_masks_through_every_transform() -> None:
+    registry = collect()
+    component = registry.find("dataset", "penn_fudan").component
+    dataset = component.build(component.options.model_validate({"root": REAL}, strict=False), BuildContext())
+    make = Augmentation([stage(name) for name in ALWAYS], dataset, range(len(dataset)))
+    seen = 0
+    for index in range(0, len(dataset), 24):
+        _, target = make(index, index)
+        extents, there = mask_extents(target["masks"])
+        assert there.all()
+        assert torch.equal(target["boxes"].as_subclass(Tensor), extents)
+        seen += len(target["labels"])
+    assert seen >= 20
+
+
+def test_a_sample_to_look_at_is_the_one_that_is_trained_on(tmp_path: Path) -> None:
+    file = tmp_path / "spec.toml"
+    file.write_text(
+        """
+[dataset]
+use = "synthetic"
+images = 10
+width = 96
+height = 64
+[augment]
+preset = "standard"
+[augment.copy_paste]
+probability = 1.0
+[models.fcos]
+backbone = "tiny_fpn"
+"""
+    )
+    spec = load_spec(file)
+    dataset = build_dataset(spec, Silent())
+    pool = range(2, 10)
+    plan = plan_epoch(pool, batch_size=2, accumulate=1, processes=1, seed=5, epoch=3)
+    item = plan[1][0][1]
+    before, after = augmented_sample(spec, "fcos", dataset, pool, item, seed=5, messages=Silent())
+    assert content(before) == content(dataset[item.sample])
+    chain = [
+        Stage(key, use.title, use.offered.component.build(use.options, BuildContext()))
+        for key, use in spec.models["fcos"].augment.items()
+    ]
+    batches = training_loader(
+        dataset,
+        [step[0] for step in plan],
+        seed=5,
+        workers=0,
+        pin_memory=False,
+        make=Augmentation(chain, dataset, pool),
+    )
+    images, targets = list(batches)[1]
+    assert content(after) == content((images[1], targets[1])) != content(before)

@@ -82,11 +82,10 @@ class Augmentation:
                     fetch=self._fetcher(stages[:number], own_seed, fetched),
                 )
                 try:
-                    after = stage.transform(image, target, draw)
-                    refuse_foreign(*after)
+                    changed, objects = _pair(stage.transform(image, target, draw))
+                    refuse_foreign(changed, objects)
                     tight = tight and all(fetched)
-                    target = settled(image, target, *after, tight=tight)
-                    image = after[0]
+                    image, target = changed, settled(image, target, changed, objects, tight=tight)
                 except DetkitError:
                     raise
                 except Exception as error:  # foreign code: its own error stays attached as the cause
@@ -125,6 +124,12 @@ def one_thread() -> Iterator[None]:
 
 
 # --- what holds after every transform --------------------------------------------------------------------------------
+
+
+def _pair(returned: object) -> tuple[Image, Target]:
+    if not isinstance(returned, tuple | list) or len(returned) != 2 or not isinstance(returned[1], dict):
+        raise TypeError(f"it returned a {type(returned).__name__}; it must return the image and its target")
+    return returned[0], returned[1]  # type: ignore[return-value]  # looked at next
 
 
 def refuse_foreign(image: Image, target: Target) -> None:
