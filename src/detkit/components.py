@@ -319,6 +319,7 @@ class RunInfo:
         epochs: how many in all. steps_per_epoch: optimizer steps in each.
         start_step: the optimizer step at which this process begins; above 0 when the run is resumed.
         parameters: every resolved value of the spec that concerns this run, nested, plain.
+        rehearsal: a few steps of `detkit run --smoke`, which leave nothing: what a logger sends would be no result.
     """
 
     run_id: str
@@ -333,14 +334,20 @@ class RunInfo:
     steps_per_epoch: int
     start_step: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    rehearsal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: "finished", "failed", "interrupted"; with the reason where there is one."""
+    """How a run ended: "finished", "failed", "interrupted"; with the reason where there is one.
+
+    Attributes:
+        deadline: the `time.monotonic()` from which on nobody waits for the logger that is told; None: no such time.
+    """
 
     state: Literal["finished", "failed", "interrupted"]
     reason: str = ""
+    deadline: float | None = field(default=None, compare=False)
 
 
 class Logger:
@@ -360,7 +367,10 @@ class Logger:
         """The nested, resolved values of the spec and facts about the run (versions, weights, hardware)."""
 
     def log_metrics(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
-        """Numbers under names such as `train/loss`, `coco/ap50`, `measured/images_per_s`."""
+        """Numbers under names such as `train/loss`, `coco/ap50`, `measured/images_per_s`.
+
+        No name comes both with steps and with epochs.
+        """
 
     def log_predictions(self, file: Path, *, step: int, epoch: int) -> None:
         """The predictions on the evaluated images: a gzipped JSON list in COCO's results form."""
@@ -377,8 +387,9 @@ class Logger:
     def log_file(self, file: Path, *, name: str) -> None:
         """A file of the record.
 
-        At the start "model.txt", the model's structure; at the end of a finished run "spec.toml" (resolved),
-        "system.jsonl", "messages.jsonl", "console.log", "last.pt", "best.pt" and "summary.json", in this order.
+        At the start "model.txt", the model's structure; at the end "spec.toml" (resolved), "system.jsonl",
+        "messages.jsonl", "console.log", "last.pt", "best.pt" and "summary.json", in this order: of a run that failed
+        those that are there, of an interrupted one none while it may go on.
         """
 
     def close(self, outcome: Outcome) -> None:
@@ -533,15 +544,19 @@ class MetricComponent(Component[O, Metric]):
 class LoggerComponent(Component[O, Logger]):
     """Attributes:
     close_timeout_s: how long the end of a run waits for this logger, from its options.
+    upload_command: the command that sends a run to it later, from the run's folder; by default `detkit upload`.
     publish: told once after the last run of an experiment, in the process that began the runs, with the experiment's
         folder: for what belongs to all runs together, as the leaderboard. It is also told again when nothing was left
         to run. What it raises is a warning.
     publish_timeout_s: how long the end of the experiment waits for that, from its options; None: until it is done.
+    single: an experiment may have one of it at most, since two in one process would disturb each other.
     """
 
     close_timeout_s: Callable[[O], float] = lambda _options: 30.0
+    upload_command: Callable[[Path], str] | None = None
     publish: Callable[[O, BuildContext, Path], None] | None = None
     publish_timeout_s: Callable[[O], float | None] = lambda _options: 30.0
+    single: bool = False
 
 
 @dataclass(frozen=True)

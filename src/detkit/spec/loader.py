@@ -10,7 +10,14 @@ from typing import Any, Literal, TypeVar, get_args
 
 from pydantic_core import from_json, to_json
 
-from detkit.components import NAME_PATTERN, Capabilities, ModelComponent, Options, TransformComponent
+from detkit.components import (
+    NAME_PATTERN,
+    Capabilities,
+    LoggerComponent,
+    ModelComponent,
+    Options,
+    TransformComponent,
+)
 from detkit.errors import PluginError, Problem, SpecError, did_you_mean
 from detkit.plugins import Kind, Offered, Registry, collect
 from detkit.spec.augment import expand_presets
@@ -235,6 +242,7 @@ class SpecReader:
         models = {use.key: self.with_augmentation(use, shared, registry) for use in found}
         metrics = {use.key: use for use in self.uses("metrics", registry)}
         loggers = {use.key: use for use in self.uses("loggers", registry)}
+        self.require_single_loggers(loggers)
         callbacks = {use.key: use for use in self.uses("callbacks", registry)}
         self.require_models(registry, models)
         self.check_strategies(models, compute)
@@ -326,6 +334,17 @@ class SpecReader:
             return None
         built = self.component(("dataset",), "dataset", use, registry)
         return built and Use(key=use, kind="dataset", offered=built[0], options=built[1])
+
+    def require_single_loggers(self, loggers: Mapping[str, Use]) -> None:
+        """Some loggers can be there only once."""
+        first: dict[str, str] = {}
+        for key, use in loggers.items():
+            component = use.offered.component
+            if use.enabled and isinstance(component, LoggerComponent) and component.single:
+                other = first.setdefault(component.name, key)
+                if other != key:
+                    message = f"{component.name!r} can be there only once, and [loggers.{other}] has it; disable one"
+                    self.problem(("loggers", key), message, is_table=True)
 
     def training_step(self, registry: Registry) -> Use | None:
         use = self.use_name(("training_step",), DEFAULT_TRAINING_STEP)
