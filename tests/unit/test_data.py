@@ -111,7 +111,7 @@ class TestOrder:
     def test_each_image_once_and_no_process_without_one(
         self, total: int, batch_size: int, accumulate: int, processes: int, epoch: int, grouped: bool
     ) -> None:
-        arguments = {
+        arguments: dict[str, Any] = {
             "batch_size": batch_size,
             "accumulate": accumulate,
             "processes": processes,
