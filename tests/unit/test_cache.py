@@ -13,7 +13,8 @@ from PIL import Image as PillowImage
 from torch import Tensor
 from torchvision import tv_tensors
 
-from detkit.components import BOXES_AND_MASKS, Dataset, Silent
+from detkit.components import BOXES_AND_MASKS, Dataset, Draw, Silent
+from detkit.data.augment import Augmentation, Stage
 from detkit.data.cache import (
     CachedDataset,
     DiskStore,
@@ -143,6 +144,35 @@ def test_workers_share_what_is_in_memory_and_fill_it(workers: int, tmp_path: Pat
         contents.append(sorted(images))
     assert contents[0] == contents[1] == contents[2]
     assert sorted(dataset.decoded[looked_at:]) == list(range(8))  # each once, in whichever process
+
+
+def test_augmented_batches_are_the_same_with_any_cache_and_workers(tmp_path: Path) -> None:
+    """Three epochs each: nothing kept, all kept as it is read, and all found on disk."""
+
+    def noisy(image: Any, target: Any, draw: Draw) -> Any:
+        other, _ = draw.another()
+        noise = torch.randint(0, 50, image.shape, dtype=torch.uint8)
+        return tv_tensors.Image(image // 2 + noise + other[:, :1, :1] // 8), target
+
+    def loaded(mode: str, workers: int) -> list[bytes]:
+        dataset = kept(Files(tmp_path, 8), tmp_path / "cache", mode=mode)
+        assert isinstance(dataset, CachedDataset) is (mode != "none")
+        make = Augmentation([Stage("noisy", "noisy", noisy)], dataset, range(8))
+        found = []
+        for epoch in (1, 2, 3):
+            steps = plan_epoch(range(8), batch_size=2, accumulate=1, processes=1, seed=1, epoch=epoch)
+            batches = [step[0] for step in steps]
+            for images, targets in training_loader(
+                dataset, batches, seed=1, workers=workers, pin_memory=False, make=make
+            ):
+                found += [image.numpy().tobytes() for image in images]
+                found += [target["masks"].numpy().tobytes() for target in targets]
+        return found
+
+    wanted = loaded("none", 0)
+    assert len(set(wanted)) > 24
+    for mode, workers in (("memory", 0), ("memory", 2), ("disk", 0), ("disk", 2)):
+        assert loaded(mode, workers) == wanted, (mode, workers)
 
 
 def test_a_dataset_that_draws_is_not_kept(tmp_path: Path) -> None:
