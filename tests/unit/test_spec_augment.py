@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli
 import tomli_w
 
 from detkit.engine.rerun import _changes, run_spec
 from detkit.errors import SpecError
+from detkit.plugins import collect
 from detkit.spec.augment import PRESETS
 from detkit.spec.explain import explain, origin_words
+from detkit.spec.json_schema import spec_schema
 from detkit.spec.loader import load_spec
 from detkit.spec.model import ExperimentSpec
 
@@ -205,3 +208,25 @@ use = "squares"
     assert "(it provides boxes); switch it off with enabled = false" in problem.message
     file.write_text(f"{text}enabled = false\n")
     assert [use.key for use in load_spec(file).transforms] == ["flip"]
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ('[augment]\npreset = "light"\n[augment.flip]\nvertical = 0.5\n[augment.second]\nuse = "blur"\n', True),
+        ('[models.fcos.augment]\npreset = "none"\n', True),
+        ("[models.fcos.augment.flip]\nenabled = false\n", True),
+        ('[augment]\npreset = "lite"\n', False),
+        ("[augment.flip]\nvertikal = 0.5\n", False),
+        ("[augment.second]\nsigma = [1, 2]\n", False),
+        ("[models.fcos.augment.flip]\nvertical = 2\n", False),
+    ],
+)
+def test_the_schema_for_editors_agrees(write: WriteFile, text: str, good: bool) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    validator = jsonschema.Draft202012Validator(spec_schema(collect()))
+    assert validator.is_valid(tomli.loads(BASE + text)) is good
+    if good:
+        loaded(write, text)
+    else:
+        problems(write, text)
