@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import torch
 from torchvision import tv_tensors
 
@@ -144,8 +146,5 @@ def _fitted(
 
 
 def _beta(alpha: float, draw: Draw) -> float:
-    """Of a symmetric beta distribution: of two gamma variables the first one's share."""
-    rates = torch.full((2,), alpha, dtype=torch.float64)
-    first, second = torch._standard_gamma(rates, generator=draw.generator).tolist()
-    total: float = first + second
-    return first / total if total > 0 else 0.5
+    """Of a symmetric beta distribution; Python's own algorithm, the same on every machine."""
+    return random.Random(draw.integer(2**31 - 1)).betavariate(alpha, alpha)

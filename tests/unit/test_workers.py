@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from detkit.data.workers import MEASURED, WARM_UP, WorkerChoice
+from detkit.data.workers import MEASURED, WARM_UP, WorkerChoice, obstacle
 
 
 class Machine:
@@ -35,7 +40,7 @@ class Machine:
         assert seen == list(range(batches))
         return [workers for workers, _ in self.parts]
 
-    def choice(self, workers: int | str = "auto", cores: int = 8, **other: int) -> WorkerChoice:
+    def choice(self, workers: int | str = "auto", cores: int = 8, **other: Any) -> WorkerChoice:
         return WorkerChoice(workers, self.lines.append, clock=lambda: self.now, cores=cores, **other)  # type: ignore[arg-type]  # "auto"
 
 
@@ -108,6 +113,27 @@ def test_it_measures_again_where_the_first_epoch_filled_a_cache() -> None:
     assert machine.run(choice) == [0, 0]
     assert choice.workers == 0
     assert len(machine.lines) == 2
+
+
+def test_what_stands_in_the_way_is_told_where_it_matters() -> None:
+    machine = Machine(0.4, 0.1)
+    choice = machine.choice(obstacle="there is no room")
+    assert machine.run(choice) == [0, 0]
+    assert machine.lines == ["loading takes 80% of a step's time, but there is no room (workers = 0)"]
+    quick = Machine(0.001, 0.1)
+    quick.run(quick.choice(obstacle="there is no room"))
+    assert "room" not in quick.lines[0]
+
+
+def test_little_shared_memory_stands_in_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usage = SimpleNamespace(free=64_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert obstacle(tmp_path).startswith(f"{tmp_path} has only 64 MB free, too little for processes (docker run")
+    usage.free = 10**9
+    assert obstacle(tmp_path) == ""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert "Linux alone" in obstacle(tmp_path)
 
 
 @pytest.mark.parametrize("stop", [1, 5, 20])

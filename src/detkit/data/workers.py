@@ -6,9 +6,12 @@ What is loaded does not depend on it, so the number can change between two batch
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Literal, TypeVar
 
 T = TypeVar("T")
@@ -22,6 +25,8 @@ SHARE = 0.05
 LEAST_SAVED_S = 15.0
 #: More workers must make steps faster by this share, or fewer stay.
 GAIN = 0.03
+#: Free shared memory below which no workers are started, bytes.
+LEAST_SHARED = 500_000_000
 
 
 class WorkerChoice:
@@ -30,6 +35,7 @@ class WorkerChoice:
     Args:
         workers: the number, or "auto".
         tell: gets the line that says what was chosen, and why.
+        obstacle: why no workers can be started; "auto" then keeps to none, and says so where they would be of use.
         processes: that train together on this machine: they share its cores.
         measurements: how often "auto" measures, at most once an epoch: a second time where the first epoch is not like
             the others, since it fills a cache.
@@ -41,6 +47,7 @@ class WorkerChoice:
         workers: int | Literal["auto"],
         tell: Callable[[str], None],
         *,
+        obstacle: str = "",
         processes: int = 1,
         measurements: int = 1,
         clock: Callable[[], float] = time.perf_counter,
@@ -50,6 +57,7 @@ class WorkerChoice:
         self._tell = tell
         self._left = measurements if workers == "auto" else 0
         self._clock = clock
+        self._obstacle = obstacle
         most = max(0, (cores or _cores()) // processes)
         self._candidates = [count for count in (1, 2, 4, 6, 8, 12, 16) if count <= most]
 
@@ -76,6 +84,11 @@ class WorkerChoice:
             self._tell(f"loading takes {why}: no processes of its own for it (workers = 0)")
             yield from load(plan[done:], 0)
             return
+        if self._obstacle:
+            self._left -= 1
+            self._tell(f"loading takes {share:.0%} of a step's time, but {self._obstacle} (workers = 0)")
+            yield from load(plan[done:], 0)
+            return
         steps = {0: trial.step_s}
         for count in self._candidates:
             size = WARM_UP + 2 * count + MEASURED  # each worker has two batches ready
@@ -95,6 +108,24 @@ class WorkerChoice:
             f" workers = {self.workers}"
         )
         yield from load(plan[done:], self.workers)
+
+
+def obstacle(shared: Path = Path("/dev/shm")) -> str:
+    """Why workers cannot be started here of a program's own accord; empty where they can.
+
+    Where they are not forked they cannot import plugin files. Their batches come through shared memory; where that is
+    short, as in a container of Docker's defaults, they die of a bus error.
+    """
+    if sys.platform != "linux":
+        return "processes for it are started on Linux alone unless a number is set"
+    try:
+        free = shutil.disk_usage(shared).free
+    except OSError:
+        return ""
+    if free >= LEAST_SHARED:
+        return ""
+    room = f"{shared} has only {free / 1e6:.0f} MB free"
+    return f"{room}, too little for processes (docker run --shm-size=2g makes it larger)"
 
 
 class _Trial:

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from detkit.components import Dataset, Messages, Silent
 from detkit.data.cache import CachedDataset, cached
 from detkit.data.splits import Splits
-from detkit.data.workers import WorkerChoice
+from detkit.data.workers import WorkerChoice, obstacle
 from detkit.engine.prepare import build_context
 from detkit.spec.model import ExperimentSpec, ModelUse
 
@@ -36,7 +36,10 @@ def prepare_loading(
     )
     # The first epoch fills the cache; a second measurement sees what the others are like.
     measurements = 2 if isinstance(kept, CachedDataset) else 1
-    return kept, WorkerChoice(compute.workers, told.info, processes=fabric.world_size, measurements=measurements)
+    choice = WorkerChoice(
+        compute.workers, told.info, obstacle=obstacle(), processes=fabric.world_size, measurements=measurements
+    )
+    return kept, choice
 
 
 def _identity(spec: ExperimentSpec) -> str:
