@@ -1,5 +1,5 @@
-"""A whole plugin in one file: a dataset, a detector, a training step, a metric, a logger, a callback, a searcher and a
-command.
+"""A whole plugin in one file: a dataset, a detector, a training step, a metric, a logger, a callback, a transform, a
+searcher and a command.
 
 Name it in a spec (`plugins = ["every_hook.py"]`) and use what it offers:
 
@@ -11,6 +11,7 @@ Name it in a spec (`plugins = ["every_hook.py"]`) and use what it offers:
     [metrics.count_error]
     [loggers.journal]
     [callbacks.stop_after]
+    [augment.dim]
 
 It is small, but nothing in it is a toy of another kind than the bundled plugins: they use the same hooks.
 """
@@ -34,6 +35,7 @@ from detkit import (
     Command,
     Dataset,
     DatasetComponent,
+    Draw,
     Logger,
     LoggerComponent,
     MetricComponent,
@@ -48,6 +50,7 @@ from detkit import (
     SearcherComponent,
     SearchSpace,
     TrainingStepComponent,
+    TransformComponent,
     hookimpl,
 )
 from detkit.data.types import Batch, ImageInfo, Prediction, Target
@@ -305,6 +308,33 @@ def build_stop_after(options: StopAfterOptions, context: BuildContext) -> StopAf
 
 STOP_AFTER = CallbackComponent("stop_after", StopAfterOptions, build_stop_after, "stops after some epochs")
 
+# --- a transform -----------------------------------------------------------------------------------------------------
+
+
+class DimOptions(Options):
+    probability: float = Field(0.5, ge=0, le=1, description="share of the images that are dimmed")
+    darkest: float = Field(0.3, ge=0, le=1, description="the smallest factor")
+
+
+class Dim:
+    """Takes light away. What it draws comes from `draw`, so that every run of a seed sees the same images."""
+
+    def __init__(self, options: DimOptions) -> None:
+        self._options = options
+
+    def __call__(self, image: tv_tensors.Image, target: Target, draw: Draw, /) -> tuple[tv_tensors.Image, Target]:
+        if not draw.chance(self._options.probability):
+            return image, target
+        factor = draw.uniform(self._options.darkest, 1.0)
+        return tv_tensors.Image((image.float() * factor).to(torch.uint8)), target
+
+
+def build_dim(options: DimOptions, context: BuildContext) -> Dim:
+    return Dim(options)
+
+
+DIM = TransformComponent("dim", DimOptions, build_dim, "darkens training images")
+
 # --- a searcher ------------------------------------------------------------------------------------------------------
 
 
@@ -398,6 +428,11 @@ def detkit_loggers() -> list[LoggerComponent[Any]]:
 @hookimpl
 def detkit_callbacks() -> list[CallbackComponent[Any]]:
     return [STOP_AFTER]
+
+
+@hookimpl
+def detkit_transforms() -> list[TransformComponent[Any]]:
+    return [DIM]
 
 
 @hookimpl

@@ -15,6 +15,7 @@ from detkit.components import (
     Command,
     Dataset,
     DatasetComponent,
+    Draw,
     Logger,
     LoggerComponent,
     Messages,
@@ -31,6 +32,8 @@ from detkit.components import (
     SearcherComponent,
     TrainingStep,
     TrainingStepComponent,
+    Transform,
+    TransformComponent,
 )
 from detkit.errors import (
     ComputeError,
@@ -71,6 +74,7 @@ __all__ = [
     "Dataset",
     "DatasetComponent",
     "DetkitError",
+    "Draw",
     "ExperimentRecord",
     "Logger",
     "LoggerComponent",
@@ -104,6 +108,8 @@ __all__ = [
     "Table",
     "TrainingStep",
     "TrainingStepComponent",
+    "Transform",
+    "TransformComponent",
     "UserError",
     "WeightsError",
     "__version__",

@@ -35,7 +35,7 @@ BOXES: Capabilities = frozenset({"boxes"})
 BOXES_AND_MASKS: Capabilities = frozenset({"boxes", "masks"})
 
 #: Keys that belong to the host; they share tables with a component's options, which must not use them.
-RESERVED_KEYS = frozenset({"use", "enabled", "train", "input", "split", "degenerate"})
+RESERVED_KEYS = frozenset({"use", "enabled", "train", "input", "augment", "split", "degenerate"})
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -227,6 +227,61 @@ class TrainingStep(Protocol):
 
     def __call__(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Named scalar losses, with gradient, that are means over the batch's images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What one transform may draw from for one image: random numbers, and other training images.
+
+    All of it is a function of (seed, epoch, position in the epoch, the transform's key), whatever the number of workers
+    and whatever the transforms before it drew. The global generators of torch, numpy and random are seeded for the
+    call too, so that transforms of libraries which use those do no harm.
+
+    Attributes:
+        generator: on the CPU.
+        pool: the indices of the training images, the one at hand among them. It may be long: draw from it, do not
+            walk through it.
+        fetch: gives the image and target of one index of the pool, as the transforms before this one make them; each
+            call draws anew. Raises ValueError for an index that is not in the pool.
+    """
+
+    generator: torch.Generator
+    pool: Sequence[int]
+    fetch: Callable[[int], tuple[Image, Target]]
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+        """A number in low..high."""
+        import torch
+
+        share = float(torch.rand((), generator=self.generator, dtype=torch.float64))
+        return low + (high - low) * share
+
+    def chance(self, probability: float) -> bool:
+        """True with that probability; one number is drawn whatever it is."""
+        return self.uniform() < probability
+
+    def integer(self, count: int) -> int:
+        """One of 0..count-1."""
+        import torch
+
+        return int(torch.randint(count, (), generator=self.generator))
+
+    def another(self) -> tuple[Image, Target]:
+        """One image of the pool, each as likely as the others."""
+        return self.fetch(self.pool[self.integer(len(self.pool))])
+
+
+class Transform(Protocol):
+    """Changes a training image together with its objects. It keeps no state from call to call."""
+
+    def __call__(self, image: Image, target: Target, draw: Draw, /) -> tuple[Image, Target]:
+        """The changed image and target; what it was given must not be written to.
+
+        `torchvision.transforms.v2` does it right for the fields it knows, boxes and masks. A transform that leaves
+        objects out does so in all fields. The rest is done after each call: boxes are made anew from the masks (where
+        those of the dataset are the masks' extents), else clipped to the image; objects of which nothing is left are
+        taken out of all fields; `area` follows.
+        """
 
 
 class Metric(Protocol):
@@ -468,6 +523,13 @@ class ModelComponent(Component[O, "nn.Module"]):
 
 @dataclass(frozen=True)
 class TrainingStepComponent(Component[O, TrainingStep]):
+    """Attributes: needs: what targets must hold."""
+
+    needs: Callable[[O], Capabilities] = _boxes
+
+
+@dataclass(frozen=True)
+class TransformComponent(Component[O, Transform]):
     """Attributes: needs: what targets must hold."""
 
     needs: Callable[[O], Capabilities] = _boxes

@@ -30,6 +30,7 @@ from detkit.components import (
     RunInfo,
     SearcherComponent,
     TrainingStepComponent,
+    TransformComponent,
 )
 
 PROJECT = "detkit"
@@ -67,6 +68,10 @@ class OfferHooks(Protocol):
     @hookspec
     def detkit_callbacks(self) -> Sequence[CallbackComponent[Any]]:
         """Callbacks, named by `[callbacks.KEY]`."""
+
+    @hookspec
+    def detkit_transforms(self) -> Sequence[TransformComponent[Any]]:
+        """Transforms of training images, named by `[augment.KEY]`; applied in the order of the spec's tables."""
 
     @hookspec
     def detkit_searchers(self) -> Sequence[SearcherComponent[Any]]:

@@ -28,13 +28,14 @@ from detkit.components import (
     ModelComponent,
     SearcherComponent,
     TrainingStepComponent,
+    TransformComponent,
 )
 from detkit.errors import PluginError, did_you_mean
 from detkit.hookspecs import PROJECT, OfferHooks
 
 ENTRY_POINT_GROUP = "detkit.plugins"
 
-Kind = Literal["dataset", "model", "training_step", "metric", "logger", "callback", "searcher"]
+Kind = Literal["dataset", "model", "training_step", "metric", "logger", "callback", "transform", "searcher"]
 
 #: Which hook offers which kind, and what it must return a sequence of.
 OFFERS: Mapping[Kind, tuple[str, type[Component[Any, Any]]]] = {
@@ -44,6 +45,7 @@ OFFERS: Mapping[Kind, tuple[str, type[Component[Any, Any]]]] = {
     "metric": ("detkit_metrics", MetricComponent),
     "logger": ("detkit_loggers", LoggerComponent),
     "callback": ("detkit_callbacks", CallbackComponent),
+    "transform": ("detkit_transforms", TransformComponent),
     "searcher": ("detkit_searchers", SearcherComponent),
 }
 COMMANDS_HOOK = "detkit_commands"

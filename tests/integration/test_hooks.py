@@ -26,6 +26,7 @@ OFFERED = {
     "metric": ["count_error"],
     "logger": ["journal"],
     "callback": ["stop_after"],
+    "transform": ["dim"],
     "searcher": ["every"],
     "command": ["squares"],
 }
@@ -43,6 +44,8 @@ def assert_every_hook_worked(record: ExperimentRecord, stopped_after: int) -> No
     journal = [json.loads(line) for line in (run.files.folder / "journal.jsonl").read_text().splitlines()]
     assert [entry["event"] for entry in journal][:2] == ["start", "metrics"]  # the logger
     assert journal[-1] == {"event": "close", "state": "finished"}
+    augment = facts["spec"]["augment"]
+    assert augment == {"dim": {"use": "dim", "enabled": True, "probability": 1.0, "darkest": 0.3}}  # the transform
     first = next(iter(run.steps()))
     assert first["losses"]["loss_sides"] == 0.0  # the step: this term has the weight 0
 
@@ -53,6 +56,7 @@ def experiment(folder: Path, **changes: object) -> Path:
         training_step={"use": "weighted", "weights": {"loss_sides": 0.0}},
         loggers={"journal": {}},
         callbacks={"stop_after": {"epochs": 1}},
+        augment={"dim": {"probability": 1.0}},
         **changes,
     )
     return write_spec(folder / "experiment.toml", spec)

@@ -28,7 +28,18 @@ from integration.experiments import EVERY_HOOK, write_spec
 SABOTEUR = Path(__file__).with_name("saboteur.py")
 
 
-def spec_file(folder: Path, point: str, *, workers: int = 0, pause_s: float = 0.0) -> Path:
+#: Transforms of one image, and some that fetch others.
+AUGMENT = {"preset": "standard", "mosaic": {}, "mix_up": {}}
+
+
+def spec_file(
+    folder: Path,
+    point: str,
+    *,
+    workers: int = 0,
+    pause_s: float = 0.0,
+    augment: Mapping[str, Any] | None = None,
+) -> Path:
     return write_spec(
         folder / "spec.toml",
         {
@@ -40,6 +51,7 @@ def spec_file(folder: Path, point: str, *, workers: int = 0, pause_s: float = 0.
             "train": {"epochs": 3, "batch_size": 2, "checkpoint_every_steps": 3, "warmup_steps": 2},
             # No threshold: an untrained detector must predict something, or the comparison of predictions says nothing.
             "models": {"faster_rcnn": {"backbone": "tiny_fpn", "weights": "none", "score_threshold": 0.0}},
+            "augment": dict(augment or {}),
             "metrics": {"coco": {}},
             "loggers": {"csv": {}},
             "callbacks": {
@@ -144,6 +156,26 @@ def test_killed_and_resumed_equals_never_killed(
     # The CSV logger drops the rows that a resume trains again, so each step stands there once.
     rows = (run.files.folder / "csv" / "steps.csv").read_text().splitlines()[1:]
     assert len(rows) == len(set(rows))
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(3, marks=pytest.mark.slow)])
+def test_an_augmented_run_goes_on_exactly(workers: int, never_killed: dict[str, Any], tmp_path: Path) -> None:
+    """From the middle of an epoch, and whatever the number of workers, of which the whole run has one."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir()
+    (whole / "struck").touch()
+    run = detkit.run(spec_file(whole, "nowhere", workers=1, augment=AUGMENT), display=SilentDisplay()).runs[0]
+    assert run.state == "finished"
+    wanted = deterministic_part(run)
+    assert wanted["steps"] != never_killed["steps"]  # it is augmented
+
+    cut.mkdir()
+    file = spec_file(cut, "step", workers=workers, augment=AUGMENT)
+    assert detkit.run(file, display=SilentDisplay()).runs[0].state == "failed"
+    detkit.run(file, resume=True, display=SilentDisplay())
+    resumed = deterministic_part(only_run(cut))
+    for part, value in wanted.items():
+        assert resumed[part] == value, part
 
 
 @pytest.mark.parametrize("ask", [signal.SIGTERM, signal.SIGINT])

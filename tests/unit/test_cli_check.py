@@ -64,8 +64,8 @@ def test_all_problems_and_exit_code_2(toys: Path, write: WriteFile, capsys: Capt
     captured = capsys.readouterr()
     assert captured.out.splitlines() == [
         "bad.toml:3: [dataset] use: no dataset named 'pen_fudan'; did you mean 'penn_fudan'?",
-        "bad.toml:5: [models.fcos] x: unknown key; there are: anchors, backbone, enabled, file, files, input, score,"
-        " train, use",
+        "bad.toml:5: [models.fcos] x: unknown key; there are: anchors, augment, backbone, enabled, file, files, input,"
+        " score, train, use",
         "command line: [train] epohcs: unknown key; did you mean 'epochs'? (from --set train.epohcs=1)",
         "command line: --enable-logger comet: the spec has no logger 'comet'; it has none",
     ]

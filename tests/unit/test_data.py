@@ -106,11 +106,12 @@ class TestOrder:
         accumulate=st.integers(1, 4),
         processes=st.integers(1, 4),
         epoch=st.integers(1, 5),
+        grouped=st.booleans(),
     )
     def test_each_image_once_and_no_process_without_one(
-        self, total: int, batch_size: int, accumulate: int, processes: int, epoch: int
+        self, total: int, batch_size: int, accumulate: int, processes: int, epoch: int, grouped: bool
     ) -> None:
-        arguments = {
+        arguments: dict[str, Any] = {
             "batch_size": batch_size,
             "accumulate": accumulate,
             "processes": processes,
@@ -121,15 +122,36 @@ class TestOrder:
             with pytest.raises(ValueError, match="cannot be shared by"):
                 plan_epoch(range(total), **arguments)
             return
-        plan = plan_epoch(range(total), **arguments)
+        at_random = plan_epoch(range(total), **arguments)
+        aspects = {index: 0.3 * 1.1 ** (index % 40) for index in range(total)} if grouped else None
+        plan = plan_epoch(range(total), **arguments, aspects=aspects)
+        assert [[len(batch) for batch in step] for step in plan] == [
+            [len(batch) for batch in step] for step in at_random
+        ]
         batches = [batch for step in plan for batch in step]
         assert sorted(item.sample for batch in batches for item in batch) == list(range(total))
-        assert [item.position for batch in batches for item in batch] == list(range(total))
+        positions = [item.position for batch in batches for item in batch]
+        assert sorted(positions) == list(range(total)) if grouped else positions == list(range(total))
         shares = [[share_of(batch, rank, processes) for rank in range(processes)] for batch in batches]
         assert all(share for batch in shares for share in batch)
         for batch, parts in zip(batches, shares, strict=True):
             assert sorted(item for part in parts for item in part) == sorted(batch)
         assert all(len(step) <= accumulate for step in plan)
+
+    def test_batches_hold_images_of_like_aspect_ratio(self) -> None:
+        """Wide and tall images in equal numbers: only the batch of what is left may be mixed."""
+        aspects = {index: 1.5 if index % 2 else 0.66 for index in range(50)}
+
+        def batches(epoch: int) -> list[list[int]]:
+            steps = plan_epoch(range(50), batch_size=4, accumulate=2, processes=1, seed=1, epoch=epoch, aspects=aspects)
+            return [[item.sample for item in batch] for step in steps for batch in step]
+
+        mixed = [len({aspects[sample] for sample in batch}) > 1 for batch in batches(1)]
+        assert sum(mixed) <= 1
+        assert len(mixed) == 13
+        assert batches(1) == batches(1) != batches(2)
+        wide = [aspects[batch[0]] > 1 for batch in batches(1)[:12]]
+        assert wide != sorted(wide)  # groups follow each other at random
 
     def test_epochs_differ_and_seeds_differ(self) -> None:
         def order(seed: int, epoch: int) -> list[int]:

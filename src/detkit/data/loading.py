@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,19 +21,23 @@ if TYPE_CHECKING:
 
 Sample = tuple["Image", Target]
 RawBatch = tuple[list["Image"], list[Target]]
+#: Makes the sample of an index with a seed, instead of what the dataset gives: augmentation.
+Maker = Callable[[int, int], Sample]
 
 
 class SeededItems(TorchDataset["Sample | DetkitError"]):
     """Fetches items with the global generators seeded by (seed, epoch, position), and restored afterwards."""
 
-    def __init__(self, dataset: Dataset, seed: int) -> None:
+    def __init__(self, dataset: Dataset, seed: int, make: Maker | None = None) -> None:
         self._dataset = dataset
         self._seed = seed
+        self._make = make
 
     def __getitem__(self, item: Item) -> Sample | DetkitError:
-        with seeded(derive_seed(self._seed, "item", item.epoch, item.position)):
+        seed = derive_seed(self._seed, "item", item.epoch, item.position)
+        with seeded(seed):
             try:
-                return fetch(self._dataset, item.sample)
+                return self._make(item.sample, seed) if self._make else fetch(self._dataset, item.sample)
             except DetkitError as error:
                 # Returned, for the loader would wrap it in a worker's traceback; raised again in `_raising`.
                 return error
@@ -52,7 +56,7 @@ def fetch(dataset: Dataset, index: int) -> Sample:
     except DetkitError:
         raise
     except Exception as error:  # the dataset is foreign code: say which image it stumbled over
-        raise DataError(f"image {_label(dataset, index)} cannot be read: {type(error).__name__}: {error}") from error
+        raise DataError(f"image {label_of(dataset, index)} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _refuse_foreign(sample: Sample) -> None:
@@ -71,7 +75,8 @@ def _refuse_foreign(sample: Sample) -> None:
         )
 
 
-def _label(dataset: Dataset, index: int) -> str:
+def label_of(dataset: Dataset, index: int) -> str:
+    """An image for messages: its index, and its name where it has one."""
     try:
         return f"{index} ({dataset.info(index).label})"
     except Exception:  # noqa: BLE001 - the label only decorates an error that is on its way already
@@ -94,11 +99,21 @@ def collate(samples: Sequence[Sample | DetkitError]) -> RawBatch | DetkitError:
 
 
 def training_loader(
-    dataset: Dataset, batches: Iterable[Sequence[Item]], *, seed: int, workers: int, pin_memory: bool
+    dataset: Dataset,
+    batches: Iterable[Sequence[Item]],
+    *,
+    seed: int,
+    workers: int,
+    pin_memory: bool,
+    make: Maker | None = None,
 ) -> Iterator[RawBatch]:
-    """The given batches in order; their content does not depend on `workers`."""
+    """The given batches in order; their content does not depend on `workers`.
+
+    Args:
+        make: augmentation; without it the samples are as the dataset gives them.
+    """
     loader: DataLoader[Sample | DetkitError] = DataLoader(
-        SeededItems(dataset, seed),
+        SeededItems(dataset, seed, make),
         batch_sampler=_Batches(batches),
         collate_fn=collate,
         num_workers=workers,

@@ -13,6 +13,18 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
+def plant(seed: int) -> None:
+    """Seed torch's CPU generator, numpy's and random's global ones."""
+    import random
+
+    import numpy as np
+    import torch
+
+    torch.default_generator.manual_seed(seed)  # not torch.manual_seed: that would move the GPUs' generators
+    np.random.seed(seed)
+    random.seed(seed)
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed torch's CPU generator, numpy's and random's global ones for the block, and restore them after it."""
@@ -22,9 +34,7 @@ def seeded(seed: int) -> Iterator[None]:
     import torch
 
     torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    torch.default_generator.manual_seed(seed)  # not torch.manual_seed: that would move the GPUs' generators
-    np.random.seed(seed)
-    random.seed(seed)
+    plant(seed)
     try:
         yield
     finally:

@@ -14,11 +14,13 @@ from detkit.components import Messages, RunInfo
 from detkit.data.sampling import plan_epoch
 from detkit.engine import facts
 from detkit.engine.attribution import attributed
+from detkit.engine.augmenting import build_augmentation
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.compute import Compute
 from detkit.engine.ema import averaged_model
 from detkit.engine.events import Events
 from detkit.engine.limits import Limits
+from detkit.engine.loading import prepare_loading, training_aspects
 from detkit.engine.loggers import Loggers
 from detkit.engine.optim import build_optimizer
 from detkit.engine.prepare import build_context, build_dataset, read_splits
@@ -81,6 +83,8 @@ def assemble(
     origin = {**origin, "starts": strategy.starts}
     if fabric.world_size > 1 and any(strategy.changes_at(epoch) for epoch in range(2, use.train.epochs + 1)):
         raise ComputeError('strategy = "gradual" works on one device; set [compute] devices = 1')
+    aspects = training_aspects(dataset, splits.train) if use.train.group_by_aspect else None
+    dataset, loading = prepare_loading(spec, use, dataset, splits, fabric, messages)
     strategy.begin_epoch(state.epoch)  # before DDP looks at what trains
     optimizer = build_optimizer(strategy, use.train)
     model, fabric_optimizer = fabric.setup(bare_model, optimizer)
@@ -119,6 +123,7 @@ def assemble(
         fabric=fabric,
         dataset=dataset,
         splits=splits,
+        augmentation=build_augmentation(use, dataset, splits.train, build),
         truths={index: dataset.info(index) for index in {*splits.validation, *splits.test}},
         model=model,
         bare_model=bare_model,
@@ -133,7 +138,8 @@ def assemble(
         recorder=_recorder(spec, layout, fabric, build, messages),
         messages=messages,
         stop=stop,
-        workers=spec.compute.workers,
+        loading=loading,
+        aspects=aspects,
         schedule=(schedule_start * steps_per_epoch, use.train.epochs * steps_per_epoch),
         limits=limits,
         resamples=spec.experiment.resamples,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from detkit.data.loading import RawBatch, to_device, training_loader
-from detkit.data.sampling import StepPlan, share_of
+from detkit.data.sampling import Item, StepPlan, share_of
 from detkit.engine import guard
 from detkit.engine.attribution import out_of_memory_named
 from detkit.engine.checkpoint import capture_generators
@@ -72,7 +72,12 @@ def load_batches(run: Run, plan: Sequence[StepPlan]) -> Iterator[RawBatch]:
     fabric = run.fabric
     shares = [share_of(batch, fabric.global_rank, fabric.world_size) for step in plan for batch in step]
     pin = fabric.device.type == "cuda"
-    return training_loader(run.dataset, shares, seed=run.seed, workers=run.workers, pin_memory=pin)
+
+    def load(part: Sequence[Sequence[Item]], workers: int) -> Iterator[RawBatch]:
+        return training_loader(run.dataset, part, seed=run.seed, workers=workers, pin_memory=pin, make=run.augmentation)
+
+    epoch = plan[0][0][0].epoch if plan else 1
+    return run.loading.batches(shares, load, run.train.epochs - epoch + 1)
 
 
 def train_step(run: Run, state: TrainState, plan: StepPlan, batches: Iterator[RawBatch]) -> Course:

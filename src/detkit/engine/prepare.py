@@ -94,7 +94,7 @@ def prepare_data(spec: ExperimentSpec, messages: Messages) -> PreparedData:
     for note in division.notes:
         messages.info(f"[dataset.split] {note}")
     _tell_missing_classes(infos, dataset.class_names, division, messages)
-    users = (*spec.models.values(), spec.training_step, *spec.metrics.values())
+    users = (*spec.models.values(), spec.training_step, *spec.metrics.values(), *spec.transforms)
     refuse_unmet_needs(users, dataset.provides, spec.dataset.title)
     for number, splits in enumerate(division.folds, 1):
         _check_training_images(infos, splits, spec.compute.devices, f" of fold {number}" * division.folded)
@@ -134,7 +134,7 @@ def refuse_unmet_needs(uses: Iterable[Use], provided: Capabilities, provider: st
     """
     for use in uses:
         component = use.offered.component
-        needed: Callable[..., Capabilities] = component.needs  # type: ignore[attr-defined]  # models, steps and metrics have it
+        needed: Callable[..., Capabilities] = component.needs  # type: ignore[attr-defined]  # all of these have it
         missing = needed(use.options) - provided
         if use.enabled and missing:
             raise DataError(
@@ -189,7 +189,8 @@ def deep_check(spec: ExperimentSpec, messages: Messages) -> list[Problem]:
     dataset = tried("dataset", lambda: prepare_data(spec, messages))
     class_names = dataset.dataset.class_names if isinstance(dataset, PreparedData) else ("object",)
     for use in checked_uses(spec):
-        table = "training_step" if use.kind == "training_step" else f"{use.kind}s.{use.key}"
+        tables = {"training_step": "training_step", "transform": f"augment.{use.key}"}
+        table = tables.get(use.kind, f"{use.kind}s.{use.key}")
         tried(table, lambda use=use: check_component(spec, use, class_names, messages))  # type: ignore[misc]  # bound per pass
     return problems
 
@@ -208,7 +209,7 @@ def check_compute(spec: ExperimentSpec) -> None:
 def checked_uses(spec: ExperimentSpec) -> list[Use]:
     """Every enabled component beside the dataset, whose check comes before it is built."""
     groups = (spec.models, spec.metrics, spec.loggers, spec.callbacks)
-    return [spec.training_step, *(use for group in groups for use in group.values() if use.enabled)]
+    return [spec.training_step, *spec.transforms, *(use for group in groups for use in group.values() if use.enabled)]
 
 
 def check_component(spec: ExperimentSpec, use: Use, class_names: tuple[str, ...], messages: Messages) -> None:

@@ -113,9 +113,12 @@ def run_spec(spec: ExperimentSpec, model: str) -> dict[str, Any]:
     resolved = spec.resolved
     metrics = [key for key, use in spec.metrics.items() if use.enabled]
     train = {key: value for key, value in resolved["models"][model]["train"].items() if key not in HARMLESS_TRAIN_KEYS}
+    table = {key: value for key, value in resolved["models"][model].items() if key != "augment"}
+    augment = [key for key, use in spec.models[model].augment.items() if use.enabled]
     decisive = {
         "dataset": resolved["dataset"],
-        "model": {**resolved["models"][model], "train": train},
+        "model": {**table, "train": train},
+        **_augment_in_order(resolved["models"][model].get("augment", {}), augment),
         "training_step": resolved["training_step"],
         "metrics": {key: resolved["metrics"][key] for key in metrics},
         "metrics_in_order": metrics,  # the first one selects
@@ -123,6 +126,11 @@ def run_spec(spec: ExperimentSpec, model: str) -> dict[str, Any]:
         "compute": {key: resolved["compute"].get(key) for key in COMPUTE_KEYS},
     }
     return {key: _json_ready(value) for key, value in decisive.items()}
+
+
+def _augment_in_order(tables: Mapping[str, Any], enabled: Sequence[str]) -> dict[str, Any]:
+    """Of what is applied, the order counts as much as the options. Nothing where nothing is applied."""
+    return {"augment": {key: tables[key] for key in enabled}, "augment_in_order": list(enabled)} if enabled else {}
 
 
 def _json_ready(value: Any) -> Any:

@@ -15,10 +15,12 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from detkit.components import Dataset, Messages, Metric, RunInfo, TrainingStep
+from detkit.data.augment import Augmentation
 from detkit.data.sampling import StepPlan, plan_epoch
 from detkit.data.seeds import derive_seed
 from detkit.data.splits import Splits
 from detkit.data.types import ImageInfo
+from detkit.data.workers import WorkerChoice
 from detkit.engine.events import Events
 from detkit.engine.limits import Limits
 from detkit.engine.recorder import Recorder
@@ -35,8 +37,10 @@ class Run:
     Attributes:
         fabric: the device, the precision, the other processes.
         model: as fabric set it up; `bare_model` is the module itself. averaged: follows it, with `ema_decay`.
+        augmentation: of the training images; None where they are taken as they are.
         truths: ground truth by index, of the images that are evaluated.
         strategy: what of the model trains, and from when. origin: see `origin_of`; of the run's beginning.
+        loading: how many processes load images. aspects: width over height by index, with `group_by_aspect`.
         schedule: the optimizer steps (first, end) over which the learning rate is planned.
         resamples: draws of the images for the intervals of the final figures; 0: there are none.
     """
@@ -48,6 +52,7 @@ class Run:
     fabric: Fabric
     dataset: Dataset
     splits: Splits
+    augmentation: Augmentation | None
     truths: Mapping[int, ImageInfo]
     model: _FabricModule
     bare_model: nn.Module
@@ -62,7 +67,8 @@ class Run:
     recorder: Recorder
     messages: Messages
     stop: StopRequest
-    workers: int
+    loading: WorkerChoice
+    aspects: Mapping[int, float] | None
     schedule: tuple[int, int]
     limits: Limits
     resamples: int
@@ -85,6 +91,7 @@ class Run:
             processes=self.fabric.world_size,
             seed=self.seed,
             epoch=epoch,
+            aspects=self.aspects,
         )
         return steps[: self.limits.train_steps]
 

@@ -33,11 +33,15 @@ def explain(spec: ExperimentSpec) -> list[Explained]:
 
 
 def origin_words(origin: Provenance) -> str:
-    """As `default`, `recipe of model fcos`, `spec a.toml:3`, `base file base.toml:9`, `command line --set a=1`."""
+    """As `default`, `recipe of model fcos`, `preset light`, `spec a.toml:3`, `base file base.toml:9`, `command line
+    --set a=1`.
+    """
     if origin.origin == "default":
         return "default"
     if origin.origin == "recipe":
         return f"recipe of model {origin.where}"
+    if origin.origin == "preset":
+        return f"preset {origin.where}"
     line = f":{origin.line}" if origin.line is not None else ""
     return f"{origin.origin} {origin.where}{line}"
 

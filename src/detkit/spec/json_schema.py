@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from detkit.components import NAME_PATTERN, Component
 from detkit.plugins import Kind, Registry
+from detkit.spec.augment import DEFAULT_PRESET, PRESETS
 from detkit.spec.loader import DEFAULT_TRAINING_STEP, GROUPS
 from detkit.spec.model import ComputeTable, ExperimentTable, InputTable, SplitTable, TrainTable
 
@@ -21,6 +22,7 @@ Schema = dict[str, Any]
 
 _SUMMARIES = {
     "model": "the detectors to compare; one run per model and seed",
+    "transform": "how training images are changed, in the order of the tables",
     "metric": "what is measured; the first enabled one selects the best checkpoint",
     "logger": "where runs are reported, beside the record",
     "callback": "what may act on a run while it goes on",
@@ -47,7 +49,8 @@ def spec_schema(registry: Registry, *, partial: bool = False) -> Schema:
         "compute": writer.table(ComputeTable, "compute"),
         "train": {"$ref": "#/$defs/train", "description": "what all models share in training"},
         "training_step": writer.alternatives("training_step", DEFAULT_TRAINING_STEP),
-        **{group: writer.group(kind) for group, kind in GROUPS.items()},
+        **{group: writer.group(kind) for group, kind in GROUPS.items() if kind != "transform"},
+        "augment": {"$ref": "#/$defs/augment", "description": _SUMMARIES["transform"]},
     }
     schema: Schema = {
         "$schema": DIALECT,
@@ -69,6 +72,12 @@ class _Writer:
         self.definitions: Schema = {}
         for name, options in (("train", TrainTable), ("input", InputTable), ("split", SplitTable)):
             self.definitions[name] = self.table(options, name)
+        self.definitions["augment"] = self.group("transform")
+        self.definitions["augment"]["properties"]["preset"] = {
+            "enum": list(PRESETS),
+            "default": DEFAULT_PRESET,
+            "description": "transforms that come first; tables of their names change their options",
+        }
         for kind, offers in registry.components.items():
             for offered in offers.values():
                 self._define(kind, offered.component)
@@ -111,6 +120,7 @@ class _Writer:
         if kind == "model":
             host["train"] = {"$ref": "#/$defs/train", "description": "[train] for this model alone"}
             host["input"] = {"$ref": "#/$defs/input", "description": "[input] for this model alone"}
+            host["augment"] = {"$ref": "#/$defs/augment", "description": "[augment] for this model alone"}
         if kind == "dataset":
             host["split"] = {"$ref": "#/$defs/split", "description": "how the images are divided"}
             host["degenerate"] = {

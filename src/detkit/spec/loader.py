@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from pydantic_core import from_json, to_json
 
-from detkit.components import NAME_PATTERN, Capabilities, LoggerComponent, ModelComponent, Options
+from detkit.components import (
+    NAME_PATTERN,
+    Capabilities,
+    LoggerComponent,
+    ModelComponent,
+    Options,
+    TransformComponent,
+)
 from detkit.errors import PluginError, Problem, SpecError, did_you_mean
 from detkit.plugins import Kind, Offered, Registry, collect
+from detkit.spec.augment import expand_presets
 from detkit.spec.complaints import Complaint, path_base, show, validate
 from detkit.spec.document import Document, read_document
 from detkit.spec.layers import layers
@@ -43,6 +51,7 @@ TABLES = (
     "input",
     "compute",
     "train",
+    "augment",
     "training_step",
     "models",
     "metrics",
@@ -52,6 +61,7 @@ TABLES = (
 TOP_KEYS = ("extends", "plugins")
 #: The tables that hold one table a component, by the kind of component.
 GROUPS: Mapping[str, Kind] = {
+    "augment": "transform",
     "models": "model",
     "metrics": "metric",
     "loggers": "logger",
@@ -61,7 +71,8 @@ GROUPS: Mapping[str, Kind] = {
 HOST_KEYS: Mapping[Kind, tuple[str, ...]] = {
     "dataset": ("use", "split", "degenerate"),
     "training_step": ("use",),
-    "model": ("use", "enabled", "train", "input"),
+    "model": ("use", "enabled", "train", "input", "augment"),
+    "transform": ("use", "enabled"),
     "metric": ("use", "enabled"),
     "logger": ("use", "enabled"),
     "callback": ("use", "enabled"),
@@ -225,16 +236,21 @@ class SpecReader:
         compute = self.options(("compute",), ComputeTable)
         self.shared_table("train", TrainTable)
         step = self.training_step(registry)
-        models = {use.key: use for use in self.uses("models", registry) if isinstance(use, ModelUse)}
+        expand_presets(self)
+        shared = {use.key: use for use in self.uses("augment", registry)}
+        found = (use for use in self.uses("models", registry) if isinstance(use, ModelUse))
+        models = {use.key: self.with_augmentation(use, shared, registry) for use in found}
         metrics = {use.key: use for use in self.uses("metrics", registry)}
         loggers = {use.key: use for use in self.uses("loggers", registry)}
         self.require_single_loggers(loggers)
         callbacks = {use.key: use for use in self.uses("callbacks", registry)}
         self.require_models(registry, models)
         self.check_strategies(models, compute)
+        self.refuse_idle_augmentation(models)
         if dataset is not None:
             needy = [*models.values(), *([step] if step else []), *metrics.values()]
             self.check_capabilities(dataset, needy)
+            self.check_transforms(dataset, models)
         problems = self.all_problems()
         if problems or not (experiment and dataset and split and degenerate and compute and step):
             raise SpecError(problems)
@@ -337,11 +353,15 @@ class SpecReader:
         built = self.component(("training_step",), "training_step", use, registry)
         return built and Use(key=use, kind="training_step", offered=built[0], options=built[1])
 
-    def uses(self, group: str, registry: Registry) -> Iterator[Use]:
-        """The valid components of [models], [metrics], [loggers] or [callbacks]."""
+    def uses(self, group: str, registry: Registry, under: KeyPath = ()) -> Iterator[Use]:
+        """The valid components of [models], [metrics], [loggers], [callbacks], [augment] or [models.KEY.augment].
+
+        Args:
+            under: the table that holds the group's, where it is not at the top.
+        """
         kind = GROUPS[group]
-        for key in self.table((group,)) or {}:
-            path = (group, key)
+        for key in self.table((*under, group)) or {}:
+            path = (*under, group, key)
             if not NAME_PATTERN.fullmatch(key):
                 message = f"names of {group} are made of letters, digits, - and _, and begin with a letter or digit"
                 self.problem(path, message, is_table=True)
@@ -366,6 +386,13 @@ class SpecReader:
                     )
             elif built:
                 yield Use(key=key, kind=kind, offered=built[0], options=built[1], enabled=enabled)
+
+    def with_augmentation(self, model: ModelUse, shared: Mapping[str, Use], registry: Registry) -> ModelUse:
+        """The model with its own transforms, where it has a table for them, else with the shared ones."""
+        if self.document.get(("models", model.key, "augment")) is None:
+            return replace(model, augment=shared)
+        own = self.uses("augment", registry, ("models", model.key))
+        return replace(model, augment={use.key: use for use in own})
 
     def enabled(self, path: KeyPath) -> bool:
         value = self.document.get((*path, "enabled"))
@@ -524,6 +551,48 @@ class SpecReader:
                     is_table=True,
                 )
 
+    def check_transforms(self, dataset: Use, models: Mapping[str, ModelUse]) -> None:
+        """The same for transforms; those that models share are looked at once."""
+        provided = self.ask(dataset, "may_provide")
+        seen: set[int] = set()
+        for model in models.values():
+            own = self.document.get(("models", model.key, "augment")) is not None
+            for use in model.augment.values() if model.enabled else ():
+                path = (*(("models", model.key) if own else ()), "augment", use.key)
+                component = use.offered.component
+                assert isinstance(component, TransformComponent)
+                if not use.enabled or id(use) in seen:
+                    continue
+                seen.add(id(use))
+                find, options = component.needs, use.options
+                needed = self.guarded(
+                    path,
+                    use.offered,
+                    "`needs`",
+                    lambda find=find, options=options: frozenset(find(options)),  # type: ignore[misc]  # bound per pass
+                )
+                missing = sorted((needed or frozenset()) - provided) if provided else []
+                if missing:
+                    self.problem(
+                        path,
+                        f"{use.title} needs {' and '.join(missing)}, which {dataset.title} does not provide"
+                        f" (it provides {' and '.join(sorted(provided or ()))}); switch it off with enabled = false",
+                        is_table=True,
+                    )
+
+    def refuse_idle_augmentation(self, models: Mapping[str, ModelUse]) -> None:
+        """A shared [augment] that no model would use is a misunderstanding."""
+        if not self.document.get(("augment",)):
+            return
+        stated = [model for model in models.values() if model.enabled]
+        if stated and all(self.document.get(("models", model.key, "augment")) is not None for model in stated):
+            self.problem(
+                ("augment",),
+                "no model uses it, for each has an augment table of its own, which replaces this one as a whole;"
+                f" set values there, as in [models.{stated[0].key}.augment]",
+                is_table=True,
+            )
+
     def ask(self, use: Use, question: str) -> Capabilities | None:
         function: Callable[[Options], Capabilities] = getattr(use.offered.component, question)
         return self.guarded(table_of(use), use.offered, f"`{question}`", lambda: frozenset(function(use.options)))
@@ -554,6 +623,8 @@ def _table_length(path: KeyPath) -> int:
 
 
 def _kind_of(path: KeyPath) -> Kind:
+    if path[2:3] == ("augment",):  # of one model
+        return "transform"
     return GROUPS.get(str(path[0])) or ("dataset" if path[0] == "dataset" else "training_step")
 
 

@@ -156,7 +156,19 @@ class ComputeTable(Options):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: bf16 where the hardware has it, else fp32"
     )
-    workers: int = Field(0, ge=0, description="processes that load images, per device; changes no number")
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto",
+        description="processes that load images, per device; changes no number; auto measures the first steps, where"
+        " loading takes long enough to be worth it",
+    )
+    cache: Literal["auto", "memory", "disk", "none"] = Field(
+        "auto",
+        description="where images stay decoded after the first epoch; changes no number; auto: in memory, if all of"
+        " them fit",
+    )
+    cache_bytes: int | None = Field(
+        None, ge=0, description="the most that they may take; by default half of what is free"
+    )
     threads: int | None = Field(None, ge=1, description="threads of torch on the CPU, per process")
     offline: bool = Field(False, description="fetch nothing from a network")
 
@@ -236,6 +248,9 @@ class TrainTable(Options):
     max_rollbacks: int = Field(3, ge=1, description="of rollback: so often the run goes back before it stops")
     rollback_lr_scale: float = Field(0.5, gt=0, lt=1, description="of rollback: what the rate is multiplied by")
     validation_loss: bool = Field(True, description="measure the losses on the validation images too")
+    group_by_aspect: bool = Field(
+        False, description="make batches of images of like aspect ratio, which need less padding"
+    )
     eval_every_epochs: int = Field(1, ge=1, description="the last epoch is always evaluated")
     eval_batch_size: int = Field(1, ge=1, description="images in a batch of evaluation")
     checkpoint_every_steps: int | None = Field(
@@ -303,13 +318,19 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelUse(Use):
-    """A model with its own recipe and input size: default, recipe, `[train]`, `[models.KEY.train]`, the last wins."""
+    """A model with its own recipe and input size: default, recipe, `[train]`, `[models.KEY.train]`, the last wins.
+
+    Attributes:
+        augment: the transforms of its training images by their keys, in the order in which they are applied: those of
+            `[models.KEY.augment]` where it has that table, else those of `[augment]`.
+    """
 
     train: TrainTable
     input: InputTable
+    augment: Mapping[str, Use] = field(default_factory=dict)
 
 
-Origin = Literal["default", "recipe", "base file", "spec", "command line"]
+Origin = Literal["default", "recipe", "preset", "base file", "spec", "command line"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +338,7 @@ class Provenance:
     """Where a resolved value came from.
 
     Attributes:
-        origin: which layer. where: the file (or the model, for a recipe); empty for defaults.
+        origin: which layer. where: the file (the model, for a recipe; the preset's name); empty for defaults.
         line: counted from 1, where there is a file.
     """
 
@@ -355,6 +376,12 @@ class ExperimentSpec:
     blocked: tuple[str, ...] = ()
     resolved: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
+
+    @property
+    def transforms(self) -> list[Use]:
+        """The enabled transforms of all enabled models; those that models share once."""
+        uses = (use for model in self.models.values() if model.enabled for use in model.augment.values())
+        return list({id(use): use for use in uses if use.enabled}.values())
 
     @property
     def record_folder(self) -> Path:

@@ -16,8 +16,8 @@ from detkit.spec.scanner import KeyPath, format_key
 def resolve(spec: ExperimentSpec, document: Document) -> ExperimentSpec:
     """The spec with `resolved` and `provenance` filled in.
 
-    `resolved` states every default, every path in full and each model's own [train] and [input], which are what the
-    shared [train] and [input] come to; those two are therefore left out. So are values that are None: TOML has none.
+    `resolved` states every default, every path in full and each model's own [train], [input] and [augment], which are
+    what the shared ones and presets come to; those are therefore left out. So are values that are None: TOML has none.
     """
     resolved: dict[str, Any] = {
         "plugins": [str(file) for file in spec.plugin_files],
@@ -76,12 +76,16 @@ def _component_table(use: Use) -> dict[str, Any]:
     table = _table(use) | {"enabled": use.enabled}
     if isinstance(use, ModelUse):
         table |= {"train": plain(use.train), "input": plain(use.input)}
+        if use.augment:
+            table["augment"] = {key: _component_table(transform) for key, transform in use.augment.items()}
     return table
 
 
 def _origin(spec: ExperimentSpec, document: Document, path: KeyPath) -> Provenance:
     if path[0] == "models" and len(path) == 4 and path[2] in ("train", "input"):
         return _layered_origin(spec.models[str(path[1])], document, path)
+    if path[0] == "models" and path[2:3] == ("augment",) and document.get(path[:3]) is None:
+        return _stated_origin(document, path[2:])  # the shared ones
     return _stated_origin(document, path)
 
 
