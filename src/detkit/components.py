@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
@@ -410,22 +410,28 @@ class Component(Generic[O, T_co]):
     summary: str = ""
     check: Callable[[O, BuildContext], None] | None = None
 
+    #: Keys that its options must not use.
+    reserved: ClassVar[frozenset[str]] = RESERVED_KEYS
+
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):
             raise PluginError(f"component name {self.name!r} must match {NAME_PATTERN.pattern}")
         if not (isinstance(self.options, type) and issubclass(self.options, Options)):
             raise PluginError(f"component {self.name!r}: options must be a subclass of detkit.Options")
-        taken = RESERVED_KEYS & set(self.options.model_fields)
+        taken = self.reserved & set(self.options.model_fields)
         if taken:
             raise PluginError(
                 f"component {self.name!r}: its options use {', '.join(sorted(taken))}, which belong to detkit"
-                f" (reserved: {', '.join(sorted(RESERVED_KEYS))}); rename them"
+                f" (reserved: {', '.join(sorted(self.reserved))}); rename them"
             )
 
 
 @dataclass(frozen=True)
 class DatasetComponent(Component[O, Dataset]):
     """Attributes: may_provide: what targets hold, as far as the options tell; the built dataset has the last word."""
+
+    #: A dataset has no recipe and no input size of its own: its options may be named so, as the file of a split.
+    reserved: ClassVar[frozenset[str]] = RESERVED_KEYS - {"train", "input"}
 
     may_provide: Callable[[O], Capabilities] = _boxes
 

@@ -42,7 +42,9 @@ def refuse_unfit(names: Sequence[str], where: str) -> None:
         if not name.strip():
             raise DataError(f"{where}: the name of class {place} is empty")
         if name in names[:place]:
-            raise DataError(f"{where}: classes {list(names).index(name)} and {place} are both {name!r}; names must differ")
+            raise DataError(
+                f"{where}: classes {list(names).index(name)} and {place} are both {name!r}; names must differ"
+            )
 
 
 def chosen_classes(found: Sequence[str], given: Sequence[str] | None, where: str) -> tuple[str, ...]:
@@ -57,7 +59,9 @@ def chosen_classes(found: Sequence[str], given: Sequence[str] | None, where: str
     names = tuple(found if given is None else given)
     place = where if given is None else "[dataset] classes"
     refuse_unfit(names, place)
-    remedy = "take it out of the data, or name the other classes in [dataset] classes" if given is None else "leave it out"
+    remedy = (
+        "take it out of the data, or name the other classes in [dataset] classes" if given is None else "leave it out"
+    )
     refuse_background(names, place, remedy)
     return names
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from detkit.components import BOXES, Capabilities, Dataset
 from detkit.data.faults import Fault
-from detkit.data.images import ENDINGS, Cut, Exif, Header, decode, read_header, refuse_large
+from detkit.data.images import ENDINGS, Cut, Exif, Header, decode, is_large, read_header
 from detkit.data.types import Annotation, ImageInfo, Target
 from detkit.errors import DataError
 
@@ -98,7 +98,8 @@ class FileDataset(Dataset):
         """From the file's header, and kept.
 
         Raises:
-            DataError: the image is missing, broken, cut or too large, or not of the size that its annotations claim.
+            DataError: the image is missing, no image, too large, or not of the size that its annotations claim. That
+                it is cut shows when it is decoded; see `detkit.data.images.Header`.
         """
         index = range(len(self))[index]
         info = self._infos[index]
@@ -108,7 +109,7 @@ class FileDataset(Dataset):
 
     def _read_info(self, index: int) -> ImageInfo:
         file = self.files[index]
-        header = verified_header(file.path, self.reading)
+        header = sized_header(file.path, self.reading)
         refuse_other_size(file, header, self.reading)
         annotations = self.annotations(index, header.width, header.height)
         return ImageInfo(file.image_id, file.path, header.width, header.height, annotations, file.name)
@@ -125,20 +126,16 @@ class FileDataset(Dataset):
         return Image(pixels), target_of(info, masks="masks" in self.provides)
 
 
-def verified_header(file: Path, reading: Reading) -> Header:
-    """A file's header; pixels are decoded only where the file seems to be cut.
+def sized_header(file: Path, reading: Reading) -> Header:
+    """A file's header, of an image that `decode` would not refuse for its size.
 
     Raises:
-        DataError: it cannot be decoded, as far as that shows.
+        UnreadableImage: it has none, or the image is too large.
     """
     header = read_header(file, rotate=reading.rotate)
-    try:
-        refuse_large(header.width, header.height, reading.max_pixels)
-    except DataError:
-        decode(file, rotate=reading.rotate, max_pixels=reading.max_pixels)  # says it with the file and the remedy
-        raise
-    if header.cut:
-        decode(file, rotate=reading.rotate, cut=reading.cut, max_pixels=reading.max_pixels)
+    limit = reading.max_pixels
+    if is_large(header.width, header.height, limit):
+        decode(file, rotate=reading.rotate, max_pixels=limit)  # which says so before it decodes
     return header
 
 
@@ -174,7 +171,9 @@ def image_ids(names: Iterable[str]) -> list[int]:
         DataError: a name is there twice.
     """
     names = list(names)
-    ids = [int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:6], "big") for name in names]
+    ids = [
+        int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:6], "big") for name in names
+    ]
     if len(set(ids)) < len(ids):
         again = next(name for place, name in enumerate(names) if ids.index(ids[place]) != place)
         raise DataError(f"the image {again} is in the dataset twice")

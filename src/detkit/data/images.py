@@ -89,6 +89,24 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LIMIT = threading.Lock()
 
 
+#: Why an image cannot be had: it is not there; of no byte; no picture; cut or damaged; too large; of unknown range.
+Trouble = Literal["missing", "empty", "unknown", "broken", "too large", "values"]
+
+
+class UnreadableImage(DataError):
+    """An image file that gives no pixels.
+
+    Attributes:
+        file: which. trouble: of what kind. cause: in a few words, without the file's name.
+    """
+
+    def __init__(self, message: str, file: Path = Path(), trouble: Trouble = "broken", cause: str = "") -> None:
+        super().__init__(message)
+        self.file = file
+        self.trouble = trouble
+        self.cause = cause
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """What an image file says of itself, without its pixels being decoded.
@@ -122,7 +140,7 @@ def read_header(file: Path, *, rotate: bool) -> Header:
         rotate: whether the size is that of the picture turned upright.
 
     Raises:
-        DataError: there is no such file, or it is no picture; names the file.
+        UnreadableImage: there is no such file, or it is no picture; names the file.
     """
     with _named(file), _opened(file) as image:
         orientation = _orientation(image)
@@ -141,11 +159,11 @@ def decode(file: Path, *, rotate: bool, cut: Cut = "error", max_pixels: int | No
         max_pixels: larger pictures are refused before they take memory; None: what Pillow takes for safe.
 
     Raises:
-        DataError: there is no such file, it is no picture, cut, too large, or its values have no known range; names
-            the file.
+        UnreadableImage: there is no such file, it is no picture, cut, too large, or its values have no known range;
+            names the file.
     """
     with _named(file), _opened(file, fill=cut == "fill") as image:
-        refuse_large(image.size[0], image.size[1], max_pixels)
+        _refuse_large(*image.size, max_pixels)
         orientation = _orientation(image)
         image.load()
         turn = TURNS.get(orientation)
@@ -158,17 +176,17 @@ def decode(file: Path, *, rotate: bool, cut: Cut = "error", max_pixels: int | No
         return _tensor(turned)
 
 
-def refuse_large(width: int, height: int, max_pixels: int | None = None) -> None:
-    """Refuse a picture that would take more memory than was allowed.
-
-    Raises:
-        DataError: it has more pixels than `max_pixels`, or than Pillow takes for safe where that is None.
-    """
+def is_large(width: int, height: int, max_pixels: int | None = None) -> bool:
+    """Whether `decode` refuses an image of this size, pixels, as too large."""
     limit = Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
-    if limit is None or width * height <= limit:
-        return
-    allowed = f"the {limit:,} that Pillow takes for safe" if max_pixels is None else f"the {limit:,} of max_pixels"
-    raise _TooLarge(f"has more pixels than {allowed} ({width} x {height})")
+    return limit is not None and width * height > limit
+
+
+def _refuse_large(width: int, height: int, max_pixels: int | None) -> None:
+    if is_large(width, height, max_pixels):
+        limit = Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
+        whose = "that Pillow takes for safe" if max_pixels is None else "of max_pixels"
+        raise _TooLarge(f"has more pixels than the {limit:,} {whose} ({width} x {height})")
 
 
 class _TooLarge(DataError):
@@ -241,17 +259,17 @@ def read_ids(file: Path) -> NDArray[np.integer[Any]]:
     Palette pictures, as PASCAL VOC's, hold the numbers themselves; their colours are for people. EXIF is not regarded.
 
     Raises:
-        DataError: it cannot be read, or has several channels; names the file.
+        UnreadableImage: it cannot be read, or has several channels; names the file.
     """
     with _named(file), _opened(file) as image:
-        refuse_large(*image.size)
+        _refuse_large(*image.size, None)
         image.load()
         if image.mode == "1":
             return np.asarray(image).astype(np.uint8)
         if image.mode not in ("L", "P", "I") and not image.mode.startswith("I;16"):
             raise DataError(
-                f"it is of Pillow's mode {image.mode}: a mask has one channel, with 0 or an object's number in each"
-                " pixel (a grey or palette PNG)"
+                f"has {len(image.getbands())} channels (mode {image.mode}); a mask has one, with 0 or an object's"
+                " number in each pixel: a grey or palette picture"
             )
         return np.array(image)
 
@@ -282,7 +300,7 @@ def _opened(file: Path, *, fill: bool = False) -> Iterator[Image.Image]:
 
 @contextmanager
 def _unlimited() -> Iterator[None]:
-    """Without Pillow's limit of pixels, which would keep even a header from being read; see `refuse_large`."""
+    """Without Pillow's limit of pixels, which would keep even a header from being read; see `is_large`."""
     with _LIMIT, warnings.catch_warnings():
         # Pillow's hints on formats that a file nearly is; what it is none of is an error of its own.
         warnings.simplefilter("ignore")
@@ -299,31 +317,35 @@ def _named(file: Path) -> Iterator[None]:
     """Whatever goes wrong as a DataError that names the file, says why, and what to do."""
     try:
         yield
+    except UnreadableImage:
+        raise
     except _TooLarge as error:
-        raise DataError(
-            f"{file} {error}; cut it into tiles, make it smaller, or allow it: max_pixels among the dataset's options,"
+        remedy = (
+            "cut it into tiles, make it smaller, or allow it: max_pixels among the dataset's options,"
             " PIL.Image.MAX_IMAGE_PIXELS from Python"
-        ) from error
+        )
+        raise UnreadableImage(f"{file} {error}; {remedy}", file, "too large", str(error)) from error
     except DataError as error:
-        raise DataError(f"{file}: {error}") from error
+        raise UnreadableImage(f"{file}: {error}", file, "values", str(error)) from error
     except FileNotFoundError:
-        raise DataError(f"there is no image {file}{_of_link(file)}") from None
+        of_link = f"it is a link to {os.readlink(file)}, which does not exist" if file.is_symlink() else ""
+        message = f"there is no image {file}" + (f": {of_link}" if of_link else "")
+        raise UnreadableImage(message, file, "missing", of_link or "does not exist") from None
     except IsADirectoryError:
-        raise DataError(f"{file} is a folder, not an image") from None
+        raise UnreadableImage(f"{file} is a folder, not an image", file, "unknown", "is a folder") from None
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes them stumble over
-        raise DataError(f"{file} cannot be read as an image: {_cause(file, error)}") from error
+        cause, trouble = _cause(file, error)
+        raise UnreadableImage(f"{file} cannot be read as an image: {cause}", file, trouble, cause) from error
 
 
-def _of_link(file: Path) -> str:
-    return f": it is a link to {os.readlink(file)}, which does not exist" if file.is_symlink() else ""
-
-
-def _cause(file: Path, error: Exception) -> str:
+def _cause(file: Path, error: Exception) -> tuple[str, Trouble]:
     if isinstance(error, UnidentifiedImageError):
-        return "it is empty" if file.stat().st_size == 0 else "it is no picture of a format that Pillow knows"
+        if file.stat().st_size == 0:
+            return "it is empty", "empty"
+        return "it is no picture of a format that Pillow knows", "unknown"
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+        return error.strerror, "broken"
+    return " ".join(str(error).split()) or type(error).__name__, "broken"
 
 
 # --- what stands beside the pixels -----------------------------------------------------------------------------------
