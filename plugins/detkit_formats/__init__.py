@@ -7,7 +7,17 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from detkit import BOXES_AND_MASKS, BuildContext, Dataset, DatasetComponent, OptionPath, Options, hookimpl
+from detkit import (
+    BOXES,
+    BOXES_AND_MASKS,
+    BuildContext,
+    Capabilities,
+    Dataset,
+    DatasetComponent,
+    OptionPath,
+    Options,
+    hookimpl,
+)
 
 # --- what the formats have in common ---------------------------------------------------------------------------------
 
@@ -37,6 +47,10 @@ def _stated_size() -> Any:
         "check",
         description="the size that the annotations state of an image: must be the file's, or is not looked at",
     )
+
+
+def _may_provide(options: CocoOptions | VocOptions) -> Capabilities:
+    return BOXES if options.masks == "off" else BOXES_AND_MASKS
 
 
 # --- coco ------------------------------------------------------------------------------------------------------------
@@ -93,7 +107,7 @@ COCO = DatasetComponent(
     options=CocoOptions,
     build=build_coco,
     summary="COCO's instances JSON and a folder of images: boxes, polygons, run lengths, crowds",
-    may_provide=lambda _options: BOXES_AND_MASKS,
+    may_provide=_may_provide,
 )
 
 
@@ -141,7 +155,7 @@ VOC = DatasetComponent(
     options=VocOptions,
     build=build_voc,
     summary="PASCAL VOC: XML annotations, JPEGImages, ImageSets as splits, SegmentationObject",
-    may_provide=lambda options: BOXES_AND_MASKS,
+    may_provide=_may_provide,
 )
 
 
