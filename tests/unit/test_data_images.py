@@ -214,7 +214,7 @@ def test_what_is_no_image_is_told_with_its_kind(tmp_path: Path) -> None:
     ):
         for read in (read_header, decode):
             with pytest.raises(UnreadableImage, match=text) as caught:
-                read(tmp_path / name, rotate=True)  # type: ignore[operator]  # two functions of one form
+                read(tmp_path / name, rotate=True)
             assert caught.value.trouble == trouble
             assert str(tmp_path / name) in str(caught.value)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from detkit.data.coco_files import CocoTruth, parse_truth
 from detkit.data.coco_form import ground_truth_json
-from detkit.data.coco_json import read_coco_json
+from detkit.data.coco_json import read_coco_json as read_json
 from detkit.data.coco_masks import as_rle
 
-__all__ = ["CocoTruth", "as_rle", "ground_truth_json", "read_truth"]
+__all__ = ["CocoTruth", "as_rle", "ground_truth_json", "read_json", "read_truth"]
 
 
 def read_truth(file: Path, *, masks: bool = True) -> CocoTruth:
@@ -21,4 +21,4 @@ def read_truth(file: Path, *, masks: bool = True) -> CocoTruth:
     Raises:
         DataError: it is missing, cut, or not of that form; up to 20 faults, each with its entry.
     """
-    return parse_truth(read_coco_json(file), file, masks=masks)
+    return parse_truth(read_json(file), file, masks=masks)
