@@ -14,8 +14,11 @@ from detkit import (
     Capabilities,
     Dataset,
     DatasetComponent,
+    ImageTransfer,
+    Messages,
     OptionPath,
     Options,
+    Written,
     hookimpl,
 )
 
@@ -102,12 +105,19 @@ def build_coco(options: CocoOptions, context: BuildContext) -> Dataset:
     return open_coco(options, context.messages)
 
 
+def write_coco(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages: Messages) -> Written:
+    from detkit_formats import writers
+
+    return writers.write_coco(dataset, folder, transfer, messages)
+
+
 COCO = DatasetComponent(
     name="coco",
     options=CocoOptions,
     build=build_coco,
     summary="COCO's instances JSON and a folder of images: boxes, polygons, run lengths, crowds",
     may_provide=_may_provide,
+    write=write_coco,
 )
 
 
@@ -150,12 +160,19 @@ def build_voc(options: VocOptions, context: BuildContext) -> Dataset:
     return open_voc(options, context.messages)
 
 
+def write_voc(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages: Messages) -> Written:
+    from detkit_formats import writers
+
+    return writers.write_voc(dataset, folder, transfer, messages)
+
+
 VOC = DatasetComponent(
     name="voc",
     options=VocOptions,
     build=build_voc,
     summary="PASCAL VOC: XML annotations, JPEGImages, ImageSets as splits, SegmentationObject",
     may_provide=_may_provide,
+    write=write_voc,
 )
 
 
@@ -197,12 +214,19 @@ def build_yolo(options: YoloOptions, context: BuildContext) -> Dataset:
     return open_yolo(options, context.messages)
 
 
+def write_yolo(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages: Messages) -> Written:
+    from detkit_formats import writers
+
+    return writers.write_yolo(dataset, folder, transfer, messages)
+
+
 YOLO = DatasetComponent(
     name="yolo",
     options=YoloOptions,
     build=build_yolo,
     summary="YOLO's text labels: boxes and polygons, data.yaml, folders or lists of images",
     may_provide=_may_provide,
+    write=write_yolo,
 )
 
 
@@ -302,12 +326,19 @@ def build_masks(options: MasksOptions, context: BuildContext) -> Dataset:
     return open_masks(options, context.messages)
 
 
+def write_masks(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages: Messages) -> Written:
+    from detkit_formats import writers
+
+    return writers.write_masks(dataset, folder, transfer, messages)
+
+
 MASKS = DatasetComponent(
     name="masks",
     options=MasksOptions,
     build=build_masks,
     summary="a folder of images and one of pictures of instance numbers, as Penn-Fudan's",
     may_provide=lambda _options: BOXES_AND_MASKS,
+    write=write_masks,
 )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from detkit import BOXES, BOXES_AND_MASKS, Capabilities, DataError, Dataset, Messages
 from detkit.data.classes import chosen_classes, labels_by_name, unlisted
-from detkit.data.coco import CocoTruth, read_truth
+from detkit.data.coco import CocoTruth, parse_truth, read_json
 from detkit.data.faults import Fault, raise_faults
 from detkit.data.file_dataset import ImageFile, image_ids, missing_images
 from detkit.data.types import Annotation
@@ -23,6 +23,10 @@ SPLIT_NAMES: Mapping[str, Sequence[str]] = {
     "validation": ("validation", "valid", "val"),
     "test": ("test",),
 }
+#: The keys of images and annotations that are read.
+READ = frozenset(
+    {"id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation", "file_name", "width", "height"}
+)
 #: So many images of a file are looked for to find their folder.
 TRIED = 20
 
@@ -43,7 +47,8 @@ def open_coco(options: CocoOptions, messages: Messages) -> Dataset:
         DataError: a file or image is missing, or something in the files is wrong; everything at once.
     """
     parts = _parts(options)
-    truths = _truths(parts, masks=options.masks == "auto")
+    unread: Counter[str] = Counter()
+    truths = _truths(parts, unread, masks=options.masks == "auto")
     for part, truth in zip(parts, truths, strict=True):
         for remark in truth.remarks:
             messages.info(f"{part.file}: {remark}")
@@ -60,7 +65,13 @@ def open_coco(options: CocoOptions, messages: Messages) -> Dataset:
     _tell_ids(parts, truths, names, messages)
     objects, provides = _with_masks(objects, files, messages)
     return ReadDataset(
-        names, files, objects, reading=reading_of(options), provides=provides, splits=_splits(parts, truths)
+        names,
+        files,
+        objects,
+        reading=reading_of(options),
+        provides=provides,
+        splits=_splits(parts, truths),
+        unread=unread,
     )
 
 
@@ -111,13 +122,18 @@ def _candidates(root: Path, split: str) -> Iterator[Path]:
     yield from sorted((root / split).glob("[!.]*.json"))
 
 
-def _truths(parts: Sequence[Part], *, masks: bool) -> list[CocoTruth]:
+def _truths(parts: Sequence[Part], unread: Counter[str], *, masks: bool) -> list[CocoTruth]:
+    """What each file holds; what it states beside is added to `unread`."""
     truths, errors = [], []
     for part in parts:
         try:
-            truths.append(read_truth(part.file, masks=masks))
+            content = read_json(part.file)
+            truths.append(parse_truth(content, part.file, masks=masks))
         except DataError as error:
             errors.append(error)
+        else:
+            for key, what in (("annotations", "objects"), ("images", "images")):
+                unread.update(f"{name} of {what}" for row in content[key] for name in row if name not in READ)
     if len(errors) == 1:
         raise errors[0]
     if errors:

@@ -26,8 +26,9 @@ class ReadDataset(FileDataset):
         reading: Reading,
         provides: Capabilities,
         splits: Mapping[str, Sequence[int]] | None,
+        unread: Mapping[str, int],
     ) -> None:
-        super().__init__(class_names, files, reading=reading, provides=provides, splits=splits)
+        super().__init__(class_names, files, reading=reading, provides=provides, splits=splits, unread=unread)
         self._objects = tuple(objects)
 
     def annotations(self, index: int, width: int, height: int) -> tuple[Annotation, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +44,9 @@ SETS: Mapping[str, str] = {
     "validation": "validation",
     "test": "test",
 }
+#: What objects state beside, and what stands there when nothing is stated.
+BESIDE = ("truncated", "occluded", "pose")
+UNSTATED = frozenset({"", "0", "unspecified"})
 SPLIT_FOLDERS = ("train", "valid", "val", "validation", "test")
 
 
@@ -58,12 +62,16 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class VocObject:
-    """One object as its file states it: its number there, from 0; the four numbers of its bndbox."""
+    """One object as its file states it: its number there, from 0; the four numbers of its bndbox.
+
+    `beside`: what else it states, that no annotation holds.
+    """
 
     number: int
     name: str
     corners: tuple[float, float, float, float]
     difficult: bool
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,17 @@ def open_voc(options: VocOptions, messages: Messages) -> Dataset:
         )
     ]
     masks = _mask_files(read, messages) if options.masks == "auto" else None
-    return Voc(names, files, objects, masks, reading=reading_of(options), splits=_splits(folders, read, options))
+    splits = _splits(folders, read, options)
+    return Voc(names, files, objects, masks, reading=reading_of(options), splits=splits, unread=_unread(read, options))
+
+
+def _unread(read: Sequence[tuple[Folders, VocFile]], options: VocOptions) -> Counter[str]:
+    """What the files state beside, by how many objects do."""
+    items = [item for _, file in read for item in file.objects]
+    unread = Counter(f"{name} of objects" for item in items for name in item.beside)
+    if options.difficult == "keep" and (flags := sum(item.difficult for item in items)):
+        unread["difficult of objects"] = flags
+    return unread
 
 
 class Voc(FileDataset):
@@ -130,9 +148,10 @@ class Voc(FileDataset):
         *,
         reading: Reading,
         splits: Mapping[str, Sequence[int]] | None,
+        unread: Mapping[str, int],
     ) -> None:
         provides = BOXES if masks is None else BOXES_AND_MASKS
-        super().__init__(class_names, files, reading=reading, provides=provides, splits=splits)
+        super().__init__(class_names, files, reading=reading, provides=provides, splits=splits, unread=unread)
         self._objects = tuple(objects)
         self._masks = masks
 
@@ -314,7 +333,8 @@ def _object(node: ET.Element, number: int) -> VocObject | str:
     flag = (node.findtext("difficult") or "0").strip()
     if flag not in ("0", "1"):
         return f"its <difficult> is {flag!r}; it must be 0 or 1"
-    return VocObject(number, name, (corners[0], corners[1], corners[2], corners[3]), flag == "1")
+    beside = tuple(name for name in BESIDE if (node.findtext(name) or "").strip().lower() not in UNSTATED)
+    return VocObject(number, name, (corners[0], corners[1], corners[2], corners[3]), flag == "1", beside)
 
 
 def _number(text: str) -> float | None:

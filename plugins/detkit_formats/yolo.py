@@ -323,8 +323,10 @@ def label_file(image: Path) -> Path:
 
 
 def _keys(found: Sequence[Found], root: Path) -> list[str]:
-    """What images are called: their path below the root, else as it is."""
-    return [(one.image.relative_to(root) if one.image.is_relative_to(root) else one.image).as_posix() for one in found]
+    """What images are called: their path below the root, without the folder images where they still differ then."""
+    paths = [one.image.relative_to(root) if one.image.is_relative_to(root) else one.image for one in found]
+    short = [Path(*(part for part in path.parts if part != "images")).as_posix() for path in paths]
+    return short if len(set(short)) == len(short) else [path.as_posix() for path in paths]
 
 
 def _splits(found: Sequence[Found]) -> dict[str, list[int]] | None:

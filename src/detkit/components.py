@@ -426,14 +426,48 @@ class Component(Generic[O, T_co]):
             )
 
 
+#: How the files of images get into a dataset that is written.
+ImageTransfer = Literal["copy", "symlink", "hardlink"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something that a written dataset does not hold, or holds in another way.
+
+    Attributes:
+        what: in a word or two, as "masks". count: of how many objects or images.
+        text: what became of it. example: the first of them; empty where none stands out.
+    """
+
+    what: str
+    count: int
+    text: str
+    example: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a dataset's files hold: how many images and objects, and what was lost on the way."""
+
+    images: int
+    objects: int
+    losses: tuple[Loss, ...] = ()
+
+
 @dataclass(frozen=True)
 class DatasetComponent(Component[O, Dataset]):
-    """Attributes: may_provide: what targets hold, as far as the options tell; the built dataset has the last word."""
+    """Attributes:
+    may_provide: what targets hold, as far as the options tell; the built dataset has the last word.
+    write: puts any dataset into a folder in this format, so that the component reads it with `root` set to the folder,
+        and says what the format cannot hold; None where it only reads. The folder is there, and empty. Raises a
+        `DataError` where the dataset cannot be in this format at all, or an image or an object cannot be read.
+    """
 
     #: A dataset has no recipe and no input size of its own: its options may be named so, as the file of a split.
     reserved: ClassVar[frozenset[str]] = RESERVED_KEYS - {"train", "input"}
 
     may_provide: Callable[[O], Capabilities] = _boxes
+    write: Callable[[Dataset, Path, ImageTransfer, Messages], Written] | None = None
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def test_boxes_classes_and_splits_of_a_yaml_file(tmp_path: Path) -> None:
     assert (dataset.class_names, dataset.provides) == (("cat", "dog"), BOXES)
     assert dataset.splits == {"train": [0, 1], "validation": [2]}
     info = dataset.info(0)
-    assert info.label == "images/train/a.jpg"
+    assert info.label == "train/a.jpg"
     assert [(item.label, item.box, item.source) for item in info.annotations] == [
         (1, (10, 12, 30, 18), "a.txt line 1"),
         (2, (7.5, 0, 12.5, 30), "a.txt line 3"),

@@ -65,6 +65,7 @@ class FileDataset(Dataset):
     Args:
         class_names: the K classes in order. files: the images in order. reading: how they are read.
         provides: what targets hold. splits: that the data brings, as name to indices.
+        unread: what the files state beside and no annotation holds, as "truncated flags", to how many there are.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class FileDataset(Dataset):
         reading: Reading,
         provides: Capabilities = BOXES,
         splits: Mapping[str, Sequence[int]] | None = None,
+        unread: Mapping[str, int] | None = None,
     ) -> None:
+        self.unread = dict(unread or {})
         self.class_names = tuple(class_names)
         self.provides = provides
         self.splits = splits

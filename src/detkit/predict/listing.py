@@ -11,6 +11,7 @@ from detkit.data.images import ENDINGS
 from detkit.errors import DataError
 from detkit.predict.results import RESULTS
 
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """An image file.
