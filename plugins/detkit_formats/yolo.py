@@ -99,8 +99,7 @@ def open_yolo(options: YoloOptions, messages: Messages) -> Dataset:
         )
     keys = _keys(found, layout.root)
     files = [
-        ImageFile(one.image, key, image_id, stated_by=layout.named_by if not one.image.exists() else None)
-        for one, key, image_id in zip(found, keys, image_ids(keys), strict=True)
+        ImageFile(one.image, key, image_id) for one, key, image_id in zip(found, keys, image_ids(keys), strict=True)
     ]
     raise_faults([*faults, *missing_images(files)])
     kept = [[item for item in items if own[item.number] is not None] for items in lines]

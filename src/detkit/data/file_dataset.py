@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from abc import abstractmethod
@@ -230,14 +231,24 @@ def missing_file(file: Path) -> str:
     if file.is_file():
         return ""
     if file.is_symlink():
-        return f"is a link to {os.readlink(file)}, which does not exist; bring that back, or remove the link"
+        return f"is a link to {os.readlink(file)}, which {_of_link(file)}; bring that back, or remove the link"
     return "is a folder, not a file" if file.is_dir() else "does not exist"
+
+
+def _of_link(file: Path) -> str:
+    try:
+        file.stat()
+    except OSError as error:
+        return "does not exist" if error.errno != errno.ELOOP else "leads in a circle"
+    return "is no file"
 
 
 def missing_images(files: Iterable[ImageFile]) -> list[Fault]:
     """A fault of each image that is not there."""
     return [
-        Fault(file.stated_by or file.path, "", f"its image {file.path} {trouble}")
+        Fault(file.stated_by, "", f"its image {file.path} {trouble}")
+        if file.stated_by
+        else Fault(file.path, "", trouble)
         for file in files
         if (trouble := missing_file(file.path))
     ]
