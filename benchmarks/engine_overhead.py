@@ -69,7 +69,7 @@ def assemble_run(folder: Path, arguments: argparse.Namespace) -> tuple[Run, Trai
     file.write_text(SPEC.format(output=folder / "runs", **vars(arguments)))
     spec = load_spec(file)
     layout = ExperimentLayout(spec.record_folder)
-    prepare(spec, layout, SilentDisplay())
+    prepare(spec, layout, SilentDisplay(), None)
     (plan,) = plan_runs(spec, resume=False, extend=False)
     write_experiment(spec, layout, [plan])
     write_run(spec, plan, None)

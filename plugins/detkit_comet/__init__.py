@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal
@@ -76,7 +77,7 @@ class CometOptions(Options):
     register_as: str | None = Field(
         None,
         min_length=1,
-        description="register the best checkpoint under this name; may hold {experiment}, {model}, {seed}",
+        description="register the best checkpoint under this name; may hold {experiment}, {model}, {run_id}, {seed}",
     )
     dataset: Literal["reference", "upload", "none"] = Field(
         "reference",
@@ -105,8 +106,10 @@ class CometOptions(Options):
     @field_validator("name", "register_as")
     @classmethod
     def _name_is_a_template(cls, name: str | None) -> str | None:
-        fields = [field for _, field, _, _ in Formatter().parse(name or "") if field is not None]
-        unknown = [field for field in fields if field not in NAME_FIELDS]
+        parsed = [part for part in Formatter().parse(name or "") if part[1] is not None]
+        if any(form or conversion for _, _, form, conversion in parsed):
+            raise ValueError("between braces stands a name alone, without : or !")
+        unknown = [field for _, field, _, _ in parsed if field not in NAME_FIELDS]
         if unknown:
             known = ", ".join(f"{{{field}}}" for field in NAME_FIELDS)
             raise ValueError(f"there is no {{{unknown[0]}}}; there are: {known}")
@@ -139,10 +142,20 @@ def build_comet(options: CometOptions, context: BuildContext) -> Logger:
 
 
 def publish_comet(options: CometOptions, context: BuildContext, folder: Path) -> None:
-    """Send the leaderboard of the experiment in `folder`."""
+    """Send the leaderboard of the experiment in `folder`; with `upload_at_end` the runs that did not arrive, too."""
     from detkit_comet.leaderboard import publish_leaderboard
 
-    publish_leaderboard(options, context, folder)
+    if options.upload_at_end:
+        from detkit_comet.sending import upload_at_end
+
+        upload_at_end(options, context, folder)
+    else:
+        publish_leaderboard(options, context, folder)
+
+
+def upload_command(run_folder: Path) -> str:
+    """The command that sends a run from its record."""
+    return f"detkit comet upload {shlex.quote(str(run_folder))}"
 
 
 def _close_timeout(options: CometOptions) -> float:
@@ -150,7 +163,8 @@ def _close_timeout(options: CometOptions) -> float:
 
 
 def _publish_timeout(options: CometOptions) -> float | None:
-    return None if options.upload_at_end else options.close_timeout_s
+    """Its beginning may take as long as that of a run: three requests that are not answered."""
+    return None if options.upload_at_end else 3 * options.timeout_s + options.close_timeout_s
 
 
 COMET = LoggerComponent(
@@ -160,6 +174,7 @@ COMET = LoggerComponent(
     summary="Comet: parameters, losses, metrics, tables, curves and the best checkpoint, online or as an archive",
     check=check_comet,
     close_timeout_s=_close_timeout,
+    upload_command=upload_command,
     publish=publish_comet,
     publish_timeout_s=_publish_timeout,
 )
@@ -245,7 +260,7 @@ def detkit_searchers() -> list[SearcherComponent[Any]]:
 
 @hookimpl
 def detkit_commands() -> list[Command]:
-    return [Command("comet", "Work with Comet: views of projects", load_commands)]
+    return [Command("comet", "Work with Comet: upload of recorded runs, views of projects", load_commands)]
 
 
 @hookimpl

@@ -116,10 +116,9 @@ def drawn_truth(
     return drawn
 
 
-def chosen(rows: Sequence[Row], *, min_score: float, max_boxes: int) -> list[Row]:
-    """The detections that are drawn: none below the score (0 to 1), and the surest where there are too many."""
-    sure = [row for row in rows if row["score"] >= min_score]
-    return sorted(sure, key=lambda row: -row["score"])[:max_boxes]
+def surest(rows: Sequence[Row], count: int) -> list[Row]:
+    """At most so many detections, those with the highest scores, the highest first."""
+    return sorted(rows, key=lambda row: -row["score"])[:count]
 
 
 def layers(truth: DrawnTruth, rows: Sequence[Row]) -> Layers:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
+import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable
+from concurrent.futures import Future as ConcurrentFuture
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from detkit import LoggerRefused
 
@@ -29,7 +33,7 @@ QUIET = {
 }
 
 
-#: How often the server is tried before the handshake, and the time between.
+#: How often a connection to the server is tried before the handshake, and the time between.
 PINGS = 2
 PING_PAUSE_S = 1.0
 
@@ -49,6 +53,7 @@ def load_client() -> ModuleType:
             f'comet: the client cannot be imported ({error}); install it with `pip install "detkit[comet]"`' + WITHOUT
         ) from error
     _keep_quiet()
+    _let_the_process_end()
     return comet_ml
 
 
@@ -60,6 +65,62 @@ def _keep_quiet() -> None:
         # An `ErrorLog` needs the exception, and hides the key itself.
         if not isinstance(handler, ErrorLog) and not any(isinstance(item, _Redaction) for item in handler.filters):
             handler.addFilter(_Redaction())
+
+
+def _let_the_process_end() -> None:
+    """Uploads that hang must not keep the process alive: the interpreter waits for the client's pools of threads."""
+    from comet_ml import thread_pool
+
+    names = vars(thread_pool)
+    if "ConcurrentThreadPoolExecutor" in names:
+        names["ConcurrentThreadPoolExecutor"] = DaemonPool
+
+
+class DaemonPool:
+    """The client's thread pool, of threads for which the interpreter does not wait.
+
+    Its uploads are waited for all the same, by `end`: as long as it was told to.
+    """
+
+    def __init__(self, max_workers: int) -> None:
+        self._calls: queue.SimpleQueue[tuple[ConcurrentFuture[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._closed = False
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(max_workers)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        from comet_ml.thread_pool import Future
+
+        if self._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        future: ConcurrentFuture[Any] = ConcurrentFuture()
+        self._calls.put((future, partial(function, *args, **kwargs)))
+        return Future(future=future)
+
+    def close(self) -> None:
+        """What was submitted is still done."""
+        if not self._closed:
+            self._closed = True
+            for _ in self._threads:
+                self._calls.put(None)
+
+    def join(self) -> None:
+        self.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while (item := self._calls.get()) is not None:
+            future, call = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = call()
+            except Exception as error:  # noqa: BLE001 - told to whoever asks the future, as in any pool
+                future.set_exception(error)
+            else:
+                future.set_result(result)
 
 
 class _Redaction(logging.Filter):
@@ -165,35 +226,72 @@ def unreachable(timeout_s: int) -> str:
         except requests.exceptions.SSLError:
             # The client may know certificates that this request does not.
             return ""
-        except (requests.ConnectionError, requests.Timeout) as error:
+        except requests.Timeout:
+            # Not again: it has been given `timeout_s`, and the beginning of a run waits for this.
+            return f"no answer within {timeout_s} s"
+        except requests.ConnectionError as error:
             failure = type(error).__name__
         else:
             return ""
     return failure
 
 
+def knows(key: str, timeout_s: int) -> bool:
+    """Whether the server has an experiment of that key.
+
+    Raises:
+        LoggerRefused: it cannot be asked.
+    """
+    import requests
+    from comet_ml import API
+    from comet_ml.exceptions import CometException
+
+    failure = unreachable(timeout_s)
+    if failure:  # asked first, because the client would try for half a minute
+        raise LoggerRefused(f"comet: {server()} cannot be reached ({failure}); nothing was sent")
+    untyped: Any = API
+    try:
+        return untyped(api_key=api_key()).get_experiment_by_key(key) is not None
+    except (requests.RequestException, CometException, OSError) as error:
+        raise LoggerRefused(
+            f"comet: {server()} does not say what it has ({redact(str(error)) or type(error).__name__});"
+            " nothing was sent"
+        ) from error
+
+
+#: How long a patient client waits; `Delivery` looks whether it gets on.
+HOURS_S = 24 * 3600
 #: A `close_timeout_s` within which the client can retry as often as it would by itself.
 AMPLE_S = 40.0
+#: The backend's version from which on the client shadows what it sends with a copy of everything in the temporary
+#: folder, for an archive of its own: never. The record holds it all.
+NEVER = "9999.0.0"
 
 
-def set_limits(options: CometOptions) -> None:
+def set_limits(options: CometOptions, *, patient: bool = False) -> None:
     """Bound the client's waits, which are hours by default, so that `end` returns before the engine gives it up.
 
     A `COMET_` variable that the user has set stays as it is.
+
+    Args:
+        patient: for an upload, which somebody waits for: everything is tried again as often as the client wants to.
     """
-    limits: Mapping[str, int] = {
+    # `end` waits for messages, then for uploads; `Delivery` bounds the whole.
+    wait_s = HOURS_S if patient else max(1, int(options.close_timeout_s))
+    limits: dict[str, int | str] = {
         "COMET_TIMEOUT_HTTP": options.timeout_s,
         # Of the requests that wait for their answer: Artifacts, models.
         "COMET_TIMEOUT_API": options.timeout_s,
         # The handshake falls back to an archive, so it need not insist: ten retries took 33 s.
-        "COMET_GET_OR_ADD_EXPERIMENT_RETRY_TOTAL": 1,
-        # Retries of a lost request wait 0, 4 and 8 s. With three of them `end` took 25 s after the server's death.
-        "COMET_HTTP_SESSION_RETRY_TOTAL": 3 if options.close_timeout_s >= AMPLE_S else 1,
-        # `end` waits for messages, then for uploads, then writes an archive of what is left.
-        "COMET_TIMEOUT_CLEANING": max(1, int(options.close_timeout_s / 4)),
-        "COMET_TIMEOUT_UPLOAD": max(1, int(options.close_timeout_s / 2)),
-        "COMET_TIMEOUT_FILE_UPLOAD": max(1, int(options.close_timeout_s / 2)),
+        "COMET_GET_OR_ADD_EXPERIMENT_RETRY_TOTAL": 3 if patient else 1,
+        "COMET_TIMEOUT_CLEANING": wait_s,
+        "COMET_TIMEOUT_UPLOAD": wait_s,
+        "COMET_FALLBACK_STREAMER_FALLBACK_TO_OFFLINE_MIN_BACKEND_VERSION": NEVER,
     }
+    if not patient:
+        # Retries of a lost request wait 0, 4 and 8 s. With three of them `end` took 25 s after the server's death.
+        limits["COMET_HTTP_SESSION_RETRY_TOTAL"] = 3 if options.close_timeout_s >= AMPLE_S else 1
+        limits["COMET_TIMEOUT_FILE_UPLOAD"] = max(1, int(options.close_timeout_s / 2))
     for name, value in limits.items():
         os.environ.setdefault(name, str(value))
 

@@ -9,6 +9,7 @@ import click
 
 #: Command to its module, which has an attribute `command`, and its line in `detkit comet --help`.
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "upload": ("detkit_comet.upload", "Send recorded runs to Comet, whether or not they were logged there"),
     "views": ("detkit_comet.views", "Save the views of a project to a file; apply them to another"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,11 @@ LONGEST_NAME = 100
 class DatasetVersion:
     """Says in Comet which data a run is of."""
 
-    def __init__(self, options: CometOptions, run: RunInfo, messages: Messages) -> None:
+    def __init__(
+        self, options: CometOptions, run: RunInfo, messages: Messages, lost: Callable[[str], None] | None = None
+    ) -> None:
+        """Args: lost: is told where the server is away, instead of a warning; a later upload sends the version."""
+        self._lost = lost
         self._how = options.dataset
         self._run = run
         self._messages = messages
@@ -43,7 +48,7 @@ class DatasetVersion:
         Args:
             online: the experiment is no archive.
         """
-        if self._how == "none":
+        if self._how == "none" or experiment.disabled:
             return
         try:
             record = open_record(self._run.folder)
@@ -51,12 +56,12 @@ class DatasetVersion:
         except (DetkitError, KeyError, TypeError) as error:
             self._messages.warning(f"comet: the dataset is not described: {type(error).__name__}: {error}")
             return
+        experiment.log_others({"dataset": manifest.dataset, "dataset_fingerprint": manifest.fingerprint["sha256"]})
         if manifest.pending:
             self._tell_pending(manifest)
             return
         self._tell_missing(manifest)
         experiment.log_parameter(HASH_PARAMETER, manifest.digest[:SHORT])
-        experiment.log_others({"dataset": manifest.dataset, "dataset_fingerprint": manifest.fingerprint["sha256"]})
         experiment.log_dataset_info(name=manifest.dataset, version=manifest.digest[:SHORT])
         if not online or not self._use_version(experiment, record, manifest):
             experiment.log_asset_data(manifest.content().decode(), name=MANIFEST_NAME)
@@ -71,10 +76,9 @@ class DatasetVersion:
     def _tell_missing(self, manifest: Manifest) -> None:
         if missing := manifest.missing:
             first = missing[0]
-            others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
             self._messages.warning(
-                f"comet: {len(missing)} of {len(manifest.files)} images cannot be referred to:"
-                f" {first.path}{others}: {first.reason}; the manifest lists them"
+                f"comet: {len(missing)} of {len(manifest.files)} image files cannot be referred to, as {first.path}"
+                f" ({first.reason}); the manifest lists them"
             )
 
     def _use_version(self, experiment: CometExperiment, record: ExperimentRecord, manifest: Manifest) -> bool:
@@ -85,9 +89,11 @@ class DatasetVersion:
                 make_artifact(record, manifest, upload=self._how == "upload")
             )
         except Exception as error:  # noqa: BLE001 - the client raises whatever its transport raised
-            self._messages.warning(
-                f"comet: the dataset's version was not sent ({_said(error)}); its manifest is sent as {MANIFEST_NAME}"
-            )
+            what = f"the dataset's version was not sent ({_said(error)})"
+            if self._lost is not None and _is_away(error):
+                self._lost(what)
+            else:
+                self._messages.warning(f"comet: {what}; its manifest is sent as {MANIFEST_NAME}")
             return False
         experiment.log_other("dataset_version", f"{version.workspace}/{version.name}:{version.version}")
         return True
@@ -105,6 +111,18 @@ def _said(error: Exception) -> str:
     if isinstance(cause, requests.RequestException):
         return f"the server does not answer ({type(cause).__name__})"
     return f"{type(error).__name__}: {redact(' '.join(str(error).split()))}"
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether another time may do: no connection, no answer, a server in trouble, a key that is no longer taken."""
+    import requests
+    from comet_ml.exceptions import CometRestApiException
+
+    cause = error.__cause__ or error
+    if isinstance(cause, CometRestApiException):
+        status = cause.response.status_code
+        return status in (401, 403, 408, 429) or status >= 500
+    return isinstance(cause, requests.RequestException | OSError)
 
 
 class _FirstOnly(logging.Filter):

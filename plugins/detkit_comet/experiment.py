@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from detkit import LoggerRefused, Messages, RunInfo
+from detkit_comet import upload_command
 from detkit_comet.client import (
     OTHERWISE,
     WITHOUT,
@@ -23,14 +23,12 @@ from detkit_comet.client import (
     set_limits,
     unreachable,
 )
+from detkit_comet.names import filled
 
 if TYPE_CHECKING:
     from comet_ml import CometExperiment, ExperimentConfig
 
     from detkit_comet import CometOptions
-
-KEY_FILE = "experiment_key.json"
-KEY_FILE_FORMAT = 1
 
 #: Status codes that say "not now" rather than "no".
 PASSING_STATUS = frozenset({408, 425, 429})
@@ -41,22 +39,29 @@ class Opened:
     """A started experiment.
 
     Attributes:
-        experiment: of the client; alive.
+        experiment: of the client; alive, or switched off.
         online: whether what is logged goes to the server.
         folder: where archives are written.
+        instead: an archive because the server could not be reached, or refused.
+        unanswered: it was asked for the experiment before that, and may have made it.
     """
 
     experiment: CometExperiment
     online: bool
     folder: Path
+    instead: bool = False
+    unanswered: bool = False
 
 
-def open_experiment(options: CometOptions, run: RunInfo, errors: ErrorLog, messages: Messages, offline: bool) -> Opened:
-    """Start the run's experiment in Comet, or go on in the one that an earlier process of the run began.
+def open_experiment(
+    options: CometOptions, run: RunInfo, errors: ErrorLog, messages: Messages, *, offline: bool, key: str | None
+) -> Opened:
+    """Start the run's experiment in Comet: a new one, or the one of that key.
 
     Args:
         errors: attached to the client's log.
         offline: the spec wants nothing from a network: "auto" then means offline.
+        key: of the experiment; one that exists is gone on with.
 
     Raises:
         LoggerRefused: `mode = "online"` without a key, with one that the server refuses, or with a project or
@@ -65,16 +70,52 @@ def open_experiment(options: CometOptions, run: RunInfo, errors: ErrorLog, messa
     load_client()
     set_limits(options)
     folder = options.offline_directory or run.folder / "comet"
-    key = _earlier_key(run, messages) if run.start_step > 0 else None
-    opened = None
-    if _wants_online(options, folder, messages, offline):
-        opened, key = _try_online(options, run, errors, messages, folder, key)
-    if opened is None:
-        opened = Opened(_open_offline(options, run, folder, key), False, folder)
+    if not _wants_online(options, folder, messages, offline):
+        return _opened_offline(options, run, folder, key, messages)
+    experiment, failed = _handshake(options, run, errors, folder, key)
+    if failed is None:
+        return _switched_on(Opened(experiment, True, folder), messages)
+    if failed.refused and options.mode == "online":
+        raise LoggerRefused(f"comet: {failed.reason}" + OTHERWISE)
+    messages.warning(
+        f"comet: {failed.reason}; the run is archived in {folder} instead; once it has ended, send it with:"
+        f" {upload_command(run.folder)}"
+    )
+    # The same key, should the server have made the experiment and only its answer been lost.
+    opened = _opened_offline(options, run, folder, failed.key or key, messages)
+    return replace(opened, instead=True, unanswered=failed.key is not None)
+
+
+def open_for_upload(
+    options: CometOptions, run: RunInfo, errors: ErrorLog, messages: Messages, *, key: str | None
+) -> Opened:
+    """As `open_experiment`, online or not at all, and patiently.
+
+    Raises:
+        LoggerRefused: there is no key, or the server cannot be reached or refuses it.
+    """
+    load_client()
+    set_limits(options, patient=True)
+    require_key()
+    folder = options.offline_directory or run.folder / "comet"
+    experiment, failed = _handshake(options, run, errors, folder, key)
+    if failed is not None:
+        raise LoggerRefused(f"comet: {failed.reason}; nothing was sent")
+    return _switched_on(Opened(experiment, True, folder), messages)
+
+
+def open_nothing(options: CometOptions, run: RunInfo) -> Opened:
+    """An experiment of which every call does nothing."""
+    import comet_ml
+
+    folder = run.folder / "comet"
+    config = _config(options, run, folder, disabled=True)
+    return Opened(comet_ml.start(online=False, experiment_config=config), False, folder)
+
+
+def _switched_on(opened: Opened, messages: Messages) -> Opened:
     if opened.experiment.disabled:
         messages.warning("comet: the client is switched off by COMET_AUTO_LOG_DISABLE; nothing is logged")
-    else:
-        _keep_key(run, opened.experiment.get_key())
     return opened
 
 
@@ -99,16 +140,24 @@ def _wants_online(options: CometOptions, folder: Path, messages: Messages, offli
 # --- online ----------------------------------------------------------------------------------------------------------
 
 
-def _try_online(
-    options: CometOptions, run: RunInfo, errors: ErrorLog, messages: Messages, folder: Path, key: str | None
-) -> tuple[Opened | None, str | None]:
-    """The experiment, or None where the run is to be archived; and the experiment's key."""
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Why there is no experiment. `refused`: the server said no. `key`: what it was asked for, if it was asked."""
+
+    reason: str
+    refused: bool
+    key: str | None
+
+
+def _handshake(
+    options: CometOptions, run: RunInfo, errors: ErrorLog, folder: Path, key: str | None
+) -> tuple[Any, _Failed | None]:
+    """The experiment, or why there is none."""
     import comet_ml
 
     failure = unreachable(options.timeout_s)
     if failure:
-        messages.warning(f"comet: {server()} cannot be reached ({failure}); the run is archived in {folder} instead")
-        return None, key
+        return None, _Failed(f"{server()} cannot be reached ({failure})", False, None)
     experiment = None
     cause: BaseException | None = None
     try:
@@ -124,15 +173,9 @@ def _try_online(
         cause = error
     logged = errors.take()
     if experiment is not None and (experiment.alive or experiment.disabled):
-        return Opened(experiment, True, folder), key
-    if experiment is not None:
-        # The same key, should the server have made the experiment and only its answer been lost.
-        key = str(experiment.get_key())
+        return experiment, None
     reason, refused = _why(logged, cause)
-    if refused and options.mode == "online":
-        raise LoggerRefused(f"comet: {reason}" + OTHERWISE)
-    messages.warning(f"comet: {reason}; the run is archived in {folder} instead")
-    return None, key
+    return None, _Failed(reason, refused, None if experiment is None else str(experiment.get_key()))
 
 
 def _why(logged: list[ClientError], raised: BaseException | None) -> tuple[str, bool]:
@@ -160,6 +203,10 @@ def _why(logged: list[ClientError], raised: BaseException | None) -> tuple[str, 
 
 
 # --- offline ---------------------------------------------------------------------------------------------------------
+
+
+def _opened_offline(options: CometOptions, run: RunInfo, folder: Path, key: str | None, messages: Messages) -> Opened:
+    return _switched_on(Opened(_open_offline(options, run, folder, key), False, folder), messages)
 
 
 def _open_offline(options: CometOptions, run: RunInfo, folder: Path, key: str | None) -> CometExperiment:
@@ -192,10 +239,11 @@ def _project(options: CometOptions, run: RunInfo) -> str:
     return options.project or configured("comet.project_name") or run.experiment
 
 
-def _config(options: CometOptions, run: RunInfo, folder: Path) -> ExperimentConfig:
+def _config(options: CometOptions, run: RunInfo, folder: Path, *, disabled: bool = False) -> ExperimentConfig:
     from comet_ml import ExperimentConfig
 
     return ExperimentConfig(
+        disabled=disabled,
         log_code=False,
         log_graph=False,
         parse_args=False,
@@ -210,23 +258,6 @@ def _config(options: CometOptions, run: RunInfo, folder: Path) -> ExperimentConf
         auto_metric_logging=False,
         auto_log_co2=False,
         offline_directory=str(folder),
-        name=options.name.format(experiment=run.experiment, model=run.model, run_id=run.run_id, seed=run.seed),
+        name=filled(options.name, run),
         tags=list(options.tags),
     )
-
-
-def _earlier_key(run: RunInfo, messages: Messages) -> str | None:
-    file = run.folder / "comet" / KEY_FILE
-    try:
-        return str(json.loads(file.read_text())["key"])
-    except FileNotFoundError:
-        messages.info("comet: the run was not logged to Comet before it was resumed: a new experiment holds the rest")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        messages.warning(f"comet: cannot read {file} ({error}): a new experiment holds the rest of the run")
-    return None
-
-
-def _keep_key(run: RunInfo, key: str) -> None:
-    file = run.folder / "comet" / KEY_FILE
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"format": KEY_FILE_FORMAT, "key": key}) + "\n")

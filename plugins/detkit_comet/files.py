@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from detkit import RunInfo
 from detkit_comet import CometOptions
 from detkit_comet.final import final_metrics
+from detkit_comet.names import filled
 
 if TYPE_CHECKING:
     from comet_ml import CometExperiment
@@ -18,7 +19,7 @@ CHECKPOINTS = {"best.pt": "best", "last.pt": "last"}
 
 
 def log_file(experiment: CometExperiment, options: CometOptions, run: RunInfo, file: Path, name: str) -> None:
-    """Send a file of the record, as far as the options want it.
+    """Send a file of the record, as far as the options want it, in place of what an earlier part of the run sent.
 
     Raises:
         OSError, ValueError: the file cannot be read.
@@ -30,9 +31,9 @@ def log_file(experiment: CometExperiment, options: CometOptions, run: RunInfo, f
             experiment.set_model_graph(file.read_text(encoding="utf-8"))
     elif name == "console.log":
         if options.console:
-            experiment.log_asset(str(file), file_name=name)
+            experiment.log_asset(str(file), file_name=name, overwrite=True)
     else:
-        experiment.log_asset(str(file), file_name=name)
+        experiment.log_asset(str(file), file_name=name, overwrite=True)
         if name == "summary.json":
             log_summary(experiment, json.loads(file.read_text(encoding="utf-8")))
 
@@ -43,7 +44,8 @@ def _log_checkpoint(experiment: CometExperiment, options: CometOptions, run: Run
         return
     # The best one has the model's own name, under which it is looked for and registered.
     model = run.model if kind == "best" else f"{run.model}-{kind}"
-    experiment.log_model(model, str(file), file_name=name, metadata={"run": run.run_id, "checkpoint": kind})
+    about = {"run": run.run_id, "checkpoint": kind}
+    experiment.log_model(model, str(file), file_name=name, overwrite=True, metadata=about)
 
 
 def register(experiment: CometExperiment, options: CometOptions, run: RunInfo) -> None:
@@ -52,14 +54,9 @@ def register(experiment: CometExperiment, options: CometOptions, run: RunInfo) -
         return
     experiment.register_model(
         run.model,
-        registry_name=options.register_as.format(**name_fields(run)),
+        registry_name=filled(options.register_as, run),
         description=f"{run.model}, seed {run.seed}, of {run.experiment}; trained with detkit",
     )
-
-
-def name_fields(run: RunInfo) -> dict[str, str | int]:
-    """What a name in the options may hold between braces."""
-    return {"experiment": run.experiment, "model": run.model, "run_id": run.run_id, "seed": run.seed}
 
 
 def log_summary(experiment: CometExperiment, summary: Mapping[str, Any]) -> None:
@@ -75,4 +72,4 @@ def log_code(experiment: CometExperiment, run: RunInfo) -> None:
     for plugin in run.parameters.get("plugins", ()):
         file = Path(plugin["source"])
         if not plugin["distribution"] and file.is_file():
-            experiment.log_code(file_name=str(file))
+            experiment.log_code(file_name=str(file), overwrite=True)

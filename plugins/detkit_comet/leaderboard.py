@@ -6,10 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 
-from detkit import BuildContext, ExperimentRecord, RunInfo, open_record
+from detkit import BuildContext, ExperimentRecord, Outcome, RunInfo, open_record
 from detkit_comet import CometOptions
-from detkit_comet.client import ErrorLog
-from detkit_comet.experiment import open_experiment
+from detkit_comet.delivery import Delivery, Upload
+from detkit_comet.ledger import Ledger
 from detkit_comet.tables import leaderboard_table, to_csv
 
 #: What was sent of an experiment's leaderboard; beside the runs' own folders.
@@ -17,38 +17,55 @@ SENT_FILE = "leaderboard.json"
 SENT_FORMAT = 1
 
 
-def publish_leaderboard(options: CometOptions, context: BuildContext, folder: Path) -> None:
+def publish_leaderboard(options: CometOptions, context: BuildContext, folder: Path, *, uploading: bool = False) -> bool:
     """Send the leaderboard of the experiment in `folder`; nothing where it was sent as it is.
 
+    Where a run could not be delivered the server is away: the leaderboard then waits for the upload of the runs, of
+    which each run's own warning tells.
+
+    Args:
+        uploading: this is that upload.
+
+    Returns:
+        Whether it was sent.
+
     Raises:
-        LoggerRefused: as `open_experiment`. RuntimeError: the client reported an error.
+        LoggerRefused: as `Delivery.open`. NotDelivered: it did not arrive.
     """
     record = open_record(folder)
     board = record.leaderboard
     if not options.tables or board is None:
-        return
+        return False
+    if not uploading and any(Ledger.read(run.files.folder).is_owing for run in record.runs):
+        return False
     table = to_csv(leaderboard_table(board))
     digest = hashlib.sha256(table.encode()).hexdigest()
     sent = folder / "comet" / SENT_FILE
     before = _read(sent)
     if before.get("sha256") == digest:
-        return
-    _send(options, context, record, table, resumed=bool(before))
+        return False
+    key = Ledger.read(folder).last_key
+    delivery = Delivery(
+        _own(options), context.messages, offline=context.offline, upload=Upload(key) if uploading else None
+    )
+    _send(delivery, record, table, resumed=key is not None)
     sent.write_text(json.dumps({"format": SENT_FORMAT, "sha256": digest}) + "\n", encoding="utf-8")
+    return True
 
 
-def _send(options: CometOptions, context: BuildContext, record: ExperimentRecord, table: str, *, resumed: bool) -> None:
+def _own(options: CometOptions) -> CometOptions:
+    return options.model_copy(
+        update={"name": "{run_id}", "tags": (*options.tags, "leaderboard"), "system_metrics": False, "git": False}
+    )
+
+
+def _send(delivery: Delivery, record: ExperimentRecord, table: str, *, resumed: bool) -> None:
     name = f"{record.name} leaderboard"
     board = record.leaderboard or {}
     # What Comet opens is a run; this one has no model and no steps. Above step 0 it goes on in its experiment.
     info = RunInfo(name, record.name, "", 0, record.folder, (), "", "", epochs=0, steps_per_epoch=0, start_step=resumed)
-    own = options.model_copy(
-        update={"name": "{run_id}", "tags": (*options.tags, "leaderboard"), "system_metrics": False, "git": False}
-    )
-    errors = ErrorLog()
-    errors.attach()
-    try:
-        experiment = open_experiment(own, info, errors, context.messages, offline=context.offline).experiment
+    delivery.open(info)
+    with delivery.sending() as experiment:
         experiment.log_asset_data(
             table, name="leaderboard.csv", step=0, overwrite=True, metadata={"table": "leaderboard"}
         )
@@ -64,12 +81,7 @@ def _send(options: CometOptions, context: BuildContext, record: ExperimentRecord
                 "best": board["rows"][0]["model"],
             }
         )
-        experiment.end()
-        told = errors.take()
-    finally:
-        errors.detach()
-    if told:
-        raise RuntimeError("; ".join(error.text for error in told))
+    delivery.close(Outcome("finished"))
 
 
 def _read(file: Path) -> dict[str, str]:

@@ -88,7 +88,7 @@ class Manifest:
             "splits": self.fingerprint["split_sizes"],
             "images": [_row(file) for file in self.files],
         }
-        return json.dumps(about, ensure_ascii=False, indent=0).encode() + b"\n"
+        return json.dumps(about, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
 def _row(file: ImageFile) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from detkit import RunInfo
+
 Context = Literal["train", "validate", ""]
 
 #: Of a run's parameters, what is no single value and stands in run.json alone.
@@ -49,9 +51,16 @@ def dotted_parameters(given: Mapping[str, Any]) -> dict[str, str | int | float |
     model = dict(spec.pop("model", {}))
     own = {key: model.pop(key) for key in ("train", "input") if key in model}
     nested = {**spec, **own, "model": model, **facts, "weights": given.get("weights_origin", {})}
+    # What was asked for, and what became of it ("auto"): `compute.device` beside `compute.accelerator`.
+    nested["compute"] = {**spec.get("compute", {}), **facts.get("compute", {})}
     if "class_names" in given:
         nested["classes"] = len(given["class_names"])
     return flatten(nested)
+
+
+def filled(template: str, run: RunInfo) -> str:
+    """A name of the options, with what stands between braces filled in."""
+    return template.format(experiment=run.experiment, model=run.model, run_id=run.run_id, seed=run.seed)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from detkit import Messages, RecordedImage, RecordError, RunInfo, open_record
 from detkit_comet import CometOptions
-from detkit_comet.annotations import DrawnTruth, Row, chosen, drawn_truth, layers
+from detkit_comet.annotations import DrawnTruth, Row, drawn_truth, layers, surest
+from detkit_comet.sent import SentBook
 
 if TYPE_CHECKING:
     from comet_ml import CometExperiment
 
 #: So many images Comet takes in one experiment (its documentation, "Limits").
 MOST_IMAGES = 100_000
-#: How many of them an experiment holds, by its key: a resumed run goes on in the same one.
-COUNT_FILE = "images_sent.json"
-COUNT_FILE_FORMAT = 1
 #: What browsers show. Of other kinds of files the record's JPEG copy is sent.
 SHOWN = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp"})
+#: What stands between the objects of a JSON list.
+BETWEEN = re.compile(r"[\s,]*")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ class Pictures:
     Reads the run's experiment for its images; where it has none to send, or only some, says so once.
     """
 
-    def __init__(self, options: CometOptions, run: RunInfo, messages: Messages) -> None:
+    def __init__(self, options: CometOptions, run: RunInfo, messages: Messages, sent: SentBook | None = None) -> None:
+        """Args: sent: what the experiment in Comet holds; by default what the run's folder says of it."""
+        self._sent = sent
         self._options = options
         self._run = run
         self._messages = messages
@@ -65,6 +67,7 @@ class Pictures:
         self._truths: dict[int, DrawnTruth] = {}
         self._assets: dict[int, str] = {}
         self._epoch = 0
+        self._waiting: tuple[Path, int, int] | None = None
         self._told: set[str] = set()
 
     @property
@@ -88,10 +91,23 @@ class Pictures:
         Args:
             file: the predictions, a gzipped JSON list in COCO's results form.
         """
-        if not self._pictures or not self._is_due(epoch) or not experiment.alive:
+        self._waiting = None
+        if self._is_due(epoch):
+            self._log(experiment, file, step, epoch)
+        else:
+            self._waiting = (file, step, epoch)
+
+    def finish(self, experiment: CometExperiment) -> None:
+        """Send the last evaluated epoch of a run that stopped early, where it was not the turn of that one."""
+        if self._waiting is not None and self._waiting[0].is_file():
+            self._log(experiment, *self._waiting)
+        self._waiting = None
+
+    def _log(self, experiment: CometExperiment, file: Path, step: int, epoch: int) -> None:
+        if not self._pictures or not experiment.alive:
             return
         pictures = self._within_the_limit(experiment)
-        rows = _by_image(json.loads(gzip.decompress(file.read_bytes())))
+        rows = _drawn_rows(file, {picture.image_id for picture in pictures}, self._options)
         assets: dict[int, str] = {}
         refused: list[str] = []
         for picture in pictures:
@@ -101,7 +117,7 @@ class Pictures:
             else:
                 assets[picture.image_id] = str(sent["imageId"])
         self._assets, self._epoch = assets, epoch
-        self._keep_count(experiment, len(assets))
+        self._book(experiment).add_images(len(assets))
         if refused and experiment.alive:
             self._tell(
                 "refused",
@@ -112,12 +128,11 @@ class Pictures:
     def _send(
         self, experiment: CometExperiment, picture: Picture, rows: Sequence[Row], step: int, epoch: int
     ) -> Mapping[str, Any] | None:
-        options = self._options
-        drawn = layers(self._truth(picture), chosen(rows, min_score=options.min_score, max_boxes=options.max_boxes))
+        drawn = layers(self._truth(picture), rows)
         metadata: dict[str, Any] = {"image_id": picture.image_id, "epoch": epoch, **drawn.facts}
         arguments: dict[str, Any] = {"metadata": metadata}
         if drawn.annotations:
-            by = arguments if options.annotations_in == "annotations" else metadata
+            by = arguments if self._options.annotations_in == "annotations" else metadata
             by["annotations"] = drawn.annotations
         sent: Mapping[str, Any] | None = experiment.log_image(
             str(picture.file), name=picture.name, step=step, **arguments
@@ -158,16 +173,17 @@ class Pictures:
                 pictures.append(Picture(image, names[image.truth.image_id], *picture))
             if own is None:
                 instead[why_not] += 1
-        self._tell_missing(len(images), len(pictures), instead)
+        has_files = any(image.truth.path and image.truth.path.is_file() for image in images)
+        self._tell_missing(len(images), len(pictures), instead, has_files=has_files)
         return self._affordable(spread(pictures, self._options.max_images or len(pictures)))
 
-    def _tell_missing(self, images: int, sent: int, instead: Mapping[str, int]) -> None:
+    def _tell_missing(self, images: int, sent: int, instead: Mapping[str, int], *, has_files: bool) -> None:
         own = self._options.original_images
         if own and instead:
             reasons = "; ".join(f"{count} of {images} image files {reason}" for reason, count in instead.items())
             self._messages.warning(f"comet: {reasons}; the record's copies are sent where it keeps them")
         if sent < images:
-            more = "" if own else "; or set `original_images = true` to send the dataset's own files"
+            more = "" if own or not has_files else "; or set `original_images = true` to send the dataset's own files"
             self._messages.warning(
                 f"comet: {images - sent} of {images} validation images are not sent: the record keeps no copy of them;"
                 f" raise `keep_images` in [experiment]{more}"
@@ -208,28 +224,15 @@ class Pictures:
 
     def _within_the_limit(self, experiment: CometExperiment) -> list[Picture]:
         """Fewer where epochs came again, or were added: the plan of `_affordable` knows only this process's."""
-        left = MOST_IMAGES - self._counts().get(experiment.get_key(), 0)
+        left = MOST_IMAGES - self._book(experiment).images
         if left < len(self._pictures):
             self._tell("limit", f"comet: the experiment is full: it takes {MOST_IMAGES:,} images; the rest is not sent")
         return self._pictures[: max(0, left)]
 
-    @property
-    def _count_file(self) -> Path:
-        return self._run.folder / "comet" / COUNT_FILE
-
-    def _counts(self) -> dict[str, int]:
-        try:
-            content = json.loads(self._count_file.read_text())
-            return {str(key): int(count) for key, count in content["images"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}  # the first time; and a damaged count is worth no more than none
-
-    def _keep_count(self, experiment: CometExperiment, sent: int) -> None:
-        counts = Counter(self._counts())
-        counts[experiment.get_key()] += sent
-        with suppress(OSError):  # it only bounds the pictures of a run that is resumed
-            self._count_file.parent.mkdir(parents=True, exist_ok=True)
-            self._count_file.write_text(json.dumps({"format": COUNT_FILE_FORMAT, "images": counts}) + "\n")
+    def _book(self, experiment: CometExperiment) -> SentBook:
+        if self._sent is None:
+            self._sent = SentBook(self._run.folder, str(experiment.get_key()))
+        return self._sent
 
 
 def _why_not_original(image: RecordedImage) -> str:
@@ -262,11 +265,27 @@ def spread(pictures: Sequence[Picture], count: int) -> list[Picture]:
     return [pictures[index * len(pictures) // count] for index in range(count)]
 
 
-def _by_image(rows: Iterable[Row]) -> dict[int, list[Row]]:
+def _drawn_rows(file: Path, image_ids: Container[int], options: CometOptions) -> dict[int, list[Row]]:
+    """The detections that are drawn, by image."""
     found: dict[int, list[Row]] = defaultdict(list)
-    for row in rows:
-        found[row["image_id"]].append(row)
-    return found
+    for row in read_rows(gzip.decompress(file.read_bytes()).decode()):
+        if row["image_id"] in image_ids and row["score"] >= options.min_score:
+            found[row["image_id"]].append(row)
+    return {image_id: surest(rows, options.max_boxes) for image_id, rows in found.items()}
+
+
+def read_rows(text: str) -> Iterator[Row]:
+    """The objects of a JSON list, one after the other.
+
+    The parser keeps the interpreter to itself until it is done: with a whole file of many masks training would stand
+    still for a second and more.
+    """
+    decode = json.JSONDecoder().raw_decode
+    position = BETWEEN.match(text, 1).end()  # type: ignore[union-attr] # it also matches nothing
+    while position < len(text) and text[position] != "]":
+        row, position = decode(text, position)
+        yield row
+        position = BETWEEN.match(text, position).end()  # type: ignore[union-attr] # it also matches nothing
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

@@ -23,6 +23,8 @@ from detkit.data.types import RLE
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+#: Points as x + iy.
+Plane = NDArray[np.complex128]
 
 #: How often a ring that its tolerance would spoil is tried again with half of it, before all its corners are kept.
 RETRIES = 3
@@ -164,7 +166,8 @@ def _corners(begins: Integers, ends: Integers, height: int, width: int) -> _Corn
     keys, signs, second = np.repeat(keys, double), np.repeat(np.sign(sums), double), _positions(double)
     x, y = keys // (height + 1), keys % (height + 1)
     # Which of the two goes left decides whether the pixels belong together: they do.
-    order = np.lexsort((np.where(signs > 0, 1 - second, second), x, y))
+    along_rows = (y * (x.max(initial=0) + 1) + x) * 2 + np.where(signs > 0, 1 - second, second)
+    order = np.argsort(along_rows, kind="stable")
     across = np.empty_like(order)
     across[order[0::2]], across[order[1::2]] = order[1::2], order[0::2]
     return _Corners(x, y, signs, across)
@@ -172,7 +175,7 @@ def _corners(begins: Integers, ends: Integers, height: int, width: int) -> _Corn
 
 @dataclass(frozen=True)
 class _Rings:
-    """Closed rings, each from its leftmost, then topmost corner; the mask lies on one and the same side of all.
+    """Closed rings, each from its leftmost, then topmost edge; the mask lies on one and the same side of all.
 
     Attributes:
         points: float64 [P, 2], x and y, ring behind ring.
@@ -187,44 +190,47 @@ class _Rings:
 
 
 def _rings(corners: _Corners) -> _Rings:
-    following = corners.across.copy()
-    tails = np.arange(0, len(following), 2) + (corners.signs[0::2] < 0)
-    following[tails] = tails ^ 1
-    order, starts, ring_of = _cycles(following.tolist())
-    begins = np.array(starts, dtype=np.int64)
-    sizes = np.diff(begins, append=len(order))
-    points = np.stack([corners.x[order], corners.y[order]], axis=1).astype(np.float64) if order else np.zeros((0, 2))
+    # From edge to edge: down where the mask is right of it, up where it is left, then along the horizontal one.
+    tails = np.arange(0, len(corners.x), 2) + (corners.signs[0::2] < 0)
+    order, starts, ring_of = _cycles((corners.across[tails ^ 1] // 2).tolist())
+    path = np.repeat(tails[order], 2) if order else tails
+    path[1::2] ^= 1
+    begins = 2 * np.array(starts, dtype=np.int64)
+    points = np.stack([corners.x[path], corners.y[path]], axis=1).astype(np.float64)
     parents = _parents(corners, [order[start] for start in starts], ring_of)
-    return _Rings(points, begins, sizes, np.array(parents, dtype=np.int64))
+    return _Rings(points, begins, np.diff(begins, append=len(path)), np.array(parents, dtype=np.int64))
 
 
 def _cycles(following: list[int]) -> tuple[list[int], list[int], list[int]]:
-    """The corners in the order of rings, where in it each ring begins, and the ring of each corner."""
+    """The vertical edges in the order of rings, where in it each ring begins, and the ring of each edge."""
     order: list[int] = []
     starts: list[int] = []
     ring_of = [-1] * len(following)
     for first in range(len(following)):
         if ring_of[first] < 0:
-            ring, corner = len(starts), first
+            ring, edge = len(starts), first
             starts.append(len(order))
-            while ring_of[corner] < 0:
-                ring_of[corner] = ring
-                order.append(corner)
-                corner = following[corner]
+            while ring_of[edge] < 0:
+                ring_of[edge] = ring
+                order.append(edge)
+                edge = following[edge]
     return order, starts, ring_of
 
 
 def _parents(corners: _Corners, firsts: Sequence[int], ring_of: Sequence[int]) -> list[int]:
-    """The outer ring around each hole: that of the next edge to the left, or of the hole that this edge belongs to."""
+    """The outer ring around each hole: that of the next edge to the left, or of the hole that this edge belongs to.
+
+    Args:
+        firsts: the leftmost edge of each ring. ring_of: the ring of each edge.
+    """
     tops, bottoms = corners.y[0::2], corners.y[1::2]
     parents: list[int] = []
-    for corner in firsts:
-        if corners.signs[corner] > 0:
+    for edge in firsts:
+        if corners.signs[2 * edge] > 0:
             parents.append(-1)
             continue
-        edge, y = corner // 2, corners.y[corner]
-        left = np.flatnonzero((tops[:edge] <= y) & (bottoms[:edge] > y))[-1]
-        ring = ring_of[2 * int(left)]
+        left = np.flatnonzero((tops[:edge] <= tops[edge]) & (bottoms[:edge] > tops[edge]))[-1]
+        ring = ring_of[int(left)]
         parents.append(ring if parents[ring] < 0 else parents[ring])
     return parents
 
@@ -265,13 +271,16 @@ def _simplified(rings: _Rings, wanted: Flags, tolerance: float) -> list[Floats]:
     for attempt in range(RETRIES + 1):
         if not len(todo):
             break
-        chosen = np.isin(ring_of, todo)
+        is_todo = np.zeros(len(rings.sizes), dtype=np.bool_)
+        is_todo[todo] = True
+        chosen = is_todo[ring_of]
         points, sizes = rings.points[chosen], rings.sizes[todo]
         flags = _douglas_peucker(points, sizes, tolerance / 2**attempt)
         starts = np.cumsum(sizes) - sizes
         left = np.add.reduceat(flags, starts, dtype=np.int64)
         new = _areas(points[flags], np.cumsum(left) - left, left)
-        spoilt = (left < 3) | (np.abs(new - areas[todo]) > AREA_CHANGE * np.abs(areas[todo]))
+        # Two points have no area, so that no ring ends with fewer than three.
+        spoilt = np.abs(new - areas[todo]) > AREA_CHANGE * np.abs(areas[todo])
         keep[chosen] = flags | np.repeat(spoilt, sizes)
         todo = todo[spoilt]
     return np.split(rings.points[keep], np.cumsum(np.add.reduceat(keep, rings.starts, dtype=np.int64))[:-1])
@@ -280,7 +289,8 @@ def _simplified(rings: _Rings, wanted: Flags, tolerance: float) -> list[Floats]:
 def _douglas_peucker(points: Floats, sizes: Integers, tolerance: float) -> Flags:
     """Which points of closed rings stay: of all rings at once, a halving of all segments a round."""
     starts = np.cumsum(sizes) - sizes
-    distances = np.hypot(*(points - np.repeat(points[starts], sizes, axis=0)).T)
+    plane = points[:, 0] + 1j * points[:, 1]  # one number a point: numpy is slow along axes of two
+    distances = np.abs(plane - np.repeat(plane[starts], sizes))
     middles = _first_largest(distances, starts, sizes)
     kept = np.zeros(len(points), dtype=np.bool_)
     kept[starts] = kept[middles] = True
@@ -294,7 +304,7 @@ def _douglas_peucker(points: Floats, sizes: Integers, tolerance: float) -> Flags
             return kept
         inner = ends - begins - 1
         indices = np.repeat(begins + 1, inner) + _positions(inner)
-        distances = _to_segments(points[indices], points[begins], points[closing], inner)
+        distances = _to_segments(plane[indices], plane[begins], plane[closing], inner)
         first = np.cumsum(inner) - inner
         farthest = _first_largest(distances, first, inner)
         split = distances[farthest] > tolerance
@@ -307,15 +317,13 @@ def _douglas_peucker(points: Floats, sizes: Integers, tolerance: float) -> Flags
         )
 
 
-def _to_segments(points: Floats, begins: Floats, ends: Floats, counts: Integers) -> Floats:
+def _to_segments(points: Plane, begins: Plane, ends: Plane, counts: Integers) -> Floats:
     """Distances of points to the segments of their groups."""
     along = ends - begins
-    lengths = (along**2).sum(axis=1)
-    along, origins = np.repeat(along, counts, axis=0), np.repeat(begins, counts, axis=0)
-    offset = points - origins
-    share = (offset * along).sum(axis=1) / np.repeat(np.maximum(lengths, 1e-12), counts)
-    nearest = offset - np.clip(share, 0, 1)[:, None] * along
-    distances: Floats = np.sqrt((nearest**2).sum(axis=1))
+    squares = np.maximum(along.real**2 + along.imag**2, 1e-12)
+    offset = points - np.repeat(begins, counts)
+    share = (offset * np.repeat(along.conj() / squares, counts)).real.clip(0, 1)
+    distances: Floats = np.abs(offset - share * np.repeat(along, counts))
     return distances
 
 

@@ -264,6 +264,7 @@ class RunInfo:
         epochs: how many in all. steps_per_epoch: optimizer steps in each.
         start_step: the optimizer step at which this process begins; above 0 when the run is resumed.
         parameters: every resolved value of the spec that concerns this run, nested, plain.
+        rehearsal: a few steps of `detkit run --smoke`, which leave nothing: what a logger sends would be no result.
     """
 
     run_id: str
@@ -278,6 +279,7 @@ class RunInfo:
     steps_per_epoch: int
     start_step: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    rehearsal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +307,10 @@ class Logger:
         """The nested, resolved values of the spec and facts about the run (versions, weights, hardware)."""
 
     def log_metrics(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
-        """Numbers under names such as `train/loss`, `coco/ap50`, `measured/images_per_s`."""
+        """Numbers under names such as `train/loss`, `coco/ap50`, `measured/images_per_s`.
+
+        No name comes both with steps and with epochs.
+        """
 
     def log_predictions(self, file: Path, *, step: int, epoch: int) -> None:
         """The predictions on the evaluated images: a gzipped JSON list in COCO's results form."""
@@ -322,8 +327,9 @@ class Logger:
     def log_file(self, file: Path, *, name: str) -> None:
         """A file of the record.
 
-        At the start "model.txt", the model's structure; at the end of a finished run "spec.toml" (resolved),
-        "system.jsonl", "messages.jsonl", "console.log", "last.pt", "best.pt" and "summary.json", in this order.
+        At the start "model.txt", the model's structure; at the end "spec.toml" (resolved), "system.jsonl",
+        "messages.jsonl", "console.log", "last.pt", "best.pt" and "summary.json", in this order: of a run that failed
+        those that are there, of an interrupted one none while it may go on.
         """
 
     def close(self, outcome: Outcome) -> None:
@@ -511,6 +517,7 @@ class MetricComponent(Component[O, Metric]):
 class LoggerComponent(Component[O, Logger]):
     """Attributes:
     close_timeout_s: how long the end of a run waits for this logger, from its options.
+    upload_command: the command that sends a run to it later, from the run's folder; by default `detkit upload`.
     publish: told once after the last run of an experiment, in the process that began the runs, with the experiment's
         folder: for what belongs to all runs together, as the leaderboard. It is also told again when nothing was left
         to run. What it raises is a warning.
@@ -518,6 +525,7 @@ class LoggerComponent(Component[O, Logger]):
     """
 
     close_timeout_s: Callable[[O], float] = lambda _options: 30.0
+    upload_command: Callable[[Path], str] | None = None
     publish: Callable[[O, BuildContext, Path], None] | None = None
     publish_timeout_s: Callable[[O], float | None] = lambda _options: 30.0
 

@@ -8,6 +8,7 @@ DetkitError                     something went wrong that a person can mend
 │   ├── ComputeError            the device, precision or number of processes cannot be had
 │   ├── RecordError             the folder of an experiment cannot be used as asked
 │   └── LoggerRefused           a logger is misconfigured: no key, a key that is refused
+├── NotDelivered         (1)    a logger's server did not get everything of a run
 ├── PluginError          (2)    a plugin does not load or breaks its contract
 ├── RunFailed            (1)    a run stopped in the middle; other runs go on
 │   ├── ComponentError          a plugin's component raised, named with its plugin and distribution
@@ -52,6 +53,13 @@ class RecordError(UserError):
 
 class LoggerRefused(UserError):
     """Raise it from a logger's `check` or `start` where the configuration cannot work: the run is not begun."""
+
+
+class NotDelivered(DetkitError):
+    """Raise it from a logger's `close` where its server did not get everything: the run's one warning about it.
+
+    The text says what happened and how to send the rest.
+    """
 
 
 class PluginError(DetkitError):

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from detkit import BuildContext, Curve, Logger, LoggerRefused, Matrix, Outcome, Progress, RunInfo, Table
+from detkit import BuildContext, Curve, Logger, LoggerRefused, Matrix, NotDelivered, Outcome, Progress, RunInfo, Table
 from detkit_comet import COMET, CometOptions
 
 PARAMETERS = {
@@ -88,8 +88,10 @@ def drive(wanted: dict[str, Any], result: dict[str, Any], notes: Notes) -> None:
         sys.stdin.readline()
     log_everything(logger, folder)
     began = time.monotonic()
-    logger.close(Outcome("failed", "out of memory") if wanted.get("fails") else Outcome("finished"))
-    result["close_s"] = time.monotonic() - began
+    try:
+        logger.close(Outcome("failed", "out of memory") if wanted.get("fails") else Outcome("finished"))
+    finally:
+        result["close_s"] = time.monotonic() - began
 
 
 def main() -> None:
@@ -99,6 +101,8 @@ def main() -> None:
         drive(json.loads(sys.argv[1]), result, notes)
     except LoggerRefused as error:
         result["refused"] = str(error)
+    except NotDelivered as error:
+        result["lost"] = str(error)
     result["messages"] = notes.lines
     Path("result.json").write_text(json.dumps(result))
 

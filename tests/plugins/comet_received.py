@@ -43,12 +43,13 @@ class Metric(NamedTuple):
 
 @dataclass(frozen=True)
 class Image:
-    """Attributes: metadata: as sent, `annotations` among it. content: the file."""
+    """Attributes: metadata: as sent, `annotations` among it. content: the file. id: by which others refer to it."""
 
     name: str
     step: int | None
     metadata: dict[str, Any]
     content: bytes
+    id: str
 
     @property
     def layers(self) -> dict[str, list[dict[str, Any]]]:
@@ -89,14 +90,14 @@ class Asset:
         return list(csv.reader(io.StringIO(self.content.decode())))
 
 
-@dataclass(frozen=True)
+@dataclass
 class ArtifactVersion:
-    """Attributes: assets: name to the file or the link."""
+    """Attributes: state: "CLOSED" once all has arrived. assets: name to the file or the link."""
 
     name: str
     type: str
-    id: str | None
     metadata: dict[str, Any]
+    state: str = ""
     assets: dict[str, Asset] = field(default_factory=dict)
 
 
@@ -245,16 +246,19 @@ def _take(got: Received, request: Request) -> None:
     elif path.endswith("/artifact/assets/remote/batch"):
         for item in body["remoteArtifactAssetRequests"]:
             _take_asset(got, _asset(item, _json(item.get("metadata")), None, str(item["link"]).encode()))
+    elif path.endswith("/write/artifacts/state"):
+        got.artifacts[-1].state = body["state"]
     elif "registry-model" in path and request.method == "POST":
         got.registered.append(body)
 
 
 def _take_artifact(got: Received, body: dict[str, Any]) -> None:
     metadata = body.get("versionMetadata")
-    known = {"name": body["artifactName"], "type": body["artifactType"]}
     got.artifacts.append(
         ArtifactVersion(
-            **known, id=None, metadata=json.loads(metadata) if isinstance(metadata, str) else metadata or {}
+            body["artifactName"],
+            body["artifactType"],
+            json.loads(metadata) if isinstance(metadata, str) else metadata or {},
         )
     )
 
@@ -271,7 +275,7 @@ def _metric(value: dict[str, Any], context: str | None) -> Metric:
 
 
 def _image(about: dict[str, Any], metadata: dict[str, Any], content: bytes) -> Image:
-    return Image(about["figName"], _int(about.get("step")), metadata, content)
+    return Image(about["figName"], _int(about.get("step")), metadata, content, about["imageId"])
 
 
 def _asset(about: dict[str, Any], metadata: dict[str, Any], content: bytes | None, link: bytes | None) -> Asset:

@@ -95,7 +95,8 @@ class Stub:
                 if answer is None:
                     self.close_connection = True
                     return
-                text = json.dumps(answer[1]).encode()
+                value = answer[1]
+                text = value if isinstance(value, bytes) else json.dumps(value).encode()
                 try:
                     self.send_response(answer[0])
                     self.send_header("Content-Type", "application/json")
@@ -108,7 +109,11 @@ class Stub:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A client that was killed breaks its connections."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
@@ -133,7 +138,7 @@ class Stub:
     # --- answers -----------------------------------------------------------------------------------------------------
 
     def answer(self, request: Request) -> tuple[int, Any] | None:
-        """Status and JSON value; None breaks the connection."""
+        """Status and JSON value, or bytes to be sent as they are; None breaks the connection."""
         if self._stopped.is_set():
             return None
         self.requests.append(request)
@@ -170,7 +175,7 @@ class Stub:
             ids = {"artifactId": "artifact", "artifactVersionId": f"version-{len(self._versions)}"}
             return 200, ids | {"currentVersion": "1.0.0", "previousVersion": None}
         if path.endswith("/artifacts/version"):
-            return self._artifact_version(request.query.get("artifactVersionId", ""))
+            return self._artifact_version(request.query.get("versionId", ""))
         return 200, {}
 
     def _handshake(self, request: Request) -> tuple[int, dict[str, Any]]:

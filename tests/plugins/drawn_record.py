@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from detkit.data.types import RLE, Annotation, ImageInfo
 from detkit.record.files import write_json, write_json_gz
 from detkit.record.images import images_content
 from detkit.record.layout import ExperimentLayout
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 CLASSES = ("cat", "dog")
 RUN_ID = "fcos-seed1"
@@ -40,20 +43,31 @@ def row(image_id: int, label: int, box: Sequence[float], score: float, mask: RLE
     return found if mask is None else {**found, "segmentation": mask}
 
 
+def flat(info: ImageInfo, size: tuple[int, int]) -> Image:
+    """A picture of one colour."""
+    from PIL import Image
+
+    return Image.new("RGB", size, (info.image_id % 256, 80, 160))
+
+
 def write_record(
-    folder: Path, images: Sequence[ImageInfo], *, kept: Sequence[int] | None = None, shrink: int = 1
+    folder: Path,
+    images: Sequence[ImageInfo],
+    *,
+    kept: Sequence[int] | None = None,
+    shrink: int = 1,
+    draw: Callable[[ImageInfo, tuple[int, int]], Image] = flat,
 ) -> Path:
     """Write the record of an experiment of one run; all images are of the validation split.
 
     Args:
         kept: ids of the images with copies; None: all.
         shrink: copies' sides are so many times shorter.
+        draw: gets the image and its copy's width and height.
 
     Returns:
         The run's folder.
     """
-    from PIL import Image
-
     layout = ExperimentLayout(folder)
     recorded = []
     layout.copies.mkdir(parents=True)
@@ -63,7 +77,7 @@ def write_record(
             continue
         size = (info.width // shrink, info.height // shrink)
         file = layout.copies / f"{info.image_id:06d}.jpg"
-        Image.new("RGB", size, (info.image_id % 256, 80, 160)).save(file, quality=90)
+        draw(info, size).save(file, quality=90)
         recorded.append(RecordedImage(info, "validation", file, *size))
     write_json(layout.experiment, {"name": "drawn", "runs": [{"run_id": RUN_ID, "model": "fcos", "seed": 1}]})
     write_json(layout.ground_truth, ground_truth_json(images, CLASSES))

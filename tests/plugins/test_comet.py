@@ -47,7 +47,14 @@ class Done:
 
     @property
     def key(self) -> str:
-        return str(json.loads((self.folder / "run" / "comet" / "experiment_key.json").read_text())["key"])
+        return str(self.sessions[-1]["key"])
+
+    @property
+    def sessions(self) -> list[dict[str, Any]]:
+        """Of the ledger."""
+        ledger = json.loads((self.folder / "run" / "comet" / "ledger.json").read_text())
+        sessions: list[dict[str, Any]] = ledger["sessions"]
+        return sessions
 
 
 Drive = Callable[..., Done]
@@ -175,7 +182,10 @@ def test_an_archive_holds_everything(drive: Drive) -> None:
     assert done.printed == ""
     assert done.result["patches"] is False
     (file,) = done.archives
-    assert done.messages("info") == [f"comet: the run is archived; `comet upload {file}` sends it"]
+    assert done.messages("info") == [
+        f"comet: the run is archived in {file}; `detkit comet upload {done.folder / 'run'}` sends it, or Comet's own"
+        " `comet upload`"
+    ]
     assert done.messages("warning") == []
     about, messages, members = read_archive(file)
     assert about["offline_id"] == done.key
@@ -390,8 +400,10 @@ def test_a_server_that_is_down_costs_seconds_and_one_warning(drive: Drive) -> No
 
     assert done.messages("warning") == [
         "comet: http://127.0.0.1:9 cannot be reached (ConnectionError); the run is archived in"
-        f" {done.folder / 'run' / 'comet'} instead"
+        f" {done.folder / 'run' / 'comet'} instead; once it has ended, send it with: detkit comet upload"
+        f" {done.folder / 'run'}"
     ]
+    assert [(entry["state"], entry["unanswered"]) for entry in done.sessions] == [("archived", False)]
     assert done.result["start_s"] < 5
     assert_archived(done)
 
@@ -406,20 +418,26 @@ def test_another_failed_handshake_archives_with_one_warning(
 
     (warning,) = done.messages("warning")
     assert text in warning
-    assert warning.endswith(f"the run is archived in {done.folder / 'run' / 'comet'} instead")
+    assert f"the run is archived in {done.folder / 'run' / 'comet'} instead;" in warning
+    assert warning.endswith(f" send it with: detkit comet upload {done.folder / 'run'}")
+    assert [(entry["state"], entry["unanswered"]) for entry in done.sessions] == [("archived", True)]
     assert_archived(done)
 
 
 @needs_client
-def test_a_server_that_dies_leaves_the_whole_run_in_an_archive(drive: Drive) -> None:
+def test_a_server_that_dies_is_one_loss_with_the_line_that_sends_it(drive: Drive) -> None:
     with Stub() as stub:
         done = drive({"mode": "online"}, env=online(stub), during=stub.stop)
 
-    (warning,) = done.messages("warning")
-    assert "not everything reached the server" in warning
-    assert f"`comet upload {done.archives[0]} --force-upload`" in warning
+    assert done.messages("warning") == []
+    assert done.result["lost"].startswith(f"not everything reached {stub.url.removesuffix('/clientlib/')} (")
+    assert done.result["lost"].endswith(f" send it with: detkit comet upload {done.folder / 'run'}")
     assert done.result["close_s"] < QUICK["close_timeout_s"]
-    assert_archived(done)
+    assert done.archives == [], "the client shadowed the run in an archive of its own"
+    assert done.printed == ""
+    (entry,) = done.sessions
+    assert (entry["state"], entry["mode"], entry["outcome"]) == ("lost", "online", "finished")
+    print(done.result)
 
 
 # --- without a process -----------------------------------------------------------------------------------------------

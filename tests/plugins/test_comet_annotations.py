@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detkit.data.types import Annotation, ImageInfo
-from detkit_comet.annotations import box_ious, chosen, drawn_truth, layers
+from detkit_comet.annotations import box_ious, drawn_truth, layers, surest
 from detkit_comet.client import load_client
 from plugins.drawn_record import CLASSES, rectangle, row, thing
 
@@ -161,10 +161,10 @@ def test_the_tolerance_is_of_the_pictures_pixels() -> None:
     assert points[0] > points[1] > points[2]
 
 
-def test_the_surest_detections_are_drawn() -> None:
+def test_the_surest_detections() -> None:
     rows = [row(7, 1, (0, 0, 1, 1), score) for score in (0.04, 0.05, 0.9, 0.3)]
-    assert [item["score"] for item in chosen(rows, min_score=0.05, max_boxes=100)] == [0.9, 0.3, 0.05]
-    assert [item["score"] for item in chosen(rows, min_score=0.0, max_boxes=2)] == [0.9, 0.3]
+    assert [item["score"] for item in surest(rows, 100)] == [0.9, 0.3, 0.05, 0.04]
+    assert [item["score"] for item in surest(rows, 2)] == [0.9, 0.3]
 
 
 def test_the_clients_copy_is_the_list_itself() -> None:

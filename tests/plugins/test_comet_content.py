@@ -14,6 +14,7 @@ from detkit_comet.curves import LIMIT, Curves
 from detkit_comet.files import log_code, log_file, register
 from detkit_comet.final import final_metrics
 from detkit_comet.names import by_context, dotted_parameters, flatten, in_context
+from detkit_comet.sent import SentBook
 from detkit_comet.tables import all_epochs, leaderboard_table, to_csv
 
 
@@ -72,6 +73,7 @@ def test_metrics_are_grouped_and_what_is_not_finite_is_left_out() -> None:
 def test_parameters_have_the_names_of_the_spec() -> None:
     given = {
         "spec": {
+            "compute": {"device": "auto", "precision": "auto"},
             "dataset": {"use": "synthetic", "split": {"seed": 0}},
             "model": {
                 "use": "fcos",
@@ -80,6 +82,7 @@ def test_parameters_have_the_names_of_the_spec() -> None:
                 "input": {"min_size": 64},
             },
         },
+        "compute": {"accelerator": "cpu", "precision": "bf16"},
         "versions": {"torch": "2"},
         "weights_origin": {"source": "coco"},
         "class_names": ["a", "b"],
@@ -95,6 +98,9 @@ def test_parameters_have_the_names_of_the_spec() -> None:
         "input.min_size": 64,
         "model.use": "fcos",
         "model.backbone": "tiny",
+        "compute.device": "auto",
+        "compute.accelerator": "cpu",
+        "compute.precision": "bf16",
         "versions.torch": "2",
         "seed": 3,
         "weights.source": "coco",
@@ -193,20 +199,24 @@ def test_final_figures_have_intervals_and_costs() -> None:
 
 
 def evaluate(curves: Curves, client: Client, epoch: int, classes: int) -> None:
-    for name in (*(f"coco/pr50/c{number}" for number in range(classes)), "coco/pr50", "coco/f1_confidence"):
+    for name in (*(f"coco/pr50/c{number:03d}" for number in range(classes)), "coco/pr50", "coco/f1_confidence"):
         curves.add(name, Curve((0.0,), (1.0,)), step=10 * epoch, epoch=epoch)
     curves.send(client)  # type: ignore[arg-type]  # it keeps what the client would get
 
 
 def selected(curves: Curves, client: Client, epoch: int, classes: int) -> None:
-    names = ("coco/f1_confidence", "coco/pr50", *(f"coco/pr50/c{number}" for number in range(classes)))
+    names = ("coco/f1_confidence", "coco/pr50", *(f"coco/pr50/c{number:03d}" for number in range(classes)))
     given = {name: Curve((0.0,), (1.0,)) for name in names}
     curves.send_selected(client, given, step=10 * epoch, epoch=epoch)  # type: ignore[arg-type]
 
 
-def test_all_curves_are_sent_where_they_fit() -> None:
+def new_curves(folder: Path, told: Told | None = None, *, done: int = 0, **info: Any) -> Curves:
+    return Curves(run_info(**info), told or Told(), SentBook(folder, "key"), done=done)  # type: ignore[arg-type]  # info alone
+
+
+def test_all_curves_are_sent_where_they_fit(tmp_path: Path) -> None:
     told, client = Told(), Client()
-    curves = Curves(run_info(epochs=4), told)  # type: ignore[arg-type]  # only `info` is used
+    curves = new_curves(tmp_path, told, epochs=4)
     for epoch in range(1, 5):
         evaluate(curves, client, epoch, classes=3)
     selected(curves, client, 2, classes=3)
@@ -215,9 +225,9 @@ def test_all_curves_are_sent_where_they_fit() -> None:
 
 
 @pytest.mark.parametrize(("epochs", "every", "classes"), [(50, 1, 120), (50, 7, 500), (999, 1, 30), (1500, 1, 3)])
-def test_comets_limit_is_kept_and_it_is_said(epochs: int, every: int, classes: int) -> None:
+def test_comets_limit_is_kept_and_it_is_said(tmp_path: Path, epochs: int, every: int, classes: int) -> None:
     told, client = Told(), Client()
-    curves = Curves(run_info(epochs=epochs, every=every), told)  # type: ignore[arg-type]
+    curves = new_curves(tmp_path, told, epochs=epochs, every=every)
     evaluated = [epoch for epoch in range(1, epochs + 1) if epoch % every == 0 or epoch == epochs]
     for epoch in evaluated:
         evaluate(curves, client, epoch, classes)
@@ -228,11 +238,13 @@ def test_comets_limit_is_kept_and_it_is_said(epochs: int, every: int, classes: i
     assert "because Comet takes 1,000 curves an experiment" in told.infos[0]
 
 
-def test_where_curves_are_cut_those_over_all_classes_come_first_and_the_selected_epoch_gets_more() -> None:
+def test_where_curves_are_cut_those_over_all_classes_come_first_and_the_selected_epoch_gets_more(
+    tmp_path: Path,
+) -> None:
     client = Client()
-    curves = Curves(run_info(epochs=199), Told())  # type: ignore[arg-type]
+    curves = new_curves(tmp_path, epochs=199)
     evaluate(curves, client, 1, classes=100)
-    names = ["coco/pr50", "coco/f1_confidence", *(f"coco/pr50/c{number}" for number in range(100))]
+    names = ["coco/f1_confidence", "coco/pr50", *(f"coco/pr50/c{number:03d}" for number in range(100))]
     assert client.curves() == [(name, 10) for name in names[:5]]
     client.calls.clear()
     selected(curves, client, 1, classes=100)
@@ -240,16 +252,37 @@ def test_where_curves_are_cut_those_over_all_classes_come_first_and_the_selected
 
 
 @pytest.mark.parametrize(("before", "after", "done"), [(4, 400, 4), (400, 1500, 399), (20, 21, 20), (1, 2, 1)])
-def test_the_limit_holds_over_a_resume_that_trains_longer(before: int, after: int, done: int) -> None:
+def test_the_limit_holds_over_a_resume_that_trains_longer(tmp_path: Path, before: int, after: int, done: int) -> None:
     client = Client()
-    first = Curves(run_info(epochs=before), Told())  # type: ignore[arg-type]
+    first = new_curves(tmp_path, epochs=before)
     for epoch in range(1, done + 1):
         evaluate(first, client, epoch, classes=500)
-    second = Curves(run_info(epochs=after), Told(), done=done)  # type: ignore[arg-type]
+    second = new_curves(tmp_path, epochs=after, done=done)
     for epoch in range(done + 1, after + 1):
         evaluate(second, client, epoch, classes=500)
     selected(second, client, after, classes=500)
-    assert len(client.curves()) <= LIMIT
+    assert len(client.curves()) == len(set(client.curves())) <= LIMIT
+
+
+def test_curves_of_before_a_resume_are_not_sent_again(tmp_path: Path) -> None:
+    client = Client()
+    evaluate(new_curves(tmp_path, epochs=2), client, 1, classes=3)
+    second = new_curves(tmp_path, epochs=2, done=1)
+    evaluate(second, client, 2, classes=3)
+    selected(second, client, 1, classes=3)
+    assert len(client.curves()) == len(set(client.curves())) == 10
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"experiments": 3}', '{"experiments": {"other": {"images": 5}}}'])
+def test_a_damaged_book_counts_nothing(tmp_path: Path, content: str) -> None:
+    (tmp_path / "comet").mkdir()
+    (tmp_path / "comet" / "sent.json").write_text(content)
+    book = SentBook(tmp_path, "key")
+    assert (book.images, book.curves) == (0, 0)
+    book.add_images(2)
+    book.add_curves(3, 4)
+    again = SentBook(tmp_path, "key")
+    assert (again.images, again.curves, again.curves_of(3), again.curves_of(1)) == (2, 4, 4, 0)
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -272,16 +305,16 @@ def test_files_go_where_comet_shows_them(tmp_path: Path) -> None:
             log_file(client, CometOptions(**options), run, tmp_path / name, name)  # type: ignore[arg-type]
         return client.calls
 
-    best = {"file_name": "best.pt", "metadata": {"run": "fcos-seed7", "checkpoint": "best"}}
-    last = {"file_name": "last.pt", "metadata": {"run": "fcos-seed7", "checkpoint": "last"}}
-    spec = ("log_asset", (str(tmp_path / "spec.toml"),), {"file_name": "spec.toml"})
+    best = {"file_name": "best.pt", "overwrite": True, "metadata": {"run": "fcos-seed7", "checkpoint": "best"}}
+    last = {"file_name": "last.pt", "overwrite": True, "metadata": {"run": "fcos-seed7", "checkpoint": "last"}}
+    spec = ("log_asset", (str(tmp_path / "spec.toml"),), {"file_name": "spec.toml", "overwrite": True})
     assert calls() == [
         ("set_model_graph", ("Net()",), {}),
         spec,
         ("log_model", ("fcos", str(tmp_path / "best.pt")), best),
     ]
     assert calls(graph=False, console=True, checkpoints=("last",)) == [
-        ("log_asset", (str(tmp_path / "console.log"),), {"file_name": "console.log"}),
+        ("log_asset", (str(tmp_path / "console.log"),), {"file_name": "console.log", "overwrite": True}),
         spec,
         ("log_model", ("fcos-last", str(tmp_path / "last.pt")), last),
     ]
@@ -308,4 +341,4 @@ def test_code_is_that_of_the_plugin_files_alone(tmp_path: Path) -> None:
     ]
     client = Client()
     log_code(client, run_info(plugins=plugins))  # type: ignore[arg-type]
-    assert client.calls == [("log_code", (), {"file_name": str(file)})]
+    assert client.calls == [("log_code", (), {"file_name": str(file), "overwrite": True})]

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from detkit import ExperimentRecord, open_record
+from detkit import ExperimentRecord, RunInfo, open_record
+from detkit.components import Silent
 from detkit.data.coco_form import ground_truth_json
 from detkit.data.fingerprint import fingerprint
 from detkit.data.splits import Splits
@@ -21,7 +23,8 @@ from detkit.data.types import Annotation, ImageInfo
 from detkit.record.files import write_json
 from detkit.record.images import RecordedImage, SplitName, images_content
 from detkit.record.layout import ExperimentLayout
-from detkit_comet.dataset import artifact_name
+from detkit_comet import CometOptions
+from detkit_comet.dataset import DatasetVersion, artifact_name
 from detkit_comet.manifest import DIGESTS_FILE, GONE, NOT_A_FILE, NOT_KNOWN, make_manifest
 from plugins.comet_artifact_stub import Artifacts
 from plugins.comet_received import read_archive
@@ -200,6 +203,68 @@ def test_an_older_record_and_one_that_cannot_be_written(tmp_path: Path, monkeypa
 )
 def test_names_that_comet_takes(name: str, expected: str) -> None:
     assert artifact_name(name) == expected
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.infos: list[str] = []
+
+    def info(self, text: str) -> None:
+        self.infos.append(text)
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@pytest.mark.parametrize(
+    ("run", "disabled", "says"),
+    [
+        ("files/a-seed1", True, ""),  # by COMET_AUTO_LOG_DISABLE, of which the logger tells itself
+        ("nowhere/a-seed1", False, "comet: the dataset is not described: RecordError: there is no folder"),
+    ],
+)
+def test_what_cannot_be_described_is_one_warning(
+    run: str, disabled: bool, says: str, record: ExperimentRecord, tmp_path: Path
+) -> None:
+    notes = Notes()
+    info = RunInfo("a-seed1", "files", "a", 1, tmp_path / run, CLASSES, "cpu", "fp32", 1, 1)
+    experiment: Any = SimpleNamespace(disabled=disabled)
+    DatasetVersion(CometOptions(), info, notes).log(experiment, True)
+    assert len(notes.warnings) == bool(says)
+    assert all(text.startswith(says) for text in notes.warnings)
+
+
+def test_lost_files_and_unfinished_reading_are_told_once(
+    record: ExperimentRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/dog.png", "b/two words.png"):
+        (tmp_path / "data" / name).unlink()
+    sent: list[str] = []
+    experiment: Any = SimpleNamespace(
+        disabled=False,
+        log_others=sent.extend,
+        log_parameter=lambda name, value: sent.append(name),
+        log_dataset_info=lambda name, version: sent.append(name),
+        log_asset_data=lambda content, name: sent.append(name),
+    )
+    parameters = {"spec": {"dataset": {"use": "pets"}}}
+    folder = record.folder / "a-seed1"
+    info = RunInfo("a-seed1", "files", "a", 1, folder, CLASSES, "cpu", "fp32", 1, 1, parameters=parameters)
+    notes = Notes()
+    monkeypatch.setattr("detkit_comet.dataset.make_manifest", lambda *given: make_manifest(*given, reading_s=-1.0))
+    DatasetVersion(CometOptions(), info, notes).log(experiment, False)
+    assert (sent, notes.warnings) == (["dataset", "dataset_fingerprint"], [])
+    (text,) = notes.infos
+    assert "1 of 4 images have no digest yet" in text
+
+    monkeypatch.undo()
+    DatasetVersion(CometOptions(), info, notes).log(experiment, False)
+    assert sent[2:] == ["dataset", "dataset_fingerprint", "dataset_hash", "pets", "dataset/manifest.json"]
+    dog = tmp_path / "data" / "a" / "dog.png"
+    assert notes.warnings == [
+        f"comet: 2 of 4 image files cannot be referred to, as {dog} (its file is gone); the manifest lists them"
+    ]
 
 
 # --- what is sent ----------------------------------------------------------------------------------------------------

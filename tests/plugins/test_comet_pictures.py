@@ -20,7 +20,7 @@ import detkit_comet.pictures
 from detkit import RunInfo
 from detkit.data.types import ImageInfo
 from detkit_comet import CometOptions
-from detkit_comet.pictures import Pictures, spread
+from detkit_comet.pictures import Pictures, read_rows, spread
 from plugins.drawn_record import row, run_info, thing, write_predictions, write_record
 
 HERE = Path(__file__).parent
@@ -177,6 +177,27 @@ def test_epochs_of_images(run: Path, epochs: int, every: int, image_every: int, 
     assert [call["step"] // 10 for call in experiment.calls] == expected
 
 
+def test_a_run_that_stops_early_sends_its_last_epoch_too(run: Path) -> None:
+    notes, experiment = Notes(), Experiment()
+    info = run_info(run, epochs=9)
+    pictures = Pictures(CometOptions(image_every_epochs=2, max_images=1), info, notes)
+    for epoch in (1, 2, 3):
+        pictures.log(experiment, write_predictions(run, epoch, []), step=epoch, epoch=epoch)  # type: ignore[arg-type] # a stand-in
+    pictures.finish(experiment)  # type: ignore[arg-type] # a stand-in
+    pictures.finish(experiment)  # type: ignore[arg-type] # a stand-in
+    assert [call["step"] for call in experiment.calls] == [2, 3]
+    assert pictures.epoch == 3
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_rows_are_read_one_by_one(indent: int | None) -> None:
+    rows = [row(3, 1, (2, 2, 10, 10), 0.5), row(4, 2, (0, 0, 1, 1), 1e-3)]
+    for wanted in ([], rows[:1], rows):
+        assert list(read_rows(json.dumps(wanted, indent=indent))) == wanted
+    with pytest.raises(ValueError, match="Expecting"):
+        list(read_rows(json.dumps(rows)[:-30]))
+
+
 # --- what is not sent, and is told -----------------------------------------------------------------------------------
 
 
@@ -186,7 +207,12 @@ def test_images_without_copies_are_told_once(tmp_path: Path) -> None:
     assert experiment.names == ["2.jpg", "5.jpg"] * 2
     assert "8 of 10 validation images are not sent" in warning
     assert "keep_images" in warning
-    assert "original_images" in warning
+    assert "original_images" not in warning, "there is no file that could be sent"
+    path = tmp_path / "there.png"
+    Image.new("RGB", (40, 30)).save(path)
+    of_files = write_record(tmp_path / "files", [ImageInfo(1, path, 40, 30)], kept=[])
+    _, (warning,) = log(of_files)
+    assert "set `original_images = true`" in warning
 
 
 def test_originals_where_they_are_and_copies_where_they_are_not(tmp_path: Path) -> None:

@@ -17,17 +17,21 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import tv_tensors
 
+import detkit
 from detkit.components import Dataset, Progress, Silent
 from detkit.data.coco_form import ground_truth_json
 from detkit.data.splits import Splits
 from detkit.data.types import Annotation, ImageInfo, Target
-from detkit.engine.copies import JPEG_QUALITY, LONGEST_JPEG, shrunk_size, spread, write_copies
+from detkit.engine import copies
+from detkit.engine.copies import JPEG_QUALITY, LONGEST_JPEG, SHOWN_FROM, shrunk_size, spread, write_copies
+from detkit.engine.display import SilentDisplay
 from detkit.engine.prepare import PreparedData, splits_json
-from detkit.errors import DataError, RecordError
+from detkit.errors import DataError, Interrupted, RecordError
 from detkit.record.files import write_json
 from detkit.record.images import RecordedImage, read_images
 from detkit.record.layout import ExperimentLayout
 from detkit.record.reader import ExperimentRecord
+from integration.experiments import squares_spec, write_spec
 
 
 class Drawn(Dataset):
@@ -106,6 +110,11 @@ def prepared(layout: ExperimentLayout, dataset: Drawn, splits: Splits) -> Prepar
     return data
 
 
+def begin_runs(layout: ExperimentLayout) -> None:
+    """As the engine does once everything is prepared."""
+    write_json(layout.experiment, {"name": "small", "runs": []})
+
+
 def eight(**more: Any) -> Drawn:
     return Drawn(dict.fromkeys(range(10, 18), (40, 30)), **more)
 
@@ -119,6 +128,7 @@ def copy(
 ) -> Bars:
     bars = Bars()
     write_copies(layout, data, keep=keep, size=size, messages=bars, evaluated=evaluated)
+    begin_runs(layout)
     return bars
 
 
@@ -158,7 +168,7 @@ def test_every_evaluated_image_has_a_copy_that_equals_what_pillow_gives(layout: 
     data = prepared(layout, dataset, Splits((0,), (1, 2, 3), (4, 5)))
     bars = copy(layout, data, size=800)
 
-    assert bars.shown == [("copying images into the record", 5, 5)]
+    assert bars.shown == []  # so few take a moment
     images = {image.truth.image_id: image for image in read_images(layout)}
     assert images[1].copy is None
     sizes = {2: (800, 450), 3: (1, 1), 4: (800, 1), 5: (1, 800), 6: (800, 799)}
@@ -224,8 +234,8 @@ def test_in_a_rehearsal_the_images_that_are_evaluated_have_copies(layout: Experi
 
 def test_no_copies_at_all(layout: ExperimentLayout) -> None:
     dataset = eight()
-    bars = copy(layout, prepared(layout, dataset, SPLITS), keep=0)
-    assert (bars.shown, copied(layout), dataset.read) == ([], [], [])
+    copy(layout, prepared(layout, dataset, SPLITS), keep=0)
+    assert (copied(layout), dataset.read) == ([], [])
     assert not layout.copies.exists()
     assert len(read_images(layout)) == 7
 
@@ -242,16 +252,27 @@ def test_copies_are_made_once_and_what_is_lost_again(layout: ExperimentLayout) -
 
     dataset.read.clear()
     before = layout.images.read_bytes()
-    assert copy(layout, data).shown == []  # not even an empty bar
+    copy(layout, data)
     assert dataset.read == []
     assert layout.images.read_bytes() == before
 
     (layout.copies / "000013.jpg").unlink()
     (layout.copies / "000016.jpg").write_bytes(b"")
-    assert copy(layout, data).shown == [("copying images into the record", 2, 2)]
+    copy(layout, data)
     assert dataset.read == [13, 16]
     # The dataset draws its images; a copy made later is the same one nevertheless.
     assert {file.name: file.read_bytes() for file in layout.copies.iterdir()} == first
+
+
+def test_progress_is_shown_of_what_is_made(layout: ExperimentLayout) -> None:
+    count = 2 * SHOWN_FROM
+    data = prepared(layout, Drawn(dict.fromkeys(range(count), (4, 4))), Splits((), tuple(range(count)), ()))
+    told = ("copying images into the record", SHOWN_FROM, SHOWN_FROM)
+    assert copy(layout, data, keep=SHOWN_FROM).shown == [told]
+    assert copy(layout, data, keep=SHOWN_FROM).shown == []  # not even an empty bar
+    for file in list(layout.copies.iterdir())[1:]:
+        file.unlink()
+    assert copy(layout, data, keep=SHOWN_FROM).shown == []
 
 
 def test_drawing_them_leaves_the_generators_as_they_were(layout: ExperimentLayout) -> None:
@@ -283,6 +304,35 @@ def test_another_size_makes_those_again_that_it_changes(layout: ExperimentLayout
     copy(layout, data, size=100)
     assert dataset.read == [2]
     assert [image.copy_width for image in read_images(layout)] == [40, 100, 0]
+
+
+def test_copies_of_what_never_became_an_experiment_are_made_again(layout: ExperimentLayout) -> None:
+    data = prepared(layout, eight(), SPLITS)
+    copy(layout, data)
+    layout.experiment.unlink()
+    other = eight(noisy=True)
+    copy(layout, prepared(layout, other, SPLITS))
+    assert other.read == [11, 13, 15, 16]
+
+
+def test_an_interrupt_while_copying_leaves_nothing_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = write_spec(tmp_path / "spec.toml", squares_spec(tmp_path / "runs"))
+    picture = copies._picture
+    made: list[int] = []
+
+    def stopped(dataset: Dataset, index: int) -> Image.Image:
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(index)
+        return picture(dataset, index)
+
+    monkeypatch.setattr(copies, "_picture", stopped)
+    with pytest.raises(Interrupted, match=r"^stopped before the first run was begun; start again as you did$"):
+        detkit.run(spec, display=SilentDisplay())
+    made.clear()
+    with pytest.raises(Interrupted):  # not that the folder is in use, or no experiment
+        detkit.run(spec, display=SilentDisplay())
+    assert len(made) == 2
 
 
 def test_a_damaged_list_is_made_again(layout: ExperimentLayout) -> None:

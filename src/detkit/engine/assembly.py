@@ -107,6 +107,7 @@ def assemble(
         steps_per_epoch=steps_per_epoch,
         start_step=state.step,
         parameters=parameters(spec, given, compute, strategy, origin, use, dataset.class_names),
+        rehearsal="limits" in given,
     )
     events = Events([(callback, build(callback)) for callback in spec.callbacks.values() if callback.enabled])
     run = Run(

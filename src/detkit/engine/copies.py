@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 JPEG_QUALITY = 90
 #: The longest side that libjpeg writes, pixels.
 LONGEST_JPEG = 65_500
+#: Progress is shown of so many images: fewer take a moment, and lines that tell of it would only be noise.
+SHOWN_FROM = 20
 
 
 def write_copies(
@@ -54,7 +56,7 @@ def write_copies(
     wanted = {*spread(parts["validation"][:evaluated], keep), *spread(parts["test"][:evaluated], keep)}
     missing = {index for index in wanted if not _fits(there.get(data.infos[index].image_id), size)}
     images = []
-    shown = messages if missing else Silent()
+    shown = messages if len(missing) >= SHOWN_FROM else Silent()
     with shown.progress("copying images into the record", len(missing), "images") as bar:
         for index in sorted(split_of):
             info = data.infos[index]
@@ -69,11 +71,12 @@ def write_copies(
 
 
 def _copies_there(layout: ExperimentLayout) -> dict[int, RecordedImage]:
-    """By image id, of an earlier call: the data is the same, or the experiment would have been refused.
+    """By image id, of an earlier run's call: the data is the same, or the experiment would have been refused.
 
-    What an earlier call left damaged is made again: nothing else is lost with it.
+    What is damaged is made again: nothing else is lost with it. So is what was left where no run was begun, since then
+    the data may have been another.
     """
-    if not layout.images.exists():
+    if not (layout.experiment.exists() and layout.images.exists()):
         return {}
     try:
         images = read_images(layout)

@@ -72,6 +72,8 @@ def run_experiment(
     except (Interrupted, KeyboardInterrupt) as error:
         if limits is not None:
             raise Interrupted("the rehearsal was stopped; it leaves nothing") from error
+        if not layout.spec.exists():
+            raise Interrupted("stopped before the first run was begun; start again as you did") from error
         # The record's own copy of the spec: it has what --set, --name and --fresh changed.
         raise Interrupted(f"stopped; go on with: detkit run {shlex.quote(str(layout.spec))} --resume") from error
     finally:

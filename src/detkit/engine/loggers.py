@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from detkit.components import Logger, LoggerComponent, Outcome, RunInfo
-from detkit.errors import LoggerRefused
+from detkit.errors import LoggerRefused, NotDelivered
 from detkit.figures import Curve, Matrix, Table
 from detkit.spec.model import Use
 
@@ -54,13 +54,19 @@ class LoggerThread:
         Raises:
             LoggerRefused: it says that its configuration cannot work.
         """
-        self._later = f"detkit upload {shlex.quote(str(run.folder.parent))} --logger {self.use.key}"
+        self._later = self._command_for_later(run)
         self.call("start", run)
         self._thread.start()
         try:
             self._started.result(timeout_s)
         except FutureTimeout:
             self._drop(f"did not start within {timeout_s:g} s")
+
+    def _command_for_later(self, run: RunInfo) -> str:
+        component = self.use.offered.component
+        if isinstance(component, LoggerComponent) and component.upload_command is not None:
+            return component.upload_command(run.folder)
+        return f"detkit upload {shlex.quote(str(run.folder.parent))} --logger {self.use.key}"
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> None:
         """Queue a call; returns at once, unless this is a patient thread whose queue is full."""
@@ -104,6 +110,9 @@ class LoggerThread:
                     self.trouble = str(error)  # told by whoever waits for the start, not as a warning
                     self._started.set_exception(error)
                 return
+            except NotDelivered as error:
+                self.trouble = str(error)
+                self._warn(f"{self.use.title}: {error}")
             except Exception as error:  # noqa: BLE001 - a logger is foreign code that must never stop a run
                 self._drop(f"raised in {method}: {type(error).__name__}: {' '.join(str(error).split())}")
             if not self._started.done():

@@ -182,11 +182,12 @@ class RunRecorder:
 
     def close(self, outcome: Outcome) -> None:
         self._system.stop()
-        if outcome.state == "finished":
+        if outcome.state != "interrupted":  # it goes on, and whoever stopped it wants to have it stopped
             log_files(self._layout, self._loggers)
         troubles = {key: self._lost_before.get(key) or now for key, now in self._loggers.close(outcome).items()}
         write_json(self._layout.loggers, {"loggers": logger_states(troubles)})
-        if outcome.state == "finished":  # not before: paths of predictions wait in the loggers' queues
+        # Not before: paths of predictions wait in the loggers' queues. What a logger has lost is sent later with them.
+        if outcome.state == "finished" and not any(troubles.values()):
             self._prune_predictions(self._selected)
         for stream in self._streams.values():
             stream.close()
@@ -210,7 +211,9 @@ def is_logged(step: int, every: int) -> bool:
 def step_values(row: Mapping[str, Any], measured: Mapping[str, float]) -> dict[str, float | None]:
     """A row of steps.jsonl under the names that loggers get."""
     losses = {f"train/{name}": value for name, value in row["losses"].items()}
-    return {"train/loss": row["loss"], **losses, "train/lr": row["lr"], **_measured(measured)}
+    # Names of their own: an epoch's measurements come at the step of its end.
+    own = {name if name.startswith("step_") else f"step_{name}": value for name, value in measured.items()}
+    return {"train/loss": row["loss"], **losses, "train/lr": row["lr"], **_measured(own)}
 
 
 def epoch_values(values: Mapping[str, float | None], measured: Mapping[str, float]) -> dict[str, float | None]:

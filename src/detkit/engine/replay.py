@@ -73,19 +73,19 @@ def tell(run: RunRecord, logger: Logger | Loggers) -> None:
         What the logger raises.
     """
     info = run_info(run)
+    every = _log_every_steps(run)
+    epochs = {row["step"]: row for row in run.epochs()}
     logger.start(info)
     logger.log_parameters(info.parameters)
     if run.files.model.exists():
         logger.log_file(run.files.model, name="model.txt")
-    every = _log_every_steps(run)
-    epochs = {row["step"]: row for row in run.epochs()}
     for row in run.steps():
         if is_logged(row["step"], every):
             logger.log_metrics(_there(step_values(row, row["measured"])), step=row["step"], epoch=row["epoch"])
         if row["step"] in epochs:
             _tell_epoch(run, epochs[row["step"]], logger)
-    if run.state == "finished":
-        log_files(run.files, logger)
+    # Of an interrupted run, too: it may be all that there will ever be of it.
+    log_files(run.files, logger)
 
 
 def _tell_epoch(run: RunRecord, row: dict[str, Any], logger: Logger | Loggers) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from detkit.record.figures import read_curve, read_table
 from detkit.record.files import read_json
 from detkit.record.images import RecordedImage, read_images
 from detkit.record.layout import ExperimentLayout, RunLayout
-from detkit.record.lock import is_held
+from detkit.record.lock import exclusive, is_held
 from detkit.record.streams import read_stream
 from detkit.record.summary import primary_figure
 
@@ -140,6 +141,14 @@ class ExperimentRecord:
             RecordError: a file of the record is missing or damaged.
         """
         return read_images(self.files)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Hold the experiment for the time of a `with` block, as `detkit run` does.
+
+        Raises:
+            RecordError: another detkit process holds it.
+        """
+        return exclusive(self.files.lock, f"the experiment {self.folder}")
 
     @property
     def fingerprint(self) -> dict[str, Any]:
