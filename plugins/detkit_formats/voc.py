@@ -44,8 +44,8 @@ SETS: Mapping[str, str] = {
     "validation": "validation",
     "test": "test",
 }
-#: What objects state beside, and what stands there when nothing is stated.
-BESIDE = ("truncated", "occluded", "pose")
+#: What is read of objects; and what stands in the rest where nothing is stated.
+READ = frozenset({"name", "bndbox", "difficult"})
 UNSTATED = frozenset({"", "0", "unspecified"})
 SPLIT_FOLDERS = ("train", "valid", "val", "validation", "test")
 
@@ -333,7 +333,11 @@ def _object(node: ET.Element, number: int) -> VocObject | str:
     flag = (node.findtext("difficult") or "0").strip()
     if flag not in ("0", "1"):
         return f"its <difficult> is {flag!r}; it must be 0 or 1"
-    beside = tuple(name for name in BESIDE if (node.findtext(name) or "").strip().lower() not in UNSTATED)
+    beside = tuple(
+        child.tag
+        for child in node
+        if child.tag not in READ and (len(child) or (child.text or "").strip().lower() not in UNSTATED)
+    )
     return VocObject(number, name, (corners[0], corners[1], corners[2], corners[3]), flag == "1", beside)
 
 

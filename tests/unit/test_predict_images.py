@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from detkit.errors import DataError
 from detkit.data.images import from_pillow
+from detkit.errors import DataError
 from detkit.predict.images import as_model_input, read_image, to_tensor
 
 #: Three columns and two rows, all different.
