@@ -62,7 +62,10 @@ def open_masks(options: MasksOptions, messages: Messages) -> Dataset:
     names = chosen_classes(classes, options.classes, f"{options.root}: the classes")
     raise_faults(faults)
     keys = [pair.key for pair in pairs]
-    files = [ImageFile(pair.image, pair.key, image_id) for pair, image_id in zip(pairs, image_ids(keys), strict=True)]
+    files = [
+        ImageFile(pair.image, pair.key, image_id, source=pair.mask)
+        for pair, image_id in zip(pairs, image_ids(keys), strict=True)
+    ]
     splits: dict[str, list[int]] = {}
     for index, pair in enumerate(pairs):
         if pair.split:

@@ -137,8 +137,10 @@ def write_yolo(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages
         labels.mkdir(parents=True, exist_ok=True)
         (labels / f"{item.stem}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     there = {item.split for item in writing.items} if writing.has_splits else set()
-    content: dict[str, Any] = {"path": "."}
-    content |= {SHORT[split]: f"images/{SHORT[split]}" for split in ("train", "validation", "test") if split in there}
+    # No path: without one Ultralytics takes the file's own folder; "." would be that in which it is started.
+    content: dict[str, Any] = {
+        SHORT[split]: f"images/{SHORT[split]}" for split in ("train", "validation", "test") if split in there
+    }
     content["names"] = dict(enumerate(dataset.class_names))
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     (folder / "data.yaml").write_text(text, encoding="utf-8")

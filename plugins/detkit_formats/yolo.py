@@ -24,7 +24,7 @@ from detkit.data.file_dataset import (
     Reading,
     image_files_in,
     image_ids,
-    missing_images,
+    missing_file,
 )
 from detkit.data.targets import mask_areas
 from detkit.data.types import Annotation
@@ -101,7 +101,8 @@ def open_yolo(options: YoloOptions, messages: Messages) -> Dataset:
     files = [
         ImageFile(one.image, key, image_id) for one, key, image_id in zip(found, keys, image_ids(keys), strict=True)
     ]
-    raise_faults([*faults, *missing_images(files)])
+    gone = [Fault(one.image, "", trouble) for one in found if (trouble := missing_file(one.image))]
+    raise_faults([*faults, *gone])
     kept = [[item for item in items if own[item.number] is not None] for items in lines]
     tell_left_out(messages, sum(map(len, lines)) - sum(map(len, kept)), sum(map(len, lines)))
     _tell_strays(found, messages)
@@ -209,7 +210,8 @@ def _read_yaml(file: Path) -> Mapping[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        # Every scalar is text: to YAML 1.1 a class named "no" would be false, and "1.0" a number.
+        content = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
     except FileNotFoundError:
         raise DataError(f"there is no file {file}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -223,16 +225,16 @@ def _read_yaml(file: Path) -> Mapping[str, Any]:
 
 def _names_of(content: Mapping[str, Any], file: Path) -> Mapping[int, str] | None:
     names, count = content.get("names"), content.get("nc")
-    if names is None:
+    if not names:
         return None
     if isinstance(names, list):
-        names = dict(enumerate(names))
-    numbers = isinstance(names, dict) and all(type(key) is int and key >= 0 for key in names)
-    if not numbers or not all(isinstance(name, str | int | float | bool) for name in names.values()):
+        names = {str(number): name for number, name in enumerate(names)}
+    numbered = isinstance(names, dict) and all(isinstance(key, str) and key.isdecimal() for key in names)
+    if not numbered or not all(isinstance(name, str) for name in names.values()):
         raise DataError(f"{file}: names must be a list of class names, or number: name, not {names!r:.60}")
-    if isinstance(count, int) and count != len(names):
+    if isinstance(count, str) and count.isdecimal() and int(count) != len(names):
         raise DataError(f"{file}: nc says {count} classes, names has {len(names)}: which is right?")
-    return {key: str(names[key]).strip() for key in sorted(names)}
+    return {int(key): names[key].strip() for key in sorted(names, key=int)}
 
 
 def _resolved(root: Path, beside: Path, text: str) -> Path:

@@ -190,7 +190,7 @@ def test_yolo_leaves_crowds_out_and_clips(tmp_path: Path) -> None:
     assert done.objects == 1
     assert lost(done) == {"boxes that reach out of the image": 1, "crowds": 1, "splits": 1, "image ids": 1}
     assert by_name(opened(YOLO, root=tmp_path / "out"))["1"] == [("cat", pytest.approx((0, 3, 12, 30)))]
-    assert yaml.safe_load((tmp_path / "out/data.yaml").read_text()) == {"path": ".", "names": {0: "cat", 1: "dog"}}
+    assert yaml.safe_load((tmp_path / "out/data.yaml").read_text()) == {"names": {0: "cat", 1: "dog"}}
 
 
 def test_masks_are_painted_and_what_they_hide_is_told(tmp_path: Path) -> None:

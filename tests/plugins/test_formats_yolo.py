@@ -175,6 +175,12 @@ def test_classes_chosen_by_name(tmp_path: Path) -> None:
     assert [item.source for item in dropped.info(0).annotations] == ["a.txt line 1"]
 
 
+def test_names_are_text_whatever_yaml_makes_of_them(tmp_path: Path) -> None:
+    usual(tmp_path)
+    data = yaml(tmp_path, "train: images/train\nnames: {0: no, 1: 1.0, 10: ~}\nnc: 3\n")
+    assert yolo(data=data).class_names == ("no", "1.0", "~")
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -185,7 +191,7 @@ def test_classes_chosen_by_name(tmp_path: Path) -> None:
         ("names: [cat", "is no YAML: .*expected"),
         ("- a", "must hold train, val and names"),
         ("names: [cat, dog]\nval: images/val", "has no train"),
-        ("names: [cat, dog]\ntrain: 7", "train must be a path"),
+        ("names: [cat, dog]\ntrain: {a: b}", "train must be a path"),
         ("names: [cat, dog]\ntrain: nowhere", "there is no folder .*nowhere"),
     ],
 )

@@ -50,14 +50,14 @@ class ImageFile:
     Attributes:
         path: the file. name: what people call it; unique in the dataset. image_id: unique in the dataset.
         stated: (width, height) that the annotations claim, pixels; None where they claim none.
-        stated_by: the file that does.
+        source: the file with the annotations, for people; None where there is none.
     """
 
     path: Path
     name: str
     image_id: int
     stated: tuple[int, int] | None = None
-    stated_by: Path | None = None
+    source: Path | None = None
 
 
 class FileDataset(Dataset):
@@ -153,7 +153,7 @@ def refuse_other_size(file: ImageFile, header: Header, reading: Reading) -> None
     if file.stated is None or file.stated == size:
         return
     told = (
-        f"{file.stated_by}: says that {file.name} is {file.stated[0]} x {file.stated[1]} pixels;"
+        f"{file.source}: says that {file.name} is {file.stated[0]} x {file.stated[1]} pixels;"
         f" {file.path} is {size[0]} x {size[1]}"
     )
     if header.turned and file.stated == size[::-1]:
@@ -246,8 +246,8 @@ def _of_link(file: Path) -> str:
 def missing_images(files: Iterable[ImageFile]) -> list[Fault]:
     """A fault of each image that is not there."""
     return [
-        Fault(file.stated_by, "", f"its image {file.path} {trouble}")
-        if file.stated_by
+        Fault(file.source, "", f"its image {file.path} {trouble}")
+        if file.source
         else Fault(file.path, "", trouble)
         for file in files
         if (trouble := missing_file(file.path))
