@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import struct
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -193,6 +195,31 @@ def test_the_limit_is_an_option_in_both_directions(tmp_path: Path, monkeypatch: 
         decode(file, rotate=True, max_pixels=199)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     assert decode(file, rotate=True, max_pixels=200).shape == (3, 10, 20)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_fork_while_a_thread_reads_leaves_the_child_able_to_read(tmp_path: Path) -> None:
+    file = saved(tmp_path, noise(), "a.png")
+    ends = threading.Event()
+
+    def read() -> None:
+        while not ends.is_set():
+            read_header(file, rotate=True)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    limit = Image.MAX_IMAGE_PIXELS
+    try:
+        for _ in range(20):
+            child = os.fork()
+            if not child:
+                signal.alarm(10)  # a lock that is held would be waited for without end
+                os._exit(0 if Image.MAX_IMAGE_PIXELS and read_header(file, rotate=True).width == 96 else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        ends.set()
+        thread.join()
+    assert limit == Image.MAX_IMAGE_PIXELS
 
 
 # --- files of other kinds --------------------------------------------------------------------------------------------

@@ -87,6 +87,9 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 #: Held while Pillow's limit of pixels, which belongs to the whole process, is lifted.
 _LIMIT = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    # A loader's worker must not inherit a lock that is held for ever, nor a limit that is lifted.
+    os.register_at_fork(before=_LIMIT.acquire, after_in_parent=_LIMIT.release, after_in_child=_LIMIT.release)
 
 
 #: Why an image cannot be had: it is not there; of no byte; no picture; cut or damaged; too large; of unknown range.
