@@ -71,7 +71,7 @@ def write_voc(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages:
     if writing.has_splits:
         _write_sets(writing.items, folder / "ImageSets" / "Main")
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in dataset.class_names), encoding="utf-8")
-    writing.ledger.add("image ids", "are not kept: the name stands for the image", count=len(writing.items))
+    writing.tell_ids()
     return writing.written()
 
 
@@ -146,7 +146,7 @@ def write_yolo(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages
     (folder / "data.yaml").write_text(text, encoding="utf-8")
     if not writing.has_splits:
         writing.ledger.add("splits", "there are none: add train and val to data.yaml before others train on it")
-    writing.ledger.add("image ids", "are not kept: the name stands for the image", count=len(writing.items))
+    writing.tell_ids()
     return writing.written(objects)
 
 
@@ -193,7 +193,7 @@ def write_masks(dataset: Dataset, folder: Path, transfer: ImageTransfer, message
         mapping[(inner / item.name).as_posix()] = names
     content = {"classes": list(dataset.class_names), "objects": mapping}
     (folder / "objects.json").write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-    writing.ledger.add("image ids", "are not kept: the name stands for the image", count=len(writing.items))
+    writing.tell_ids()
     return writing.written(sum(map(len, mapping.values())))
 
 

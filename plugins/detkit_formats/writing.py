@@ -11,6 +11,7 @@ from math import floor
 from pathlib import Path, PurePosixPath
 
 from detkit import DataError, Dataset, ImageTransfer, Loss, Messages, Written
+from detkit.data.file_dataset import image_ids
 from detkit.data.images import read_header
 from detkit.data.types import Annotation, ImageInfo
 
@@ -131,6 +132,11 @@ class Writing:
             for item in self.items:
                 yield item
                 bar.advance()
+
+    def tell_ids(self) -> None:
+        """Note the ids that the data states, for a format that has none; those made of names are made again."""
+        stated = sum(image_ids([item.info.label]) != [item.info.image_id] for item in self.items)
+        self.ledger.add("image ids", "are not kept: the name stands for the image", count=stated)
 
     def written(self, objects: int | None = None) -> Written:
         """What was written; by default every object was."""

@@ -95,6 +95,13 @@ def test_splits_by_a_column_or_by_tables(tmp_path: Path) -> None:
     header = "image,class,xmin,ymin,xmax,ymax"
     one = table(tmp_path, f"{header},split\na.jpg,dog,1,2,3,4,train\nb.jpg,dog,1,2,3,4,Valid\n")
     assert read(file=one).splits == {"train": [0], "validation": [1]}
+    table(tmp_path, f"{header},split\na.jpg,dog,1,2,3,4,train\na.jpg,dog,1,2,3,4,val\nb.jpg,dog,1,2,3,4,later\n")
+    with pytest.raises(DataFaults) as caught:
+        read(file=one)
+    assert [(fault.place, fault.text) for fault in caught.value.faults] == [
+        ("line 3", "a.jpg is in validation, and in train (t.csv line 2)"),
+        ("line 4", "its split is 'later'; it must be train, validation or test"),
+    ]
     rows = {"train.csv": "a.jpg,dog,1,2,3,4", "test.csv": "b.jpg,cat,1,2,3,4"}
     for name, row in rows.items():
         table(tmp_path, f"{header}\n{row}\n", name)
