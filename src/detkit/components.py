@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
@@ -478,24 +478,64 @@ class Component(Generic[O, T_co]):
     summary: str = ""
     check: Callable[[O, BuildContext], None] | None = None
 
+    #: Keys that its options must not use.
+    reserved: ClassVar[frozenset[str]] = RESERVED_KEYS
+
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):
             raise PluginError(f"component name {self.name!r} must match {NAME_PATTERN.pattern}")
         if not (isinstance(self.options, type) and issubclass(self.options, Options)):
             raise PluginError(f"component {self.name!r}: options must be a subclass of detkit.Options")
-        taken = RESERVED_KEYS & set(self.options.model_fields)
+        taken = self.reserved & set(self.options.model_fields)
         if taken:
             raise PluginError(
                 f"component {self.name!r}: its options use {', '.join(sorted(taken))}, which belong to detkit"
-                f" (reserved: {', '.join(sorted(RESERVED_KEYS))}); rename them"
+                f" (reserved: {', '.join(sorted(self.reserved))}); rename them"
             )
+
+
+#: How the files of images get into a dataset that is written.
+ImageTransfer = Literal["copy", "symlink", "hardlink"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something that a written dataset does not hold, or holds in another way.
+
+    Attributes:
+        what: in a word or two, as "masks". count: of how many objects or images.
+        text: what became of it. example: the first of them; empty where none stands out.
+    """
+
+    what: str
+    count: int
+    text: str
+    example: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a dataset's files hold: how many images and objects, and what was lost on the way."""
+
+    images: int
+    objects: int
+    losses: tuple[Loss, ...] = ()
 
 
 @dataclass(frozen=True)
 class DatasetComponent(Component[O, Dataset]):
-    """Attributes: may_provide: what targets hold, as far as the options tell; the built dataset has the last word."""
+    """Attributes:
+    may_provide: what targets hold, as far as the options tell; the built dataset has the last word.
+    write: puts any dataset into a folder in this format, so that the component reads it with `root` set to the folder,
+        and says what the format cannot hold; None where it only reads. The folder is there, and empty. Raises a
+        `DataError` where the dataset cannot be in this format at all, or an image or an object cannot be read.
+    """
+
+    #: A dataset has no recipe and no input size of its own: its options may be named so, as the file of a split.
+    reserved: ClassVar[frozenset[str]] = RESERVED_KEYS - {"train", "input"}
 
     may_provide: Callable[[O], Capabilities] = _boxes
+    write: Callable[[Dataset, Path, ImageTransfer, Messages], Written] | None = None
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,18 @@ GROUPS = {
 }
 RANKS = {group: rank for rank, floor in enumerate(FLOORS) for group in floor}
 
-#: What a bundled plugin may import of detkit, as anybody's: the package's own names, and four modules of its data.
-PUBLIC_MODULES = ("detkit.data.boxes", "detkit.data.evaluated", "detkit.data.targets", "detkit.data.types")
+#: What a bundled plugin may import of detkit, as anybody's: the package's own names, and these modules of its data.
+PUBLIC_MODULES = (
+    "detkit.data.boxes",
+    "detkit.data.classes",
+    "detkit.data.coco",
+    "detkit.data.evaluated",
+    "detkit.data.faults",
+    "detkit.data.file_dataset",
+    "detkit.data.images",
+    "detkit.data.targets",
+    "detkit.data.types",
+)
 #: What the `__init__` of a bundled plugin may import when it is imported.
 LIGHT = frozenset({"pydantic", "detkit", *sys.stdlib_module_names})
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from detkit.data.images import from_pillow
 from detkit.errors import DataError
-from detkit.predict.images import as_model_input, from_pillow, read_image, to_tensor
+from detkit.predict.images import as_model_input, read_image, to_tensor
 
 #: Three columns and two rows, all different.
 RGB = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [200, 100, 50], [255, 255, 255]]], np.uint8)

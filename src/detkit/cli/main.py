@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("detkit.cli.run", "Train, evaluate and compare every model of a spec"),
     "check": ("detkit.cli.check", "Check a spec; say everything that is wrong with it"),
-    "data": ("detkit.cli.data", "Look at data: what has changed between two runs or specs"),
+    "data": ("detkit.cli.data", "Compare datasets, or convert one to another format"),
     "predict": ("detkit.cli.predict", "Find objects in images with a trained detector"),
     "eval": ("detkit.cli.eval", "Evaluate a trained detector, or predictions of any model"),
     "show": ("detkit.cli.show", "Show the table of an experiment, or a page in Markdown"),

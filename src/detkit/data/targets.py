@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,3 +89,56 @@ def prediction_from_output(image_id: int, output: ModelOutput) -> Prediction:
         scores=output["scores"].detach().float().cpu().numpy(),
         masks=None if masks is None else encode_masks((masks.detach()[:, 0] > MASK_THRESHOLD).cpu().numpy()),
     )
+
+
+def target_of(info: ImageInfo, *, masks: bool) -> Target:
+    """The target that an image's ground truth makes.
+
+    Args:
+        masks: whether it holds masks; then every object must have one.
+
+    Raises:
+        ValueError: an object has none.
+    """
+    import torch
+    from torchvision import tv_tensors
+
+    objects = info.annotations
+    size = (info.height, info.width)
+    boxes = torch.tensor([item.box for item in objects], dtype=torch.float32).reshape(-1, 4)
+    target = Target(
+        boxes=tv_tensors.BoundingBoxes(boxes, format=tv_tensors.BoundingBoxFormat.XYXY, canvas_size=size),
+        labels=torch.tensor([item.label for item in objects], dtype=torch.int64),
+        image_id=info.image_id,
+        area=torch.tensor([item.area for item in objects], dtype=torch.float32),
+        iscrowd=torch.tensor([item.iscrowd for item in objects], dtype=torch.bool),
+    )
+    if masks:
+        rles = [item.mask for item in objects if item.mask is not None]
+        if len(rles) < len(objects):
+            raise ValueError(f"{info.label}: {len(objects) - len(rles)} of {len(objects)} objects have no mask")
+        target["masks"] = tv_tensors.Mask(torch.from_numpy(decode_masks(rles, *size)))
+    return target
+
+
+def instances(ids: NDArray[np.integer[Any]]) -> dict[int, Annotation]:
+    """The objects of a picture of instance numbers, by their numbers, which ascend and may leave some out; label 1.
+
+    Boxes include the far edges: a single pixel is one pixel wide and high.
+
+    Args:
+        ids: [H, W], 0 for the background.
+    """
+    height, width = ids.shape
+    numbers = [int(number) for number in np.unique(ids) if number > 0]
+    masks = np.equal(ids[None], np.array(numbers, dtype=ids.dtype).reshape(-1, 1, 1))
+    columns, rows = masks.any(axis=1), masks.any(axis=2)
+    x0, y0 = columns.argmax(axis=1), rows.argmax(axis=1)
+    x1, y1 = width - columns[:, ::-1].argmax(axis=1), height - rows[:, ::-1].argmax(axis=1)
+    boxes = np.stack([x0, y0, x1, y1], axis=1).astype(np.float64).tolist()
+    areas = np.count_nonzero(masks, axis=(1, 2)).tolist()
+    rles = encode_masks(masks.view(np.uint8))
+    return {
+        number: Annotation(label=1, box=tuple(box), area=float(area), mask=rle, source=f"object {number}")
+        for number, box, area, rle in zip(numbers, boxes, areas, rles, strict=True)
+    }

@@ -7,31 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detkit.data.images import ENDINGS
 from detkit.errors import DataError
 from detkit.predict.results import RESULTS
-
-#: What counts as an image inside a folder; a file that is named itself may have any ending.
-ENDINGS = frozenset(
-    {
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tga",
-        ".tif",
-        ".tiff",
-        ".webp",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)

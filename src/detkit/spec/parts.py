@@ -39,6 +39,26 @@ def with_dataset_of(spec: ExperimentSpec, file: Path, *, set: Mapping[str, Any])
     return replace(spec, path=file, folder=folder, dataset=dataset, split=split, degenerate=degenerate)
 
 
+def load_dataset(file: Path | None, *, set: Mapping[str, Any], blocked: Sequence[str] = ()) -> tuple[Use, Registry]:
+    """The dataset of a file's [dataset], as it is before boxes without area are treated.
+
+    Args:
+        file: None stands for one without any: `set` says everything, and paths are relative to the working directory.
+        set: dotted keys to values that win over the file's. blocked: names of plugins not to load.
+
+    Raises:
+        SpecError: every problem of this table. PluginError: as for `load_spec`.
+    """
+    place = Place("command line", COMMAND_LINE, None, Path.cwd(), COMMAND_LINE_RANK)
+    document = read_document(file) if file else Document(place)
+    reader, registry = _reader(document, file or Path(COMMAND_LINE), set, blocked)
+    dataset = reader.dataset(registry)
+    problems = reader.all_problems()
+    if problems or dataset is None:
+        raise SpecError(problems)
+    return dataset, registry
+
+
 def load_metrics(
     file: Path | None, *, names: Sequence[str] = (), set: Mapping[str, Any], blocked: Sequence[str] = ()
 ) -> dict[str, Use]:

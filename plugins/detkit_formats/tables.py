@@ -1,0 +1,376 @@
+"""Datasets in tables: a row an object, with its image, class and box; a row without a box is an image without objects.
+
+There is no standard. Columns are found by the names that tools give them (TensorFlow's object detection tutorials,
+Open Images, VoTT, Roboflow, Kaggle), or are named by options.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from detkit import BOXES, DataError, Dataset, Messages
+from detkit.data.boxes import BoxFormat, convert_boxes
+from detkit.data.classes import chosen_classes, labels_by_name, unlisted
+from detkit.data.faults import Fault, raise_faults
+from detkit.data.file_dataset import FileDataset, ImageFile, Reading, image_files_in, image_ids, missing_images
+from detkit.data.types import Annotation
+from detkit_formats import CsvOptions
+from detkit_formats.common import reading_of, tell_left_out
+
+SPLITS = ("train", "validation", "test")
+#: Names of columns in lower case, without spaces, hyphens and underscores; the first that is there counts.
+IMAGE_NAMES = ("image", "filename", "file", "imagename", "imagepath", "imagefile", "path", "filepath", "imageid")
+CLASS_NAMES = ("class", "label", "classname", "labelname", "category", "categoryname", "name")
+SPLIT_NAMES = ("split", "subset", "set")
+WIDTH_NAMES, HEIGHT_NAMES = ("imagewidth", "width"), ("imageheight", "height")
+#: Columns of boxes and what they are.
+BOX_NAMES: Sequence[tuple[tuple[str, str, str, str], BoxFormat]] = (
+    (("xmin", "ymin", "xmax", "ymax"), "pascal_voc"),
+    (("bboxxmin", "bboxymin", "bboxxmax", "bboxymax"), "pascal_voc"),
+    (("x0", "y0", "x1", "y1"), "pascal_voc"),
+    (("x1", "y1", "x2", "y2"), "pascal_voc"),
+    (("left", "top", "right", "bottom"), "pascal_voc"),
+    (("bboxx", "bboxy", "bboxwidth", "bboxheight"), "coco"),
+    (("x", "y", "width", "height"), "coco"),
+    (("x", "y", "w", "h"), "coco"),
+    (("left", "top", "width", "height"), "coco"),
+    (("cx", "cy", "w", "h"), "yolo"),
+    (("cx", "cy", "width", "height"), "yolo"),
+    (("xcenter", "ycenter", "width", "height"), "yolo"),
+)
+SPLIT_VALUES = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "test": "test"}
+SPLIT_VALUES |= {"validation": "validation", "testing": "test"}
+#: How many bytes are looked at to find what stands between columns.
+SNIFFED = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The places of columns in a row; `box` in the order of `format`; None for those that are not there.
+
+    `only` is the class of all objects where there is no column of classes.
+    """
+
+    image: int
+    name: int | None
+    only: str
+    box: tuple[int, int, int, int]
+    format: BoxFormat
+    split: int | None
+    size: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An object: its line from 1, class and four numbers."""
+
+    file: Path
+    line: int
+    name: str
+    box: tuple[float, float, float, float]
+
+
+@dataclass(slots=True)
+class Listed:
+    """An image of a table: where it was named first, its objects, and the format of their boxes."""
+
+    file: Path
+    line: int
+    split: str
+    format: BoxFormat
+    size: tuple[int, int] | None
+    rows: list[Row] = field(default_factory=list)
+
+
+def open_csv(options: CsvOptions, messages: Messages) -> Dataset:
+    """Read all tables.
+
+    Raises:
+        DataError: a table or image is missing, or something in a table is wrong; everything at once.
+    """
+    parts = [("", options.file)] if options.file else [(split, getattr(options, split)) for split in SPLITS]
+    faults: list[Fault] = []
+    images: dict[tuple[Path, str], Listed] = {}
+    for split, file in parts:
+        if file is not None:
+            _read(file, split, options, images, faults, messages)
+    rows = [row for listed in images.values() for row in listed.rows]
+    names = _classes(options, rows, parts[0][1] or Path())
+    if options.unlisted == "error":
+        faults += (
+            Fault(row.file, f"line {row.line}", unlisted(row.name, names)) for row in rows if row.name not in names
+        )
+    raise_faults(faults)
+    if not images:
+        raise DataError(f"{parts[0][1]}: no images are there: the table has no rows")
+    tell_left_out(messages, sum(row.name not in names for row in rows), len(rows))
+    files = _files(images, options)
+    raise_faults(missing_images(files))
+    _tell_unnamed(files, messages)
+    return Tables(names, files, list(images.values()), reading=reading_of(options), splits=_splits(images))
+
+
+class Tables(FileDataset):
+    """Args: listed: what the tables say of each file."""
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        files: Sequence[ImageFile],
+        listed: Sequence[Listed],
+        *,
+        reading: Reading,
+        splits: Mapping[str, Sequence[int]] | None,
+    ) -> None:
+        super().__init__(class_names, files, reading=reading, provides=BOXES, splits=splits)
+        self._listed = tuple(listed)
+        self._labels = labels_by_name(class_names)
+
+    def annotations(self, index: int, width: int, height: int) -> tuple[Annotation, ...]:
+        listed = self._listed[index]
+        found = []
+        for row in listed.rows:
+            if row.name not in self._labels:
+                continue
+            box = convert_boxes(row.box, from_=listed.format, to="pascal_voc", size=(height, width)).tolist()
+            area = max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+            bbox = row.box if listed.format == "coco" else None
+            source = f"{row.file.name} line {row.line}"
+            found.append(Annotation(self._labels[row.name], tuple(box), area, source=source, bbox=bbox))
+        return tuple(found)
+
+
+# --- a table ---------------------------------------------------------------------------------------------------------
+
+
+def _read(
+    file: Path,
+    split: str,
+    options: CsvOptions,
+    images: dict[tuple[Path, str], Listed],
+    faults: list[Fault],
+    messages: Messages,
+) -> None:
+    """Add a table's images and objects; what is wrong with its rows is added to the faults."""
+    text = _text(file)
+    reader = csv.reader(io.StringIO(text), delimiter=_delimiter(text, options, file))
+    header = next(reader, [])
+    columns = _columns(header, options, file)
+    folder = options.images or (file.parent / "images" if (file.parent / "images").is_dir() else file.parent)
+    own: list[tuple[str, Row]] = []
+    for cells in reader:
+        line = reader.line_num
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            faults.append(Fault(file, f"line {line}", f"has {len(cells)} columns, the first line {len(header)}"))
+            continue
+        name = cells[columns.image].strip()
+        if not name:
+            faults.append(Fault(file, f"line {line}", f"its {header[columns.image]!r} is empty: which image is meant?"))
+            continue
+        part = _split(cells, columns, split)
+        if part is None:
+            stated = cells[columns.split or 0]
+            faults.append(Fault(file, f"line {line}", f"its split is {stated!r}; it must be train, validation or test"))
+            continue
+        listed = images.setdefault((folder, name), Listed(file, line, part, columns.format, _size(cells, columns)))
+        if listed.split != part:
+            other = f"{listed.file.name} line {listed.line}"
+            faults.append(Fault(file, f"line {line}", f"{name} is in {part}, and in {listed.split} ({other})"))
+        row = _row(file, line, cells, header, columns)
+        if isinstance(row, Row):
+            listed.rows.append(row)
+            own.append((name, row))
+        elif row:
+            faults.append(Fault(file, f"line {line}", row))
+    _as_shares(file, options, columns, own, images, folder, messages)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"there is no file {file}") from None
+    except IsADirectoryError:
+        raise DataError(f"{file} is a folder, not a table") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is no UTF-8 text (byte {error.start}); save the table as CSV in UTF-8") from None
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _delimiter(text: str, options: CsvOptions, file: Path) -> str:
+    if options.delimiter != "auto":
+        if len(options.delimiter) != 1:
+            raise DataError(f'[dataset] delimiter is {options.delimiter!r}; it must be one character, or "auto"')
+        return options.delimiter
+    if not text.strip():
+        raise DataError(f"{file} is empty")
+    first = text.splitlines()[0]
+    return max(",;\t", key=first.count)
+
+
+def _columns(header: Sequence[str], options: CsvOptions, file: Path) -> Columns:
+    """Where what is.
+
+    Raises:
+        DataError: a column that was named is not there, or none is found.
+    """
+    plain = [cell.strip().lower().replace("_", "").replace(" ", "").replace("-", "") for cell in header]
+    listed = ", ".join(header)
+
+    def named(option: str, name: str) -> int:
+        stripped = [cell.strip() for cell in header]
+        if name not in stripped:
+            raise DataError(f"{file}: there is no column {name!r}, which {option} names; there are: {listed}")
+        return stripped.index(name)
+
+    def found(names: Sequence[str]) -> int | None:
+        return next((plain.index(name) for name in names if name in plain), None)
+
+    image = named("image_column", options.image_column) if options.image_column else found(IMAGE_NAMES)
+    if image is None:
+        raise DataError(f"{file}: which column names the image? Set image_column; there are: {listed}")
+    box, layout = _box_columns(
+        plain, options, named, f"{file}: which columns are the box? Set box_columns and box_format; there are: {listed}"
+    )
+    name = named("class_column", options.class_column) if options.class_column else found(CLASS_NAMES)
+    if name is None and (options.classes is None or len(options.classes) != 1):
+        raise DataError(
+            f"{file}: which column is the class? Set class_column, or classes to the one class of all objects;"
+            f" there are: {listed}"
+        )
+    split = named("split_column", options.split_column) if options.split_column else found(SPLIT_NAMES)
+    width, height = found(WIDTH_NAMES), found(HEIGHT_NAMES)
+    stated = width is not None and height is not None and not {width, height} & set(box)
+    only = options.classes[0] if name is None and options.classes else ""
+    return Columns(image, name, only, box, layout, split, (width, height) if stated else None)  # type: ignore[arg-type]  # stated: both are there
+
+
+def _box_columns(
+    plain: Sequence[str], options: CsvOptions, named: object, complaint: str
+) -> tuple[tuple[int, int, int, int], BoxFormat]:
+    if options.box_columns is not None:
+        assert callable(named)
+        places = tuple(named("box_columns", name) for name in options.box_columns)
+        return (places[0], places[1], places[2], places[3]), (
+            "pascal_voc" if options.box_format == "auto" else options.box_format
+        )
+    for names, layout in BOX_NAMES:
+        if all(name in plain for name in names):
+            places = tuple(plain.index(name) for name in names)
+            own = layout if options.box_format == "auto" else options.box_format
+            return (places[0], places[1], places[2], places[3]), own
+    raise DataError(complaint)
+
+
+def _split(cells: Sequence[str], columns: Columns, split: str) -> str | None:
+    if split or columns.split is None:
+        return split
+    return SPLIT_VALUES.get(cells[columns.split].strip().lower())
+
+
+def _size(cells: Sequence[str], columns: Columns) -> tuple[int, int] | None:
+    if columns.size is None:
+        return None
+    width, height = (cells[place].strip() for place in columns.size)
+    return (int(width), int(height)) if width.isdecimal() and height.isdecimal() and int(width) * int(height) else None
+
+
+def _row(file: Path, line: int, cells: Sequence[str], header: Sequence[str], columns: Columns) -> Row | str:
+    """The object of a row; "" where it states none; what is wrong with it else."""
+    texts = [cells[place].strip() for place in columns.box]
+    name = cells[columns.name].strip() if columns.name is not None else columns.only
+    if not any(texts):
+        return f"is of class {name!r} and has no box" if name and columns.name is not None else ""
+    values = []
+    for place, text in zip(columns.box, texts, strict=True):
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            what = f"is {text!r}; it must be a number" if text else "is empty; a box has four numbers, or none"
+            return f"its {header[place].strip()!r} {what}"
+        values.append(value)
+    if not name and columns.name is not None:
+        return f"its {header[columns.name].strip()!r} is empty: of which class is the object?"
+    return Row(file, line, name, (values[0], values[1], values[2], values[3]))
+
+
+def _as_shares(
+    file: Path,
+    options: CsvOptions,
+    columns: Columns,
+    own: Sequence[tuple[str, Row]],
+    images: Mapping[tuple[Path, str], Listed],
+    folder: Path,
+    messages: Messages,
+) -> None:
+    """Corners none of which is above 1 are shares: no table has only boxes of a single pixel."""
+    if options.box_format != "auto" or columns.format != "pascal_voc" or not own:
+        return
+    if all(0 <= value <= 1 for _, row in own for value in row.box):
+        messages.info(
+            f'{file}: no number of a box is above 1: they are taken as shares (box_format = "albumentations")'
+        )
+        for name, _ in own:
+            images[folder, name].format = "albumentations"
+
+
+# --- images and classes ----------------------------------------------------------------------------------------------
+
+
+def _classes(options: CsvOptions, rows: Sequence[Row], file: Path) -> tuple[str, ...]:
+    """As given; else by the alphabet, numbers by their size."""
+    found = {row.name for row in rows}
+    numbers = all(name.isdecimal() for name in found)
+    order = sorted(found, key=lambda name: (int(name) if numbers else 0, name))
+    return chosen_classes(order, options.classes, f"{file}: the classes")
+
+
+def _files(images: Mapping[tuple[Path, str], Listed], options: CsvOptions) -> list[ImageFile]:
+    paths = [_path(folder, name) for folder, name in images]
+    own = [name for _, name in images]
+    names = own if len(set(own)) == len(own) else [f"{folder.name}/{name}" for folder, name in images]
+    check = options.stated_size == "check"
+    return [
+        ImageFile(path, name, image_id, listed.size if check else None, listed.file)
+        for path, name, image_id, listed in zip(paths, names, image_ids(names), images.values(), strict=True)
+    ]
+
+
+def _path(folder: Path, name: str) -> Path:
+    """A name may be a path, one of another machine, or lack its ending, as Open Images' ids do."""
+    path = folder / name.replace("\\", "/")
+    if not path.exists():
+        beside = folder / path.name
+        endings = [found for ending in (".jpg", ".jpeg", ".png") if (found := folder / f"{name}{ending}").exists()]
+        return next((one for one in (beside, *endings) if one.exists()), path)
+    return path
+
+
+def _tell_unnamed(files: Sequence[ImageFile], messages: Messages) -> None:
+    """Say how many images lie beside those of the tables and are in none."""
+    known = {file.path for file in files}
+    folders = {file.path.parent for file in files}
+    left = sorted(path for folder in folders for path in image_files_in(folder, recursive=False) if path not in known)
+    if left:
+        messages.info(
+            f"{len(left)} images are in no row ({left[0]} is one): they are left out; a row with a name and no"
+            " box takes an image without objects in"
+        )
+
+
+def _splits(images: Mapping[tuple[Path, str], Listed]) -> dict[str, list[int]] | None:
+    splits: dict[str, list[int]] = {}
+    for index, listed in enumerate(images.values()):
+        if listed.split:
+            splits.setdefault(listed.split, []).append(index)
+    return splits or None

@@ -1,0 +1,466 @@
+"""Datasets in the form of PASCAL VOC: an XML file an image. http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/
+
+The XML of the challenge counts pixels from 1 and its boxes include both ends. Labelling tools write edges, from 0 to
+the image's width and height; labelImg writes an edge at 0 as 1. `boxes` chooses; nothing in a file tells which it is.
+"""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from xml.parsers import expat
+
+import numpy as np
+
+from detkit import BOXES, BOXES_AND_MASKS, DataError, Dataset, Messages
+from detkit.data.classes import chosen_classes, labels_by_name, unlisted
+from detkit.data.faults import Fault, raise_faults
+from detkit.data.file_dataset import (
+    FileDataset,
+    ImageFile,
+    Reading,
+    image_ids,
+    images_by_stem,
+    missing_file,
+)
+from detkit.data.images import read_ids
+from detkit.data.targets import instances
+from detkit.data.types import Annotation
+from detkit_formats import VocOptions
+from detkit_formats.common import reading_of, tell_left_out
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+#: Pixels of SegmentationObject that are of no object: VOC's seams around objects.
+VOID = 255
+#: The lists in ImageSets that are splits, and the names that they get.
+SETS: Mapping[str, str] = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+#: What is read of objects; and what stands in the rest where nothing is stated.
+READ = frozenset({"name", "bndbox", "difficult"})
+UNSTATED = frozenset({"", "0", "unspecified"})
+SPLIT_FOLDERS = ("train", "valid", "val", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where one set of XML files and their images are. `split`: all of them are of that one, "" where lists say it."""
+
+    xml: Path
+    images: Path
+    root: Path
+    split: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VocObject:
+    """One object as its file states it: its number there, from 0; the four numbers of its bndbox.
+
+    `beside`: what else it states, that no annotation holds.
+    """
+
+    number: int
+    name: str
+    corners: tuple[float, float, float, float]
+    difficult: bool
+    beside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VocFile:
+    """One XML file; `size` is (width, height) where it states one."""
+
+    path: Path
+    filename: str
+    size: tuple[int, int] | None
+    objects: tuple[VocObject, ...]
+
+
+def open_voc(options: VocOptions, messages: Messages) -> Dataset:
+    """Read all files.
+
+    Raises:
+        DataError: a file or image is missing, or something in the files is wrong; everything at once.
+    """
+    folders = _folders(options.root)
+    faults: list[Fault] = []
+    read = [(part, file) for part in folders for file in _read_files(part, options, messages, faults)]
+    found = sorted({item.name for _, file in read for item in file.objects})
+    names = chosen_classes(_listed_classes(folders[0].root, found), options.classes, f"{options.root}: the classes")
+    drop = options.classes is not None and options.unlisted == "drop"
+    if not drop:
+        for _, file in read:
+            for item in file.objects:
+                if item.name not in names:
+                    faults.append(Fault(file.path, place(file.path, item.number), unlisted(item.name, names)))
+    images = _images(read, faults)
+    raise_faults(faults)
+    objects = [_annotations(file, names, options) for _, file in read]
+    tell_left_out(
+        messages,
+        sum(item.name not in names for _, file in read for item in file.objects),
+        sum(len(file.objects) for _, file in read),
+    )
+    several = len(folders) > 1
+    names_of_images = [
+        f"{part.root.name}/{image.name}" if several else image.name
+        for (part, _), image in zip(read, images, strict=True)
+    ]
+    files = [
+        ImageFile(image, name, image_id, file.size if options.stated_size == "check" else None, file.path)
+        for (_, file), image, name, image_id in zip(
+            read, images, names_of_images, image_ids(names_of_images), strict=True
+        )
+    ]
+    masks = _mask_files(read, messages) if options.masks == "auto" else None
+    splits = _splits(folders, read, options)
+    return Voc(names, files, objects, masks, reading=reading_of(options), splits=splits, unread=_unread(read, options))
+
+
+def _unread(read: Sequence[tuple[Folders, VocFile]], options: VocOptions) -> Counter[str]:
+    """What the files state beside, by how many objects do."""
+    items = [item for _, file in read for item in file.objects]
+    unread = Counter(f"{name} of objects" for item in items for name in item.beside)
+    if options.difficult == "keep" and (flags := sum(item.difficult for item in items)):
+        unread["difficult of objects"] = flags
+    return unread
+
+
+class Voc(FileDataset):
+    """Args:
+    objects: of each file. masks: the picture of instances of each file, None for one without objects; None: none.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        files: Sequence[ImageFile],
+        objects: Sequence[tuple[Annotation, ...]],
+        masks: Sequence[Path | None] | None,
+        *,
+        reading: Reading,
+        splits: Mapping[str, Sequence[int]] | None,
+        unread: Mapping[str, int],
+    ) -> None:
+        provides = BOXES if masks is None else BOXES_AND_MASKS
+        super().__init__(class_names, files, reading=reading, provides=provides, splits=splits, unread=unread)
+        self._objects = tuple(objects)
+        self._masks = masks
+
+    def annotations(self, index: int, width: int, height: int) -> tuple[Annotation, ...]:
+        mask = self._masks[index] if self._masks is not None else None
+        if mask is None or not self._objects[index]:
+            return self._objects[index]
+        return _masked(self._objects[index], mask, width, height)
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+
+def _folders(root: Path) -> list[Folders]:
+    """The folders that a root stands for; see the documentation of the layouts."""
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}")
+    if (found := _folder(root)) is not None:
+        return [found]
+    parts = [replace(part, split=SETS[name]) for name in SPLIT_FOLDERS if (part := _folder(root / name)) is not None]
+    if parts:
+        return parts
+    inside = [part for folder in sorted(root.glob("[!.]*/")) if (part := _folder(folder)) is not None]
+    if len(inside) == 1:
+        return inside
+    if inside:
+        listed = ", ".join(part.root.name for part in inside)
+        raise DataError(f"{root} holds several VOC folders, {listed}; name one of them as root")
+    raise DataError(
+        f"{root} is no VOC folder: it has no folder Annotations with XML files, no folders train and valid, and no XML"
+        " files beside images"
+    )
+
+
+def _folder(folder: Path) -> Folders | None:
+    if (folder / "Annotations").is_dir():
+        images = folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else folder / "images"
+        return Folders(folder / "Annotations", images if images.is_dir() else folder / "JPEGImages", folder)
+    if folder.is_dir() and any(folder.glob("[!.]*.xml")):
+        return Folders(folder, folder, folder)
+    return None
+
+
+def _read_files(part: Folders, options: VocOptions, messages: Messages, faults: list[Fault]) -> list[VocFile]:
+    files = sorted(part.xml.glob("[!.]*.xml"))
+    if options.image_sets != "Main":
+        listed = {name for _, _, line in _set_lines(part, options) for name in _meant(line)}
+        files = [file for file in files if _stripped(file.stem) in listed]
+    if not files:
+        raise DataError(
+            f"{part.xml}: holds no XML files"
+            + f" of ImageSets/{options.image_sets}" * bool(options.image_sets != "Main")
+        )
+    read = []
+    with messages.progress("Reading annotations", len(files)) as bar:
+        for file in files:
+            read.append(read_xml(file, faults))
+            bar.advance()
+    return read
+
+
+def _images(read: Sequence[tuple[Folders, VocFile]], faults: list[Fault]) -> list[Path]:
+    """Each file's image: of the XML file's own name, else of the name that it states."""
+    by_folder = {part.images: images_by_stem(part.images) for part, _ in read}
+    images = []
+    for part, file in read:
+        image: Path | None
+        of_name = by_folder[part.images].get(file.path.stem, [])
+        stated = part.images / Path(file.filename.replace("\\", "/")).name if file.filename else None
+        if len(of_name) > 1:
+            image = stated if stated in of_name else of_name[0]
+            if stated not in of_name:
+                names = ", ".join(one.name for one in of_name)
+                faults.append(Fault(file.path, "", f"which is its image: {names}? its filename names none of them"))
+        else:
+            image = of_name[0] if of_name else stated
+        if image is None or (trouble := missing_file(image)):
+            wanted = f"{part.images / file.path.stem}.jpg" if image is None else str(image)
+            trouble = "does not exist" if image is None else trouble
+            faults.append(Fault(file.path, "", f"its image {wanted} {trouble}; bring it, or remove the XML file"))
+        images.append(image or part.images)
+    return images
+
+
+def _listed_classes(root: Path, found: Sequence[str]) -> Sequence[str]:
+    """The order of labels.txt, which some tools write, where it names every class; else by the alphabet."""
+    file = root / "labels.txt"
+    if not file.is_file():
+        return found
+    listed = [
+        line.strip() for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines() if line.strip()
+    ]
+    return listed if set(found) <= set(listed) else found
+
+
+# --- XML -------------------------------------------------------------------------------------------------------------
+
+
+def read_xml(file: Path, faults: list[Fault]) -> VocFile:
+    """One file; what is wrong with it is added to the faults."""
+    empty = VocFile(file, "", None, ())
+    try:
+        root = ET.parse(file).getroot()
+    except ET.ParseError as error:
+        line, column = error.position
+        reason = "is empty" if not file.stat().st_size else f"is no XML: {expat.errors.messages.get(error.code, error)}"
+        faults.append(Fault(file, f"line {line}, column {column}" if file.stat().st_size else "", reason))
+        return empty
+    except (OSError, ValueError, LookupError) as error:  # LookupError: an encoding that nobody knows
+        faults.append(Fault(file, "", f"cannot be read: {getattr(error, 'strerror', None) or error}"))
+        return empty
+    if root.tag != "annotation":
+        faults.append(Fault(file, "", f"is no annotation of PASCAL VOC: it holds <{root.tag}>, not <annotation>"))
+        return empty
+    objects = []
+    for number, node in enumerate(root.findall("object")):
+        found = _object(node, number)
+        if isinstance(found, VocObject):
+            objects.append(found)
+        else:
+            faults.append(Fault(file, place(file, number), found))
+    return VocFile(file, (root.findtext("filename") or "").strip(), _size(root), tuple(objects))
+
+
+def place(file: Path, number: int) -> str:
+    """The object's number and the line where it begins, for people."""
+    line = _line(file, number)
+    return f"object {number} (line {line})" if line else f"object {number}"
+
+
+def _line(file: Path, number: int) -> int:
+    """Where the object begins; ElementTree does not say, so the file is read again."""
+    lines: list[int] = []
+    depth = 0
+
+    def start(tag: str, _attributes: object) -> None:
+        nonlocal depth
+        depth += 1
+        if tag == "object" and depth == 2:
+            lines.append(parser.CurrentLineNumber)
+
+    def end(_tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    try:
+        parser.Parse(file.read_bytes(), True)
+    except (expat.ExpatError, OSError):
+        return 0
+    return lines[number] if number < len(lines) else 0
+
+
+def _size(root: ET.Element) -> tuple[int, int] | None:
+    """As stated; tools that do not know it write nothing, or 0."""
+    sides = [(root.findtext(f"size/{side}") or "").strip() for side in ("width", "height")]
+    if not all(side.isdecimal() and int(side) for side in sides):
+        return None
+    return int(sides[0]), int(sides[1])
+
+
+def _object(node: ET.Element, number: int) -> VocObject | str:
+    """The object, or what is wrong with it."""
+    name = (node.findtext("name") or "").strip()
+    if not name:
+        return "has no <name>: every object must have its class there"
+    box = node.find("bndbox")
+    if box is None:
+        return "has no <bndbox> with xmin, ymin, xmax and ymax"
+    corners = []
+    for key in CORNERS:
+        text = (box.findtext(key) or "").strip()
+        value = _number(text)
+        if value is None:
+            what = f"is {text!r}; it must be a number of pixels" if text else "is missing"
+            return f"its <{key}> {what}"
+        corners.append(value)
+    flag = (node.findtext("difficult") or "0").strip()
+    if flag not in ("0", "1"):
+        return f"its <difficult> is {flag!r}; it must be 0 or 1"
+    beside = tuple(
+        child.tag
+        for child in node
+        if child.tag not in READ and (len(child) or (child.text or "").strip().lower() not in UNSTATED)
+    )
+    return VocObject(number, name, (corners[0], corners[1], corners[2], corners[3]), flag == "1", beside)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _annotations(file: VocFile, names: Sequence[str], options: VocOptions) -> tuple[Annotation, ...]:
+    labels = labels_by_name(names)
+    first = 1.0 if options.boxes == "pixels" else 0.0
+    found = []
+    for item in file.objects:
+        if item.name not in labels or (item.difficult and options.difficult == "drop"):
+            continue
+        x0, y0, x1, y1 = item.corners
+        box = (x0 - first, y0 - first, x1, y1)
+        found.append(
+            Annotation(
+                label=labels[item.name],
+                box=box,
+                area=max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1]),
+                iscrowd=item.difficult and options.difficult == "crowd",
+                source=f"{file.path.name} object {item.number}",
+            )
+        )
+    return tuple(found)
+
+
+# --- splits ----------------------------------------------------------------------------------------------------------
+
+
+def _set_lines(part: Folders, options: VocOptions) -> Iterator[tuple[Path, int, str]]:
+    """File, line and image name of the lists that are splits; VOC's lists of one class have other names."""
+    folder = part.root / "ImageSets" / options.image_sets
+    names = [*SETS, "trainval"]
+    files = [file for name in names if (file := folder / f"{name}.txt").is_file()]
+    if options.image_sets != "Main" and not files:
+        raise DataError(f"{folder} holds none of {', '.join(f'{name}.txt' for name in names)}")
+    for file in files:
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{file}: cannot be read ({error})") from error
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield file, number, line.strip()
+
+
+def _splits(
+    folders: Sequence[Folders], read: Sequence[tuple[Folders, VocFile]], options: VocOptions
+) -> dict[str, list[int]] | None:
+    splits: dict[str, list[int]] = {}
+    if folders[0].split:
+        for index, (part, _) in enumerate(read):
+            splits.setdefault(part.split, []).append(index)
+        return splits
+    places = {_stripped(file.path.stem): index for index, (_, file) in enumerate(read)}
+    faults: list[Fault] = []
+    lists: dict[str, dict[int, None]] = {}
+    for file, number, line in _set_lines(folders[0], options):
+        found = next((places[name] for name in _meant(line) if name in places), None)
+        if found is None:
+            faults.append(Fault(file, f"line {number}", f"names {line!r}, of which {folders[0].xml} has no XML file"))
+        else:
+            lists.setdefault(file.stem, {})[found] = None
+    raise_faults(faults)
+    if not {"train", "val", "valid", "validation"} & lists.keys() and "trainval" in lists:
+        splits["train"] = list(lists["trainval"])
+    splits |= {SETS[name]: list(members) for name, members in lists.items() if name in SETS}
+    return splits or None
+
+
+def _meant(line: str) -> tuple[str, ...]:
+    """The image names that a line of a list may mean: it, the end of a path, or the first of two columns."""
+    whole, first = _stripped(Path(line.replace("\\", "/")).name), _stripped(line.split()[0])
+    return (_stripped(line), whole, first)
+
+
+def _stripped(name: str) -> str:
+    """Without an image's ending: some tools list file names."""
+    return name.rsplit(".", 1)[0] if name.lower().endswith((".jpg", ".jpeg", ".png", ".xml")) else name
+
+
+# --- masks -----------------------------------------------------------------------------------------------------------
+
+
+def _mask_files(read: Sequence[tuple[Folders, VocFile]], messages: Messages) -> list[Path | None] | None:
+    """The picture of instances of every image with objects; None where there are not all of them."""
+    files = [
+        part.root / "SegmentationObject" / f"{file.path.stem}.png" if file.objects else None for part, file in read
+    ]
+    wanted = [file for file in files if file is not None]
+    there = sum(file.is_file() for file in wanted)
+    if wanted and there == len(wanted):
+        return files
+    if there:
+        messages.info(
+            f"{there} of {len(wanted)} images with objects have a picture in SegmentationObject: the dataset gives"
+            ' boxes only; image_sets = "Segmentation" takes the images that have one'
+        )
+    return None
+
+
+def _masked(items: tuple[Annotation, ...], mask: Path, width: int, height: int) -> tuple[Annotation, ...]:
+    """The objects with their masks: VOC numbers those of a picture as the XML file orders its objects, from 1."""
+    ids = read_ids(mask)
+    if ids.shape != (height, width):
+        raise DataError(
+            f"{mask}: is {ids.shape[1]} x {ids.shape[0]} pixels, its image {width} x {height};"
+            " a mask must be of its image's size"
+        )
+    found = instances(np.where(ids == VOID, 0, ids))
+    masked = []
+    for item in items:
+        number = int(item.source.split()[-1]) + 1
+        if number not in found:
+            raise DataError(
+                f"{mask}: no pixel is {number}, which {item.source} of its XML file must have (objects are numbered"
+                ' from 1 in the file\'s order); mend it, or set masks = "off"'
+            )
+        masked.append(replace(item, mask=found[number].mask, area=found[number].area))
+    return tuple(masked)
