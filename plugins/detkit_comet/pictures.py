@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detkit import Messages, RecordedImage, RecordError, RunInfo, open_record
+from detkit import Messages, RecordedImage, RecordError, RunInfo, open_run
 from detkit_comet import CometOptions
 from detkit_comet.annotations import DrawnTruth, Row, drawn_truth, layers, surest
 from detkit_comet.sent import SentBook
@@ -158,7 +158,7 @@ class Pictures:
 
     def _found(self) -> list[Picture]:
         try:
-            images = [image for image in open_record(self._run.folder).images() if image.split == "validation"]
+            images = [image for image in open_run(self._run.folder).images() if image.split == "validation"]
         except RecordError as error:
             self._messages.warning(f"comet: no images are sent: {error}")
             return []
