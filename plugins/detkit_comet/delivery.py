@@ -36,6 +36,8 @@ POLL_S = 0.1
 #: Of the client's error texts so many are told; the ledger has more.
 ERRORS_TOLD = 2
 ERRORS_KEPT = 50
+#: In errors about the client's e-mail and its sign of life.
+UNIMPORTANT = ("notification", "heartbeat", "status report")
 
 
 @dataclass(frozen=True)
@@ -293,6 +295,8 @@ class Delivery:
 
 
 def _told(errors: Sequence[str]) -> str:
+    """The errors that are told; those of what nobody would miss come last."""
+    errors = sorted(errors, key=lambda error: any(word in error.lower() for word in UNIMPORTANT))
     more = f"; and {len(errors) - ERRORS_TOLD} more" if len(errors) > ERRORS_TOLD else ""
     return "; ".join(error.rstrip(".") for error in errors[:ERRORS_TOLD]) + more
 
