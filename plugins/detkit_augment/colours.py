@@ -68,10 +68,16 @@ def hue_matrix(turn: float) -> NDArray[np.float64]:
 
 def mapped(image: tv_tensors.Image, matrix: NDArray[np.float64], shift: float) -> tv_tensors.Image:
     """Each pixel's colour times the matrix, plus the shift; rounded, and clipped to 0..255."""
-    factors = torch.from_numpy(matrix.astype(np.float32))
-    flat = factors @ plain(image).flatten(1).to(torch.float32)
-    pixels = flat.add_(shift + 0.5).clamp_(0, 255.5).to(torch.uint8)  # cut off, which after + 0.5 is rounding
-    return tv_tensors.Image(pixels.reshape(image.shape))
+    channels = plain(image).to(torch.float32)
+    pixels = torch.empty(image.shape, dtype=torch.uint8)
+    # One product after another: a matrix product may add in another order where memory is aligned in another way.
+    mixed, product = torch.empty_like(channels[0]), torch.empty_like(channels[0])
+    for row, result in zip(matrix.tolist(), pixels, strict=True):
+        torch.mul(channels[0], row[0], out=mixed)
+        for factor, channel in zip(row[1:], channels[1:], strict=True):
+            mixed += torch.mul(channel, factor, out=product)
+        result.copy_(mixed.add_(shift + 0.5).clamp_(0, 255.5))  # cut off, which after + 0.5 is rounding
+    return tv_tensors.Image(pixels)
 
 
 class Grayscale:

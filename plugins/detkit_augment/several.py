@@ -44,7 +44,6 @@ class Mosaic:
             left, top, right, bottom = tiles[(first + number) % 4]
             part, objects = self._tile(source, right - left, bottom - top, draw)
             canvas[:, top:bottom, left:right] = plain(part)
-            # Placed on the canvas: a window that begins before the tile does, and is as large as the canvas.
             targets.append(_placed(objects, left, top, height, width))
         return tv_tensors.Image(canvas), joined(targets, height, width)
 
