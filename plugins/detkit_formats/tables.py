@@ -133,16 +133,18 @@ class Tables(FileDataset):
 
     def annotations(self, index: int, width: int, height: int) -> tuple[Annotation, ...]:
         listed = self._listed[index]
-        found = []
-        for row in listed.rows:
-            if row.name not in self._labels:
-                continue
-            box = convert_boxes(row.box, from_=listed.format, to="pascal_voc", size=(height, width)).tolist()
-            area = max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
-            bbox = row.box if listed.format == "coco" else None
-            source = f"{row.file.name} line {row.line}"
-            found.append(Annotation(self._labels[row.name], tuple(box), area, source=source, bbox=bbox))
-        return tuple(found)
+        rows = [row for row in listed.rows if row.name in self._labels]
+        corners = convert_boxes([row.box for row in rows], from_=listed.format, to="pascal_voc", size=(height, width))
+        return tuple(
+            Annotation(
+                label=self._labels[row.name],
+                box=(x0, y0, x1, y1),
+                area=max(0.0, x1 - x0) * max(0.0, y1 - y0),
+                source=f"{row.file.name} line {row.line}",
+                bbox=row.box if listed.format == "coco" else None,
+            )
+            for row, (x0, y0, x1, y1) in zip(rows, corners.tolist(), strict=True)
+        )
 
 
 # --- a table ---------------------------------------------------------------------------------------------------------

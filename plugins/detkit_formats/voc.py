@@ -215,7 +215,7 @@ def _read_files(part: Folders, options: VocOptions, messages: Messages, faults: 
 
 def _images(read: Sequence[tuple[Folders, VocFile]], faults: list[Fault]) -> list[Path]:
     """Each file's image: of the XML file's own name, else of the name that it states."""
-    by_folder = {part.images: images_by_stem(part.images) for part, _ in read}
+    by_folder = {folder: images_by_stem(folder) for folder in {part.images for part, _ in read}}
     images = []
     for part, file in read:
         image: Path | None

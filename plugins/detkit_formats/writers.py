@@ -152,7 +152,7 @@ def write_yolo(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages
 
 def _yolo_lines(item: Item, ledger: Ledger) -> list[str]:
     width, height = item.info.width, item.info.height
-    lines = []
+    labels, boxes = [], []
     for number, full in enumerate(item.info.annotations):
         where = place_of(item, full, number)
         if full.iscrowd:
@@ -163,9 +163,12 @@ def _yolo_lines(item: Item, ledger: Ledger) -> list[str]:
         box = (_within(x0, width), _within(y0, height), _within(x1, width), _within(y1, height))
         if box != annotation.box:
             ledger.add("boxes that reach out of the image", "are clipped to it", where)
-        shares = convert_boxes(box, from_="pascal_voc", to="yolo", size=(height, width)).tolist()
-        lines.append(" ".join([str(annotation.label - 1), *(f"{share:.10g}" for share in shares)]))
-    return lines
+        labels.append(annotation.label - 1)
+        boxes.append(box)
+    shares = convert_boxes(boxes, from_="pascal_voc", to="yolo", size=(height, width)).tolist()
+    return [
+        " ".join([str(label), *(f"{share:.10g}" for share in row)]) for label, row in zip(labels, shares, strict=True)
+    ]
 
 
 def _within(value: float, limit: int) -> float:

@@ -13,6 +13,7 @@ from PIL import Image
 from detkit import BOXES, BOXES_AND_MASKS, DataError
 from detkit.data.checks import checked_infos
 from detkit.data.faults import DataFaults
+from detkit.data.file_dataset import images_by_stem
 from detkit_formats import VOC
 from plugins.format_files import Told, opened, picture, voc_folder, voc_object, voc_xml
 
@@ -97,6 +98,19 @@ def test_info_decodes_no_pixels(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.jpg cannot be read as an image: .*truncated"):
         dataset[0]
     assert voc(root, cut="fill")[0][0].shape == (3, 30, 40)
+
+
+def test_a_folder_is_listed_once_however_many_files_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = voc_folder(tmp_path, {f"{number}": [] for number in range(5)})
+    listed: list[Path] = []
+
+    def counted(folder: Path) -> dict[str, list[Path]]:
+        listed.append(folder)
+        return images_by_stem(folder)
+
+    monkeypatch.setattr("detkit_formats.voc.images_by_stem", counted)
+    assert len(voc(root)) == 5
+    assert listed == [root / "JPEGImages"]
 
 
 # --- layouts ---------------------------------------------------------------------------------------------------------

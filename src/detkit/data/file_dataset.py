@@ -190,7 +190,7 @@ def image_files_in(folder: Path, *, recursive: bool = True) -> list[Path]:
     Raises:
         DataError: it is no folder, or cannot be read.
     """
-    return sorted(_walk(folder, recursive))
+    return sorted(_walk(folder, recursive), key=lambda path: path.parts)
 
 
 def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
