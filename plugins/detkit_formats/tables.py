@@ -93,14 +93,13 @@ def open_csv(options: CsvOptions, messages: Messages) -> Dataset:
     Raises:
         DataError: a table or image is missing, or something in a table is wrong; everything at once.
     """
-    parts = [("", options.file)] if options.file else [(split, getattr(options, split)) for split in SPLITS]
+    parts = _parts(options)
     faults: list[Fault] = []
     images: dict[tuple[Path, str], Listed] = {}
     for split, file in parts:
-        if file is not None:
-            _read(file, split, options, images, faults, messages)
+        _read(file, split, options, images, faults, messages)
     rows = [row for listed in images.values() for row in listed.rows]
-    names = _classes(options, rows, parts[0][1] or Path())
+    names = _classes(options, rows, parts[0][1])
     if options.unlisted == "error":
         faults += (
             Fault(row.file, f"line {row.line}", unlisted(row.name, names)) for row in rows if row.name not in names
@@ -145,6 +144,29 @@ class Tables(FileDataset):
             )
             for row, (x0, y0, x1, y1) in zip(rows, corners.tolist(), strict=True)
         )
+
+
+# --- tables ---
+
+
+def _parts(options: CsvOptions) -> list[tuple[str, Path]]:
+    """Each table with its split, "" for one that holds all."""
+    if options.file is not None:
+        return [("", options.file)]
+    named = [(split, file) for split in SPLITS if (file := getattr(options, split)) is not None]
+    if named:
+        return named
+    assert options.root is not None
+    if not options.root.is_dir():
+        raise DataError(f"there is no folder {options.root}")
+    tables = sorted(options.root.glob("[!.]*.csv"))
+    found = {split: file for file in reversed(tables) if (split := SPLIT_VALUES.get(file.stem.lower())) is not None}
+    if "train" in found:
+        return [(split, found[split]) for split in SPLITS if split in found]
+    if len(tables) == 1:
+        return [("", tables[0])]
+    there = f"it holds {', '.join(file.name for file in tables[:5])}" if tables else "it holds no CSV file"
+    raise DataError(f'{options.root}: which table is meant? {there}; name it: file = "...csv"')
 
 
 # --- a table ---------------------------------------------------------------------------------------------------------

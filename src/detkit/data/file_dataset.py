@@ -178,9 +178,11 @@ def image_ids(names: Iterable[str]) -> list[int]:
     ids = [
         int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:6], "big") for name in names
     ]
-    if len(set(ids)) < len(ids):
-        again = next(name for place, name in enumerate(names) if ids.index(ids[place]) != place)
-        raise DataError(f"the image {again} is in the dataset twice")
+    seen: set[int] = set()
+    for name, own in zip(names, ids, strict=True):
+        if own in seen:
+            raise DataError(f"the image {name} is in the dataset twice")
+        seen.add(own)
     return ids
 
 
