@@ -98,7 +98,8 @@ class CometOptions(Options):
     offline_directory: OptionPath | None = Field(
         None, description="where archives are written; by default `comet` in the run's folder"
     )
-    timeout_s: int = Field(10, ge=1, description="how long one request to Comet may take, seconds")
+    # The beginning of a run waits for three of them, and for a minute at most.
+    timeout_s: int = Field(10, ge=1, le=15, description="how long one request to Comet may take, seconds")
     close_timeout_s: float = Field(
         60.0, gt=0, description="how long the end of a run waits for what is still to be sent, seconds"
     )
@@ -176,6 +177,7 @@ COMET = LoggerComponent(
     close_timeout_s=_close_timeout,
     upload_command=upload_command,
     publish=publish_comet,
+    single=True,  # the client ends an experiment when it starts another one
     publish_timeout_s=_publish_timeout,
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import re
 import threading
 import time
 import traceback
@@ -193,10 +194,14 @@ def redact(text: str) -> str:
     """The text without any API key that was seen."""
     for secret in sorted(_SECRETS, key=len, reverse=True):
         text = text.replace(secret, "***")
-    return text
+    return LOGIN.sub("//", text)
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
+
+
+#: A user and a password in an address.
+LOGIN = re.compile(r"//[^/@\s]*@")
 
 
 def configured(setting: str) -> str | None:
@@ -206,7 +211,12 @@ def configured(setting: str) -> str | None:
 
 
 def server() -> str:
-    """The address of the Comet server in use."""
+    """The address of the Comet server in use, for people: without a password that stands in it."""
+    return LOGIN.sub("//", root_url())
+
+
+def root_url() -> str:
+    """The address of the Comet server in use, for requests."""
     return str(load_client().config.get_comet_root_url())
 
 
@@ -222,7 +232,7 @@ def unreachable(timeout_s: int) -> str:
         if attempt:
             time.sleep(PING_PAUSE_S)
         try:
-            requests.get(f"{server().rstrip('/')}/clientlib/isAlive/ver", timeout=timeout_s)
+            requests.get(f"{root_url().rstrip('/')}/clientlib/isAlive/ver", timeout=timeout_s)
         except requests.exceptions.SSLError:
             # The client may know certificates that this request does not.
             return ""
@@ -268,6 +278,10 @@ AMPLE_S = 40.0
 NEVER = "9999.0.0"
 
 
+#: The variables that `set_limits` has set, and to what.
+_OURS: dict[str, str] = {}
+
+
 def set_limits(options: CometOptions, *, patient: bool = False) -> None:
     """Bound the client's waits, which are hours by default, so that `end` returns before the engine gives it up.
 
@@ -293,7 +307,12 @@ def set_limits(options: CometOptions, *, patient: bool = False) -> None:
         limits["COMET_HTTP_SESSION_RETRY_TOTAL"] = 3 if options.close_timeout_s >= AMPLE_S else 1
         limits["COMET_TIMEOUT_FILE_UPLOAD"] = max(1, int(options.close_timeout_s / 2))
     for name, value in limits.items():
-        os.environ.setdefault(name, str(value))
+        # What an earlier logger of this process set is not the user's.
+        if name not in os.environ or _OURS.get(name) == os.environ[name]:
+            os.environ[name] = _OURS[name] = str(value)
+    for name in [name for name in _OURS if name not in limits]:
+        if os.environ.get(name) == _OURS.pop(name):
+            del os.environ[name]
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ POLL_S = 0.1
 #: Of the client's error texts so many are told; the ledger has more.
 ERRORS_TOLD = 2
 ERRORS_KEPT = 50
+#: In errors about the client's e-mail and its sign of life.
+UNIMPORTANT = ("notification", "heartbeat", "status report")
 
 
 @dataclass(frozen=True)
@@ -118,20 +120,25 @@ class Delivery:
     def is_online(self) -> bool:
         return self._opened is not None and self._opened.online
 
+    @property
+    def delivered(self) -> bool:
+        """Once it is closed: whether Comet has everything."""
+        return self._entry is not None and self._entry.state == "delivered"
+
     @contextmanager
     def sending(self) -> Iterator[CometExperiment]:
         """The experiment, for calls of the client.
 
-        Some of them ask the server at once and raise what becomes of it: then that is lost, and the rest goes on.
+        Some of them ask the server at once and raise what becomes of it, or read a file that may be gone: then that is
+        lost, and the rest goes on.
         """
-        import requests
         from comet_ml.exceptions import CometException
 
         if self._opened is None:
             raise RuntimeError("the Comet logger was used before its start or after its close")
         try:
             yield self._opened.experiment
-        except (requests.RequestException, CometException) as error:
+        except (CometException, OSError) as error:  # the requests' errors are OSErrors, as those of files are
             self.fail(str(error) or type(error).__name__)
 
     def fail(self, what: str) -> None:
@@ -147,7 +154,7 @@ class Delivery:
         opened, entry = self._opened, self._entry
         if opened is None:
             return
-        ended = self._end(opened.experiment)
+        ended = self._end(opened.experiment, outcome.deadline)
         self._opened = None
         self._errors.detach()
         errors = list(dict.fromkeys([*self._failures, *(error.text for error in self._errors.take())]))
@@ -217,7 +224,7 @@ class Delivery:
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
-    def _end(self, experiment: CometExperiment) -> bool:
+    def _end(self, experiment: CometExperiment, deadline: float | None) -> bool:
         """Whether the client came to its end in time; what goes on in it after that holds nobody up."""
         ending = threading.Thread(target=self._call_end, args=(experiment,), name="comet-end", daemon=True)
         began = time.monotonic()
@@ -226,7 +233,8 @@ class Delivery:
             with self._messages.progress(f"sending {self._run.run_id}", self._watch.left_in_all() or None) as bar:
                 self._wait(ending, STALL_S if self._watch.sees else NO_BOOK_S, math.inf, bar.advance)
         else:
-            timeout_s = self._options.close_timeout_s
+            # What waited before this has taken a part of the time.
+            timeout_s = self._options.close_timeout_s if deadline is None else max(0.0, deadline - began)
             # What becomes of an archive is not seen from here.
             stall_s = STALLED_REQUESTS * self._options.timeout_s if self._watch.sees else math.inf
             self._wait(ending, stall_s, timeout_s - min(MARGIN_S, MARGIN * timeout_s))
@@ -287,6 +295,8 @@ class Delivery:
 
 
 def _told(errors: Sequence[str]) -> str:
+    """The errors that are told; those of what nobody would miss come last."""
+    errors = sorted(errors, key=lambda error: any(word in error.lower() for word in UNIMPORTANT))
     more = f"; and {len(errors) - ERRORS_TOLD} more" if len(errors) > ERRORS_TOLD else ""
     return "; ".join(error.rstrip(".") for error in errors[:ERRORS_TOLD]) + more
 

@@ -5,26 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
-from detkit import BuildContext, ExperimentRecord, Outcome, RunInfo, open_record
+from detkit import BuildContext, ExperimentRecord, Outcome, RunInfo, open_record, write_atomically
 from detkit_comet import CometOptions
 from detkit_comet.delivery import Delivery, Upload
 from detkit_comet.ledger import Ledger
 from detkit_comet.tables import leaderboard_table, to_csv
 
-#: What was sent of an experiment's leaderboard; beside the runs' own folders.
+#: Which leaderboard was last sent, and whether to Comet or into an archive; beside the runs' own folders.
 SENT_FILE = "leaderboard.json"
 SENT_FORMAT = 1
 
 
 def publish_leaderboard(options: CometOptions, context: BuildContext, folder: Path, *, uploading: bool = False) -> bool:
-    """Send the leaderboard of the experiment in `folder`; nothing where it was sent as it is.
+    """Send the leaderboard of the experiment in `folder`; nothing where it was sent, or archived, as it is.
 
     Where a run could not be delivered the server is away: the leaderboard then waits for the upload of the runs, of
     which each run's own warning tells.
 
     Args:
-        uploading: this is that upload.
+        uploading: this is that upload; what is archived is sent, under the archive's key.
 
     Returns:
         Whether it was sent.
@@ -42,14 +43,16 @@ def publish_leaderboard(options: CometOptions, context: BuildContext, folder: Pa
     digest = hashlib.sha256(table.encode()).hexdigest()
     sent = folder / "comet" / SENT_FILE
     before = _read(sent)
-    if before.get("sha256") == digest:
+    if before.get("sha256") == digest and (before.get("delivered") or not uploading):
         return False
     key = Ledger.read(folder).last_key
     delivery = Delivery(
         _own(options), context.messages, offline=context.offline, upload=Upload(key) if uploading else None
     )
-    _send(delivery, record, table, resumed=key is not None)
-    sent.write_text(json.dumps({"format": SENT_FORMAT, "sha256": digest}) + "\n", encoding="utf-8")
+    if not _send(delivery, record, table, resumed=key is not None):
+        return False
+    content = {"format_version": SENT_FORMAT, "sha256": digest, "delivered": delivery.delivered}
+    write_atomically(sent, lambda stream: stream.write(json.dumps(content).encode() + b"\n"))
     return True
 
 
@@ -59,12 +62,15 @@ def _own(options: CometOptions) -> CometOptions:
     )
 
 
-def _send(delivery: Delivery, record: ExperimentRecord, table: str, *, resumed: bool) -> None:
+def _send(delivery: Delivery, record: ExperimentRecord, table: str, *, resumed: bool) -> bool:
+    """Whether it was sent; the client may be switched off."""
     name = f"{record.name} leaderboard"
     board = record.leaderboard or {}
     # What Comet opens is a run; this one has no model and no steps. Above step 0 it goes on in its experiment.
     info = RunInfo(name, record.name, "", 0, record.folder, (), "", "", epochs=0, steps_per_epoch=0, start_step=resumed)
-    delivery.open(info)
+    if delivery.open(info).disabled:
+        delivery.close(Outcome("finished"))
+        return False
     with delivery.sending() as experiment:
         experiment.log_asset_data(
             table, name="leaderboard.csv", step=0, overwrite=True, metadata={"table": "leaderboard"}
@@ -82,10 +88,11 @@ def _send(delivery: Delivery, record: ExperimentRecord, table: str, *, resumed: 
             }
         )
     delivery.close(Outcome("finished"))
+    return True
 
 
-def _read(file: Path) -> dict[str, str]:
+def _read(file: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
+    except (OSError, ValueError, TypeError):
+        return {}  # none was sent; and a damaged file is worth no more than none: the leaderboard is sent again

@@ -7,7 +7,6 @@ known here, and `plan` sends nothing twice into one experiment unless that is as
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from detkit import RecordError
+from detkit import RecordError, write_atomically
 
 LEDGER = Path("comet") / "ledger.json"
 FORMAT = 1
@@ -110,13 +109,7 @@ class Ledger:
             "sessions": [asdict(entry) for entry in self.sessions],
             "uploads": [asdict(entry) for entry in self.uploads],
         }
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.file.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(json.dumps(content, indent=1) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(self.file)
+        write_atomically(self.file, lambda stream: stream.write(json.dumps(content, indent=1).encode() + b"\n"))
 
     @property
     def last_key(self) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from detkit import ExperimentRecord, RecordedImage
+from detkit import ExperimentRecord, RecordedImage, RecordError, write_atomically
 
 #: In the experiment's folder of the record.
 MANIFEST_FILE = "comet/manifest.json"
@@ -214,13 +214,8 @@ def _read(file: Path) -> Iterator[tuple[str, tuple[int, int, str]]]:
 
 
 def _write(file: Path, content: bytes) -> bool:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(file)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
+        write_atomically(file, lambda stream: stream.write(content), durable=False)
+    except RecordError:
         return False
     return True

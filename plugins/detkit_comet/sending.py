@@ -19,6 +19,7 @@ from detkit import (
     LoggerRefused,
     Messages,
     NotDelivered,
+    RecordError,
     RunRecord,
     UserError,
     open_record,
@@ -151,6 +152,8 @@ def upload_runs(
     for run in runs:
         if run.state in ("pending", "running"):
             done.append(Sent(run, "left out", f"is {run.state}; only a run that has ended can be sent"))
+        elif run.state != "finished" and not last_step_of(run):
+            done.append(Sent(run, "left out", f"{run.state} before its first step: it holds nothing"))
         elif refused:
             done.append(Sent(run, "failed", refused))
         else:
@@ -189,7 +192,10 @@ def _advice(decided: Plan, into: Into) -> str:
 
 
 def _last(run: RunRecord) -> tuple[str | None, str]:
-    uploads = Ledger.read(run.files.folder).uploads
+    try:
+        uploads = Ledger.read(run.files.folder).uploads
+    except RecordError:
+        return None, ""
     return (uploads[-1].key, uploads[-1].url) if uploads else (None, "")
 
 

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from detkit import RecordError, write_atomically
+
 SENT_FILE = "sent.json"
 SENT_FORMAT = 1
 
@@ -44,9 +46,8 @@ class SentBook:
     def _write(self) -> None:
         own = {"images": self.images, "curves": {str(epoch): count for epoch, count in self._curves.items()}}
         content = {"format_version": SENT_FORMAT, "experiments": {**_experiments(self._file), self._key: own}}
-        with suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._file.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        with suppress(RecordError):
+            write_atomically(self._file, lambda stream: stream.write(json.dumps(content).encode()), durable=False)
 
 
 def _experiments(file: Path) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from detkit import DetkitError, UserError
+from detkit import DetkitError, RecordError, UserError, write_atomically
 from detkit_comet import client
 from detkit_comet.access import asking, require_access
 
@@ -293,13 +293,11 @@ class _Cleaner:
 
 def _write(file: Path, documents: list[dict[str, Any]]) -> None:
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, "views": documents}
-    partial = file.with_name(f".{file.name}.partial")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     try:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(file)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{WHO}: {file} cannot be written: {error.strerror or error}") from error
+        write_atomically(file, lambda stream: stream.write(text.encode()))
+    except RecordError as error:
+        raise UserError(f"{WHO}: {file} cannot be written: {error.__cause__}") from error
 
 
 # --- to a project ----------------------------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ from detkit.search_space import Choices, Objective, Proposal, Range, SearchSpace
 
 if TYPE_CHECKING:
     from detkit.api import evaluate, load_detector, load_spec, open_record, open_run, paired_difference, replay, run
+    from detkit.record.files import write_atomically
     from detkit.record.images import RecordedImage
     from detkit.record.reader import ExperimentRecord, RunRecord
 
@@ -121,6 +122,7 @@ __all__ = [
     "paired_difference",
     "replay",
     "run",
+    "write_atomically",
 ]
 
 
@@ -132,6 +134,7 @@ LATE = {
     ),
     **dict.fromkeys(("ExperimentRecord", "RunRecord"), "detkit.record.reader"),
     "RecordedImage": "detkit.record.images",
+    "write_atomically": "detkit.record.files",
 }
 
 

@@ -284,10 +284,15 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: "finished", "failed", "interrupted"; with the reason where there is one."""
+    """How a run ended: "finished", "failed", "interrupted"; with the reason where there is one.
+
+    Attributes:
+        deadline: the `time.monotonic()` from which on nobody waits for the logger that is told; None: no such time.
+    """
 
     state: Literal["finished", "failed", "interrupted"]
     reason: str = ""
+    deadline: float | None = field(default=None, compare=False)
 
 
 class Logger:
@@ -522,12 +527,14 @@ class LoggerComponent(Component[O, Logger]):
         folder: for what belongs to all runs together, as the leaderboard. It is also told again when nothing was left
         to run. What it raises is a warning.
     publish_timeout_s: how long the end of the experiment waits for that, from its options; None: until it is done.
+    single: an experiment may have one of it at most, since two in one process would disturb each other.
     """
 
     close_timeout_s: Callable[[O], float] = lambda _options: 30.0
     upload_command: Callable[[Path], str] | None = None
     publish: Callable[[O, BuildContext, Path], None] | None = None
     publish_timeout_s: Callable[[O], float | None] = lambda _options: 30.0
+    single: bool = False
 
 
 @dataclass(frozen=True)

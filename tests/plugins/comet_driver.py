@@ -77,6 +77,7 @@ def drive(wanted: dict[str, Any], result: dict[str, Any], notes: Notes) -> None:
         epochs=2,
         steps_per_epoch=3,
         start_step=wanted.get("start_step", 0),
+        rehearsal=wanted.get("rehearsal", False),
     )
     began = time.monotonic()
     logger.start(run)

@@ -289,6 +289,16 @@ def test_a_run_resumed_without_a_key_file_says_that_it_begins_anew(drive: Drive,
     assert stub.known == {done.key}
 
 
+@needs_client
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_nothing_of_a_rehearsal_is_sent(drive: Drive, stub: Stub, mode: str) -> None:
+    done = drive({"mode": mode, "register_as": "prod"}, env=online(stub), rehearsal=True)
+
+    assert done.result["messages"] == [["info", "comet: a rehearsal sends nothing"]]
+    assert stub.requests == []
+    assert done.archives == []
+
+
 # --- refused before the run begins -----------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from detkit import RunRecord, open_run
 from integration.experiments import squares_spec, write_spec
 from plugins.comet_received import Received, Request
 from plugins.comet_stub import Fault, Stub
@@ -71,7 +72,7 @@ def detkit(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> 
 
 def train(folder: Path, env: dict[str, str] | None = None, **options: Any) -> Ran:
     """The experiment, with the logger where there are options for it."""
-    spec = squares_spec(Path("runs"))
+    spec = squares_spec(Path("runs"), metrics={"coco": {}})
     if options:
         quick = {"timeout_s": TIMEOUT_S, "close_timeout_s": CLOSE_TIMEOUT_S, "system_metrics": False}
         spec["loggers"] = {"comet": quick | options}
@@ -132,14 +133,30 @@ def assert_complete(got: Received, run: Path) -> None:
     # Four images are evaluated; each is there with every epoch, with its objects and its pixels.
     assert list(got.image_steps.values()) == [[row["step"] for row in epochs]] * 4
     assert all(image.layers and image.content.startswith((b"\xff\xd8", b"\x89PNG")) for image in got.images)
-    for kind, assets in {"curves": got.curves, "matrices": list(got.matrices.values())}.items():
-        assert len(assets) >= len(list((run / kind).rglob("*.json"))), kind
-    tables = {(asset.metadata.get("table"), asset.step) for asset in got.files.values()}
-    for file in (run / "tables").rglob("epoch-*/*.json"):
-        table = json.loads(file.read_text())
-        assert any(name == table["name"] for name, _ in tables)
+    record = open_run(run)
+    curves = {(name, row["step"]) for row in epochs for name in record.curves(row["epoch"])}
+    assert curves
+    assert {(asset.name, asset.step) for asset in got.curves} == curves
+    assert set(got.matrices) == names_of(record, epochs, "matrices", "json")
+    tables = names_of(record, epochs, "tables", "csv")
+    assert tables <= set(got.files)
+    assert "coco/per_image.csv" in got.files
+    for name in tables:
+        assert len(got.files[name].rows) > 1
     assert got.others["outcome"] == "finished"
     assert got.ended
+
+
+def names_of(record: RunRecord, epochs: list[dict[str, Any]], kind: Any, ending: str) -> set[str]:
+    """Of the assets that the record's tables or matrices become."""
+    names = set()
+    for row in epochs:
+        for file in record.files.figures(kind, row["epoch"]):
+            figure = json.loads(file.read_text())
+            if kind == "matrices" or figure["rows"]:
+                names.add(f"{figure['metric']}/{figure['name']}-step-{row['step']:06d}.{ending}")
+    assert names
+    return names
 
 
 def ledger(ran: Ran) -> dict[str, Any]:

@@ -29,7 +29,10 @@ QUICK = {"timeout_s": 2, "close_timeout_s": 8.0, "system_metrics": False}
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """An experiment of one run, with the logger in its spec, but off."""
     folder = tmp_path_factory.mktemp("recorded")
-    write_spec(folder / "spec.toml", squares_spec(Path("runs"), loggers={"comet": {"enabled": False, **QUICK}}))
+    write_spec(
+        folder / "spec.toml",
+        squares_spec(Path("runs"), metrics={"coco": {}}, loggers={"comet": {"enabled": False, **QUICK}}),
+    )
     ran = detkit(folder, "run", "spec.toml")
     assert ran.code == 0, ran.stderr
     return ran
@@ -99,9 +102,55 @@ def test_an_archive_is_sent_under_its_key_unless_somebody_has_uploaded_it(ran: R
     assert_complete(stub.received(OLD), ran.run)
 
 
+def test_one_run_that_cannot_be_sent_does_not_keep_the_others_from_it(ran: Ran, stub: Stub) -> None:
+    """One failed before its first step, one has a damaged ledger; the leaderboard goes with the last one."""
+    folder = ran.folder / "runs" / "small"
+    experiment = json.loads((folder / "experiment.json").read_text())
+    for name in ("empty", "damaged"):
+        shutil.copytree(ran.run, folder / f"{name}-seed1")
+        experiment["runs"].insert(0, {"run_id": f"{name}-seed1", "model": name, "seed": 1})
+    (folder / "experiment.json").write_text(json.dumps(experiment))
+    (folder / "empty-seed1" / "summary.json").rename(folder / "empty-seed1" / "failure.json")
+    (folder / "empty-seed1" / "steps.jsonl").write_text("")
+    (folder / "damaged-seed1" / "comet").mkdir()
+    (folder / "damaged-seed1" / "comet" / "ledger.json").write_text("{")
+
+    first = detkit(ran.folder, "comet", "upload", str(folder), "--json", env=online(stub))
+    assert first.code == 1
+    actions = {Path(row["run"]).name: (row["action"], row["why"]) for row in json.loads(first.stdout)["runs"]}
+    assert actions["empty-seed1"] == ("left out", "failed before its first step: it holds nothing")
+    assert actions["damaged-seed1"][0] == "failed"
+    assert "is damaged" in actions["damaged-seed1"][1]
+    assert actions[RUN][0] == "sent"
+    (folder / "damaged-seed1" / "comet" / "ledger.json").unlink()
+    second = detkit(ran.folder, "comet", "upload", str(folder), env=online(stub))
+    assert second.code == 0, second.stdout + second.stderr
+    assert len(stub.known) == 3, "two runs and the leaderboard"
+
+
+def test_what_was_archived_is_sent_with_its_leaderboard(tmp_path: Path, stub: Stub) -> None:
+    options = {"mode": "offline", **QUICK}
+    write_spec(tmp_path / "spec.toml", squares_spec(Path("runs"), metrics={"coco": {}}, loggers={"comet": options}))
+    ran = detkit(tmp_path, "run", "spec.toml")
+    assert ran.code == 0, ran.stderr
+    folder = tmp_path / "runs" / "small"
+    keys = {read_archive(file).key for file in folder.glob("**/comet/*.zip")}
+    assert len(keys) == 2
+    sent = detkit(tmp_path, "comet", "upload", str(folder), env=online(stub))
+    assert sent.code == 0, sent.stderr
+    assert stub.known == keys, "not under the archives' keys"
+    boards = [got for got in map(stub.received, keys) if "leaderboard.csv" in got.files]
+    assert [board.name for board in boards] == ["small leaderboard"]
+    assert "nothing to send" in detkit(tmp_path, "comet", "upload", str(folder), env=online(stub)).stdout
+    assert stub.known == keys
+
+
 @pytest.mark.slow
 def test_an_upload_sends_what_the_run_sent(tmp_path: Path, stub: Stub) -> None:
-    write_spec(tmp_path / "spec.toml", squares_spec(Path("runs"), loggers={"comet": {"mode": "online", **QUICK}}))
+    write_spec(
+        tmp_path / "spec.toml",
+        squares_spec(Path("runs"), metrics={"coco": {}}, loggers={"comet": {"mode": "online", **QUICK}}),
+    )
     ran = detkit(tmp_path, "run", "spec.toml", env=online(stub))
     assert (ran.code, ran.warnings) == (0, []), ran.stderr
     assert upload(ran, stub, "--new").code == 0
@@ -192,7 +241,7 @@ def test_ctrl_c_ends_at_once_and_leaves_a_ledger(ran: Ran, stub: Stub) -> None:
 @pytest.mark.slow
 def test_upload_at_end_sends_what_was_archived(tmp_path: Path, stub: Stub) -> None:
     options = {"mode": "offline", "upload_at_end": True, **QUICK}
-    write_spec(tmp_path / "spec.toml", squares_spec(Path("runs"), loggers={"comet": options}))
+    write_spec(tmp_path / "spec.toml", squares_spec(Path("runs"), metrics={"coco": {}}, loggers={"comet": options}))
     ran = detkit(tmp_path, "run", "spec.toml", env=online(stub))
     assert (ran.code, ran.warnings) == (0, []), ran.stderr
     (session,) = ledger(ran)["sessions"]
@@ -208,7 +257,7 @@ def test_upload_at_end_sends_what_was_archived(tmp_path: Path, stub: Stub) -> No
 @pytest.mark.slow
 def test_upload_at_end_that_fails_is_one_warning(tmp_path: Path) -> None:
     options = {"mode": "offline", "upload_at_end": True, **QUICK}
-    write_spec(tmp_path / "spec.toml", squares_spec(Path("runs"), loggers={"comet": options}))
+    write_spec(tmp_path / "spec.toml", squares_spec(Path("runs"), metrics={"coco": {}}, loggers={"comet": options}))
     away = {"COMET_API_KEY": KEY, "COMET_URL_OVERRIDE": "http://127.0.0.1:9/clientlib/"}
     ran = detkit(tmp_path, "run", "spec.toml", env=away)
     assert ran.code == 0, ran.stderr

@@ -96,7 +96,7 @@ def detkit_metrics():
 
 @hookimpl
 def detkit_loggers():
-    return [LoggerComponent("console", NoOptions, build), LoggerComponent("comet", CometOptions, build)]
+    return [LoggerComponent("console", NoOptions, build), LoggerComponent("comet", CometOptions, build, single=True)]
 
 
 @hookimpl

@@ -385,7 +385,7 @@ def test_an_image_without_pixels_is_named(layout: ExperimentLayout) -> None:
 def test_a_folder_that_cannot_be_written_is_named(layout: ExperimentLayout) -> None:
     data = prepared(layout, eight(), SPLITS)
     layout.copies.write_text("a file where the folder should be")
-    with pytest.raises(RecordError, match=r"cannot write .*000011\.jpg: .*go on with --resume"):
+    with pytest.raises(RecordError, match=r"cannot write .*000011\.jpg: .*go on \(a run: with --resume\)"):
         copy(layout, data)
 
 

@@ -494,3 +494,11 @@ def test_loggers_on_and_off(toys: Path, write: WriteFile) -> None:
     assert problems(write("b.toml", GOOD), enable_loggers=["comet"]) == [
         "command line: --enable-logger comet: the spec has no logger 'comet'; it has none"
     ]
+
+
+def test_a_logger_that_can_be_there_only_once(toys: Path, write: WriteFile) -> None:
+    two = GOOD + "[loggers.comet]\n[loggers.second]\nuse = 'comet'\n"
+    assert problems(write("a.toml", two)) == [
+        "a.toml:6: [loggers.second]: 'comet' can be there only once, and [loggers.comet] has it; disable one"
+    ]
+    load_spec(write("b.toml", two + "enabled = false\n"))

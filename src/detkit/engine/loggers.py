@@ -5,10 +5,12 @@ from __future__ import annotations
 import queue
 import shlex
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,7 @@ class LoggerThread:
         timeout_s = component.close_timeout_s(self.use.options)
         if self._thread.ident is None:  # never started: another logger refused the run before it
             return
-        self.call("close", outcome)
+        self.call("close", outcome if self._patient else replace(outcome, deadline=time.monotonic() + timeout_s))
         if self.trouble:
             return
         with suppress(queue.Full):  # it hangs, then, and the wait below ends in vain
@@ -111,8 +113,9 @@ class LoggerThread:
                     self._started.set_exception(error)
                 return
             except NotDelivered as error:
-                self.trouble = str(error)
-                self._warn(f"{self.use.title}: {error}")
+                if not self.trouble:  # else it was given up meanwhile, and that was told
+                    self.trouble = str(error)
+                    self._warn(f"{self.use.title}: {error}")
             except Exception as error:  # noqa: BLE001 - a logger is foreign code that must never stop a run
                 self._drop(f"raised in {method}: {type(error).__name__}: {' '.join(str(error).split())}")
             if not self._started.done():

@@ -66,7 +66,7 @@ def cannot_write(file: Path, error: OSError) -> RecordError:
     """What to tell a person whose disk or folder refused a write."""
     return RecordError(
         f"cannot write {file}: {error.strerror or error}; what was recorded before is whole: free space or mend the"
-        " permissions, then go on with --resume"
+        " permissions, then go on (a run: with --resume)"
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from pydantic_core import from_json, to_json
 
-from detkit.components import NAME_PATTERN, Capabilities, ModelComponent, Options
+from detkit.components import NAME_PATTERN, Capabilities, LoggerComponent, ModelComponent, Options
 from detkit.errors import PluginError, Problem, SpecError, did_you_mean
 from detkit.plugins import Kind, Offered, Registry, collect
 from detkit.spec.complaints import Complaint, path_base, show, validate
@@ -228,6 +228,7 @@ class SpecReader:
         models = {use.key: use for use in self.uses("models", registry) if isinstance(use, ModelUse)}
         metrics = {use.key: use for use in self.uses("metrics", registry)}
         loggers = {use.key: use for use in self.uses("loggers", registry)}
+        self.require_single_loggers(loggers)
         callbacks = {use.key: use for use in self.uses("callbacks", registry)}
         self.require_models(registry, models)
         self.check_strategies(models, compute)
@@ -317,6 +318,17 @@ class SpecReader:
             return None
         built = self.component(("dataset",), "dataset", use, registry)
         return built and Use(key=use, kind="dataset", offered=built[0], options=built[1])
+
+    def require_single_loggers(self, loggers: Mapping[str, Use]) -> None:
+        """Some loggers can be there only once."""
+        first: dict[str, str] = {}
+        for key, use in loggers.items():
+            component = use.offered.component
+            if use.enabled and isinstance(component, LoggerComponent) and component.single:
+                other = first.setdefault(component.name, key)
+                if other != key:
+                    message = f"{component.name!r} can be there only once, and [loggers.{other}] has it; disable one"
+                    self.problem(("loggers", key), message, is_table=True)
 
     def training_step(self, registry: Registry) -> Use | None:
         use = self.use_name(("training_step",), DEFAULT_TRAINING_STEP)
