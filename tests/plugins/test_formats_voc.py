@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from detkit import BOXES, BOXES_AND_MASKS, DataError
+from detkit.cli.main import run
 from detkit.data.checks import checked_infos
 from detkit.data.faults import DataFaults
 from detkit.data.file_dataset import images_by_stem
@@ -268,6 +270,28 @@ def test_an_object_without_pixels_in_its_mask(tmp_path: Path) -> None:
     voc_xml(root / "Annotations/a.xml", voc_object(), voc_object(), voc_object())
     with pytest.raises(DataError, match=r"a\.png: no pixel is 3, which a\.xml object 2 of its XML file must have"):
         voc(root).info(0)
+
+
+# --- in a spec ---
+
+
+def test_boxes_without_area_stop_a_spec_or_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = [
+        EntryPoint(name, f"detkit_{name}", "detkit.plugins") for name in ("basics", "coco", "formats", "torchvision")
+    ]
+    monkeypatch.setattr("detkit.plugins.entry_points", lambda **_: points)
+    objects = [voc_object("cat"), voc_object("cat", (5, 7, 5, 9))]
+    voc_folder(tmp_path / "data", {"a": objects, "b": [voc_object()]}, {"train": ["a"], "val": ["b"]})
+    spec = tmp_path / "spec.toml"
+    spec.write_text(
+        '[dataset]\nuse = "voc"\nroot = "data"\n[compute]\ndevice = "cpu"\n'
+        '[models.fcos]\nbackbone = "tiny_fpn"\nweights = "none"\n[metrics.coco]\n'
+    )
+    assert run(["check", str(spec), "--deep"]) == 2
+    assert "a.jpg, a.xml object 1: box (5, 7, 5, 9) has no area" in capsys.readouterr().out
+    assert run(["check", str(spec), "--deep", "--set", "dataset.degenerate=drop"]) == 0
 
 
 # --- broken files ----------------------------------------------------------------------------------------------------
