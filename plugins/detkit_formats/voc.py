@@ -26,6 +26,7 @@ from detkit.data.file_dataset import (
     image_ids,
     images_by_stem,
     missing_file,
+    printable,
 )
 from detkit.data.images import read_ids
 from detkit.data.targets import instances
@@ -159,7 +160,7 @@ class Voc(FileDataset):
         mask = self._masks[index] if self._masks is not None else None
         if mask is None or not self._objects[index]:
             return self._objects[index]
-        return _masked(self._objects[index], mask, width, height)
+        return _masked(self._objects[index], mask, width, height, self.reading.max_pixels)
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
@@ -364,7 +365,7 @@ def _annotations(file: VocFile, names: Sequence[str], options: VocOptions) -> tu
                 box=box,
                 area=max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1]),
                 iscrowd=item.difficult and options.difficult == "crowd",
-                source=f"{file.path.name} object {item.number}",
+                source=f"{printable(file.path.name)} object {item.number}",
             )
         )
     return tuple(found)
@@ -445,9 +446,11 @@ def _mask_files(read: Sequence[tuple[Folders, VocFile]], messages: Messages) -> 
     return None
 
 
-def _masked(items: tuple[Annotation, ...], mask: Path, width: int, height: int) -> tuple[Annotation, ...]:
+def _masked(
+    items: tuple[Annotation, ...], mask: Path, width: int, height: int, max_pixels: int | None
+) -> tuple[Annotation, ...]:
     """The objects with their masks: VOC numbers those of a picture as the XML file orders its objects, from 1."""
-    ids = read_ids(mask)
+    ids = read_ids(mask, max_pixels=max_pixels)
     if ids.shape != (height, width):
         raise DataError(
             f"{mask}: is {ids.shape[1]} x {ids.shape[0]} pixels, its image {width} x {height};"

@@ -25,6 +25,7 @@ from detkit.data.file_dataset import (
     image_files_in,
     image_ids,
     missing_file,
+    printable,
 )
 from detkit.data.targets import mask_areas
 from detkit.data.types import Annotation
@@ -133,7 +134,7 @@ class Yolo(FileDataset):
         self._found, self._lines, self._labels, self._with_masks = tuple(found), tuple(lines), labels, masks
 
     def annotations(self, index: int, width: int, height: int) -> tuple[Annotation, ...]:
-        items, name = self._lines[index], self._found[index].labels.name
+        items, name = self._lines[index], printable(self._found[index].labels.name)
         shares = [item.values if len(item.values) == BOX else (0.0,) * BOX for item in items]
         boxes = convert_boxes(shares, from_="yolo", to="pascal_voc", size=(height, width)).tolist()
         return tuple(

@@ -116,7 +116,7 @@ class FileDataset(Dataset):
         header = sized_header(file.path, self.reading)
         refuse_other_size(file, header, self.reading)
         annotations = self.annotations(index, header.width, header.height)
-        return ImageInfo(file.image_id, file.path, header.width, header.height, annotations, file.name)
+        return ImageInfo(file.image_id, file.path, header.width, header.height, annotations, printable(file.name))
 
     def __getitem__(self, index: int, /) -> tuple[Image, Target]:
         from torchvision.tv_tensors import Image
@@ -226,6 +226,11 @@ def images_by_stem(folder: Path) -> dict[str, list[Path]]:
         for file in image_files_in(folder, recursive=False):
             found.setdefault(file.stem, []).append(file)
     return found
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be written: systems allow names of bytes that are no text."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def missing_file(file: Path) -> str:

@@ -250,16 +250,19 @@ def as_rgb(tensor: Tensor) -> Tensor:
     return tensor.expand(3, -1, -1) if tensor.shape[0] == 1 else tensor
 
 
-def read_ids(file: Path) -> NDArray[np.integer[Any]]:
+def read_ids(file: Path, *, max_pixels: int | None = None) -> NDArray[np.integer[Any]]:
     """The picture of instance numbers in a file, as it is stored: [H, W] of integers of up to 32 bits.
 
     Palette pictures, as PASCAL VOC's, hold the numbers themselves; their colours are for people. EXIF is not regarded.
+
+    Args:
+        max_pixels: larger pictures are refused; None: what Pillow takes for safe.
 
     Raises:
         UnreadableImage: it cannot be read, or has several channels; names the file.
     """
     with _named(file), _opened(file) as image:
-        _refuse_large(*image.size, None)
+        _refuse_large(*image.size, max_pixels)
         image.load()
         if image.mode == "1":
             return np.asarray(image).astype(np.uint8)
