@@ -32,7 +32,7 @@ from detkit.data.images import read_ids
 from detkit.data.targets import instances
 from detkit.data.types import Annotation
 from detkit_formats import VocOptions
-from detkit_formats.common import reading_of, tell_left_out
+from detkit_formats.common import reading_of, tell_left_out, with_bar
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 #: Pixels of SegmentationObject that are of no object: VOC's seams around objects.
@@ -206,12 +206,7 @@ def _read_files(part: Folders, options: VocOptions, messages: Messages, faults: 
             f"{part.xml}: holds no XML files"
             + f" of ImageSets/{options.image_sets}" * bool(options.image_sets != "Main")
         )
-    read = []
-    with messages.progress("Reading annotations", len(files)) as bar:
-        for file in files:
-            read.append(read_xml(file, faults))
-            bar.advance()
-    return read
+    return [read_xml(file, faults) for file in with_bar(messages, "Reading annotations", files)]
 
 
 def _images(read: Sequence[tuple[Folders, VocFile]], faults: list[Fault]) -> list[Path]:

@@ -30,7 +30,7 @@ from detkit.data.file_dataset import (
 from detkit.data.targets import mask_areas
 from detkit.data.types import Annotation
 from detkit_formats import YoloOptions
-from detkit_formats.common import reading_of, tell_left_out
+from detkit_formats.common import reading_of, tell_left_out, with_bar
 
 SPLITS = ("train", "validation", "test")
 #: A split's names in YAML files and of folders.
@@ -87,7 +87,7 @@ def open_yolo(options: YoloOptions, messages: Messages) -> Dataset:
     if not found and not faults:
         listed = ", ".join(str(path) for _, paths in layout.parts for path in paths)
         raise DataError(f"{listed}: no images are there")
-    lines = [_read_labels(one.labels, faults) for one in found]
+    lines = [_read_labels(one.labels, faults) for one in with_bar(messages, "Reading labels", found)]
     numbers = _class_names(layout, options, found, lines, faults)
     names = chosen_classes(list(numbers.values()), options.classes, f"{layout.named_by}: names")
     own = {number: labels_by_name(names).get(name) for number, name in numbers.items()}
