@@ -236,6 +236,10 @@ YOLO = DatasetComponent(
 class CsvOptions(FilesOptions):
     """`[dataset] use = "csv"`"""
 
+    root: OptionPath | None = Field(
+        None,
+        description="a folder in which the tables are looked for, where none is named: train.csv and so on, or one",
+    )
     file: OptionPath | None = Field(None, description="the one table, a row an object; detkit divides its images")
     train: OptionPath | None = Field(None, description="the table of the training split")
     validation: OptionPath | None = Field(None, description="the table of the validation split")
@@ -269,8 +273,13 @@ class CsvOptions(FilesOptions):
         parts = [name for name in ("train", "validation", "test") if getattr(self, name) is not None]
         if self.file is not None and parts:
             raise ValueError(f"file and {parts[0]}: name one table for all, or one for each split")
-        if self.file is None and "train" not in parts:
-            raise ValueError("no table is named: give file (one for all), or train, validation and test")
+        if parts and "train" not in parts:
+            raise ValueError(f"{parts[0]} is given and train is not: there must be a table to train on")
+        if self.file is None and not parts and self.root is None:
+            raise ValueError(
+                "no table is named: give file (one for all), or train, validation and test, or root, a folder to look"
+                " in"
+            )
         return self
 
 
@@ -281,11 +290,18 @@ def build_csv(options: CsvOptions, context: BuildContext) -> Dataset:
     return open_csv(options, context.messages)
 
 
+def write_csv(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages: Messages) -> Written:
+    from detkit_formats import writers
+
+    return writers.write_csv(dataset, folder, transfer, messages)
+
+
 CSV = DatasetComponent(
     name="csv",
     options=CsvOptions,
     build=build_csv,
     summary="a table, a row an object: columns of image, class and box, found by their names or named",
+    write=write_csv,
 )
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from detkit import Capabilities, Messages
 from detkit.data.file_dataset import FileDataset, ImageFile, Reading
 from detkit.data.types import Annotation
 from detkit_formats import FilesOptions
+
+T = TypeVar("T")
+
+#: So many files take a second or two.
+MANY = 3000
 
 
 class ReadDataset(FileDataset):
@@ -33,6 +39,17 @@ class ReadDataset(FileDataset):
 
     def annotations(self, index: int, width: int, height: int) -> tuple[Annotation, ...]:
         return self._objects[index]
+
+
+def with_bar(messages: Messages, doing: str, items: Sequence[T]) -> Iterator[T]:
+    """The items, one after the other, with a bar where there are so many that somebody would wait."""
+    if len(items) < MANY:
+        yield from items
+        return
+    with messages.progress(doing, len(items)) as bar:
+        for item in items:
+            yield item
+            bar.advance()
 
 
 def reading_of(options: FilesOptions) -> Reading:

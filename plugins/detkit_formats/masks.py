@@ -19,7 +19,7 @@ from detkit import BOXES_AND_MASKS, DataError, Dataset, Messages
 from detkit.data.classes import chosen_classes, labels_by_name, unlisted
 from detkit.data.coco import read_json
 from detkit.data.faults import Fault, raise_faults
-from detkit.data.file_dataset import FileDataset, ImageFile, Reading, image_files_in, image_ids
+from detkit.data.file_dataset import FileDataset, ImageFile, Reading, image_files_in, image_ids, printable
 from detkit.data.images import read_ids
 from detkit.data.targets import instances
 from detkit.data.types import Annotation
@@ -100,7 +100,7 @@ class Masks(FileDataset):
         pair = self._pairs[index]
         if pair.mask is None:
             return ()
-        ids = read_ids(pair.mask)
+        ids = read_ids(pair.mask, max_pixels=self.reading.max_pixels)
         if ids.shape != (height, width):
             raise DataError(
                 f"{pair.mask}: is {ids.shape[1]} x {ids.shape[0]} pixels, its image {pair.image.name} {width} x"
@@ -112,7 +112,7 @@ class Masks(FileDataset):
         for number, item in instances(ids).items():
             label = self._label(pair, number)
             if label is not None:
-                found.append(replace(item, label=label, source=f"{pair.mask.name} object {number}"))
+                found.append(replace(item, label=label, source=f"{printable(pair.mask.name)} object {number}"))
         return tuple(found)
 
     def _label(self, pair: Pair, number: int) -> int | None:

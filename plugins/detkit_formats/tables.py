@@ -93,14 +93,13 @@ def open_csv(options: CsvOptions, messages: Messages) -> Dataset:
     Raises:
         DataError: a table or image is missing, or something in a table is wrong; everything at once.
     """
-    parts = [("", options.file)] if options.file else [(split, getattr(options, split)) for split in SPLITS]
+    parts = _parts(options)
     faults: list[Fault] = []
     images: dict[tuple[Path, str], Listed] = {}
     for split, file in parts:
-        if file is not None:
-            _read(file, split, options, images, faults, messages)
+        _read(file, split, options, images, faults, messages)
     rows = [row for listed in images.values() for row in listed.rows]
-    names = _classes(options, rows, parts[0][1] or Path())
+    names = _classes(options, rows, parts[0][1])
     if options.unlisted == "error":
         faults += (
             Fault(row.file, f"line {row.line}", unlisted(row.name, names)) for row in rows if row.name not in names
@@ -133,16 +132,41 @@ class Tables(FileDataset):
 
     def annotations(self, index: int, width: int, height: int) -> tuple[Annotation, ...]:
         listed = self._listed[index]
-        found = []
-        for row in listed.rows:
-            if row.name not in self._labels:
-                continue
-            box = convert_boxes(row.box, from_=listed.format, to="pascal_voc", size=(height, width)).tolist()
-            area = max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
-            bbox = row.box if listed.format == "coco" else None
-            source = f"{row.file.name} line {row.line}"
-            found.append(Annotation(self._labels[row.name], tuple(box), area, source=source, bbox=bbox))
-        return tuple(found)
+        rows = [row for row in listed.rows if row.name in self._labels]
+        corners = convert_boxes([row.box for row in rows], from_=listed.format, to="pascal_voc", size=(height, width))
+        return tuple(
+            Annotation(
+                label=self._labels[row.name],
+                box=(x0, y0, x1, y1),
+                area=max(0.0, x1 - x0) * max(0.0, y1 - y0),
+                source=f"{row.file.name} line {row.line}",
+                bbox=row.box if listed.format == "coco" else None,
+            )
+            for row, (x0, y0, x1, y1) in zip(rows, corners.tolist(), strict=True)
+        )
+
+
+# --- tables ---
+
+
+def _parts(options: CsvOptions) -> list[tuple[str, Path]]:
+    """Each table with its split, "" for one that holds all."""
+    if options.file is not None:
+        return [("", options.file)]
+    named = [(split, file) for split in SPLITS if (file := getattr(options, split)) is not None]
+    if named:
+        return named
+    assert options.root is not None
+    if not options.root.is_dir():
+        raise DataError(f"there is no folder {options.root}")
+    tables = sorted(options.root.glob("[!.]*.csv"))
+    found = {split: file for file in reversed(tables) if (split := SPLIT_VALUES.get(file.stem.lower())) is not None}
+    if "train" in found:
+        return [(split, found[split]) for split in SPLITS if split in found]
+    if len(tables) == 1:
+        return [("", tables[0])]
+    there = f"it holds {', '.join(file.name for file in tables[:5])}" if tables else "it holds no CSV file"
+    raise DataError(f'{options.root}: which table is meant? {there}; name it: file = "...csv"')
 
 
 # --- a table ---------------------------------------------------------------------------------------------------------

@@ -26,12 +26,13 @@ from detkit.data.file_dataset import (
     image_ids,
     images_by_stem,
     missing_file,
+    printable,
 )
 from detkit.data.images import read_ids
 from detkit.data.targets import instances
 from detkit.data.types import Annotation
 from detkit_formats import VocOptions
-from detkit_formats.common import reading_of, tell_left_out
+from detkit_formats.common import reading_of, tell_left_out, with_bar
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 #: Pixels of SegmentationObject that are of no object: VOC's seams around objects.
@@ -159,7 +160,7 @@ class Voc(FileDataset):
         mask = self._masks[index] if self._masks is not None else None
         if mask is None or not self._objects[index]:
             return self._objects[index]
-        return _masked(self._objects[index], mask, width, height)
+        return _masked(self._objects[index], mask, width, height, self.reading.max_pixels)
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
@@ -205,17 +206,12 @@ def _read_files(part: Folders, options: VocOptions, messages: Messages, faults: 
             f"{part.xml}: holds no XML files"
             + f" of ImageSets/{options.image_sets}" * bool(options.image_sets != "Main")
         )
-    read = []
-    with messages.progress("Reading annotations", len(files)) as bar:
-        for file in files:
-            read.append(read_xml(file, faults))
-            bar.advance()
-    return read
+    return [read_xml(file, faults) for file in with_bar(messages, "Reading annotations", files)]
 
 
 def _images(read: Sequence[tuple[Folders, VocFile]], faults: list[Fault]) -> list[Path]:
     """Each file's image: of the XML file's own name, else of the name that it states."""
-    by_folder = {part.images: images_by_stem(part.images) for part, _ in read}
+    by_folder = {folder: images_by_stem(folder) for folder in {part.images for part, _ in read}}
     images = []
     for part, file in read:
         image: Path | None
@@ -364,7 +360,7 @@ def _annotations(file: VocFile, names: Sequence[str], options: VocOptions) -> tu
                 box=box,
                 area=max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1]),
                 iscrowd=item.difficult and options.difficult == "crowd",
-                source=f"{file.path.name} object {item.number}",
+                source=f"{printable(file.path.name)} object {item.number}",
             )
         )
     return tuple(found)
@@ -445,9 +441,11 @@ def _mask_files(read: Sequence[tuple[Folders, VocFile]], messages: Messages) -> 
     return None
 
 
-def _masked(items: tuple[Annotation, ...], mask: Path, width: int, height: int) -> tuple[Annotation, ...]:
+def _masked(
+    items: tuple[Annotation, ...], mask: Path, width: int, height: int, max_pixels: int | None
+) -> tuple[Annotation, ...]:
     """The objects with their masks: VOC numbers those of a picture as the XML file orders its objects, from 1."""
-    ids = read_ids(mask)
+    ids = read_ids(mask, max_pixels=max_pixels)
     if ids.shape != (height, width):
         raise DataError(
             f"{mask}: is {ids.shape[1]} x {ids.shape[0]} pixels, its image {width} x {height};"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
@@ -152,7 +153,7 @@ def write_yolo(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages
 
 def _yolo_lines(item: Item, ledger: Ledger) -> list[str]:
     width, height = item.info.width, item.info.height
-    lines = []
+    labels, boxes = [], []
     for number, full in enumerate(item.info.annotations):
         where = place_of(item, full, number)
         if full.iscrowd:
@@ -163,13 +164,52 @@ def _yolo_lines(item: Item, ledger: Ledger) -> list[str]:
         box = (_within(x0, width), _within(y0, height), _within(x1, width), _within(y1, height))
         if box != annotation.box:
             ledger.add("boxes that reach out of the image", "are clipped to it", where)
-        shares = convert_boxes(box, from_="pascal_voc", to="yolo", size=(height, width)).tolist()
-        lines.append(" ".join([str(annotation.label - 1), *(f"{share:.10g}" for share in shares)]))
-    return lines
+        labels.append(annotation.label - 1)
+        boxes.append(box)
+    shares = convert_boxes(boxes, from_="pascal_voc", to="yolo", size=(height, width)).tolist()
+    return [
+        " ".join([str(label), *(f"{share:.10g}" for share in row)]) for label, row in zip(labels, shares, strict=True)
+    ]
 
 
 def _within(value: float, limit: int) -> float:
     return min(max(value, 0.0), float(limit))
+
+
+# --- csv -------------------------------------------------------------------------------------------------------------
+
+
+def write_csv(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages: Messages) -> Written:
+    """`images/` and `labels.csv`, a row an object, with a column of splits where there are some; edges in pixels."""
+    writing = Writing(dataset, transfer, messages, flat=False)
+    columns = ["filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax"]
+    with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow([*columns, "split"] if writing.has_splits else columns)
+        for item in writing.each():
+            writing.place(item, folder / "images" / item.name)
+            split = [SHORT[item.split]] if writing.has_splits else []
+            image = [item.name, item.info.width, item.info.height]
+            table.writerows([*image, *row, *split] for row in _csv_rows(item, dataset.class_names, writing.ledger))
+    writing.tell_ids()
+    used = {item.label for one in writing.items for item in one.info.annotations}
+    unused = [name for number, name in enumerate(dataset.class_names, 1) if number not in used]
+    writing.ledger.add("classes", "that no object has are not kept", ", ".join(unused), count=len(unused))
+    if list(dataset.class_names) != sorted(dataset.class_names):
+        writing.ledger.add("the order of classes", 'is the alphabet\'s; "classes" in the spec restores it')
+    return writing.written()
+
+
+def _csv_rows(item: Item, class_names: Sequence[str], ledger: Ledger) -> list[list[str | float]]:
+    """Class and box of each object; one row of empty cells where there is none."""
+    rows: list[list[str | float]] = []
+    for number, full in enumerate(item.info.annotations):
+        where = place_of(item, full, number)
+        if full.iscrowd:
+            ledger.add("crowds", "become single objects", where)
+        annotation = without_masks(full, ledger, where)
+        rows.append([class_names[annotation.label - 1], *annotation.box])
+    return rows or [["", "", "", "", ""]]
 
 
 # --- masks -----------------------------------------------------------------------------------------------------------

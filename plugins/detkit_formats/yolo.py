@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,12 @@ from detkit.data.file_dataset import (
     image_files_in,
     image_ids,
     missing_file,
+    printable,
 )
 from detkit.data.targets import mask_areas
 from detkit.data.types import Annotation
 from detkit_formats import YoloOptions
-from detkit_formats.common import reading_of, tell_left_out
+from detkit_formats.common import reading_of, tell_left_out, with_bar
 
 SPLITS = ("train", "validation", "test")
 #: A split's names in YAML files and of folders.
@@ -86,7 +87,7 @@ def open_yolo(options: YoloOptions, messages: Messages) -> Dataset:
     if not found and not faults:
         listed = ", ".join(str(path) for _, paths in layout.parts for path in paths)
         raise DataError(f"{listed}: no images are there")
-    lines = [_read_labels(one.labels, faults) for one in found]
+    lines = [_read_labels(one.labels, faults) for one in with_bar(messages, "Reading labels", found)]
     numbers = _class_names(layout, options, found, lines, faults)
     names = chosen_classes(list(numbers.values()), options.classes, f"{layout.named_by}: names")
     own = {number: labels_by_name(names).get(name) for number, name in numbers.items()}
@@ -133,22 +134,27 @@ class Yolo(FileDataset):
         self._found, self._lines, self._labels, self._with_masks = tuple(found), tuple(lines), labels, masks
 
     def annotations(self, index: int, width: int, height: int) -> tuple[Annotation, ...]:
-        return tuple(self._annotation(item, index, width, height) for item in self._lines[index])
+        items, name = self._lines[index], printable(self._found[index].labels.name)
+        shares = [item.values if len(item.values) == BOX else (0.0,) * BOX for item in items]
+        boxes = convert_boxes(shares, from_="yolo", to="pascal_voc", size=(height, width)).tolist()
+        return tuple(
+            self._boxed(item, box, name) if len(item.values) == BOX else self._outlined(item, name, width, height)
+            for item, box in zip(items, boxes, strict=True)
+        )
 
-    def _annotation(self, item: Labelled, index: int, width: int, height: int) -> Annotation:
-        source = f"{self._found[index].labels.name} line {item.line}"
-        if len(item.values) == BOX:
-            x0, y0, x1, y1 = convert_boxes(item.values, from_="yolo", to="pascal_voc", size=(height, width)).tolist()
-            area = max(0.0, x1 - x0) * max(0.0, y1 - y0)
-            return Annotation(self._labels[item.number], (x0, y0, x1, y1), area, source=source)
+    def _boxed(self, item: Labelled, box: Sequence[float], name: str) -> Annotation:
+        x0, y0, x1, y1 = box
+        area = max(0.0, x1 - x0) * max(0.0, y1 - y0)
+        return Annotation(self._labels[item.number], (x0, y0, x1, y1), area, source=f"{name} line {item.line}")
+
+    def _outlined(self, item: Labelled, name: str, width: int, height: int) -> Annotation:
         points = [value * (height if place % 2 else width) for place, value in enumerate(item.values)]
         xs, ys = points[::2], points[1::2]
-        box = (min(xs), min(ys), max(xs), max(ys))
+        boxed = self._boxed(item, (min(xs), min(ys), max(xs), max(ys)), name)
         if not self._with_masks:
-            area = (box[2] - box[0]) * (box[3] - box[1])
-            return Annotation(self._labels[item.number], box, area, source=source)
+            return boxed
         mask = as_rle([points], height, width)
-        return Annotation(self._labels[item.number], box, float(mask_areas([mask])[0]), mask=mask, source=source)
+        return replace(boxed, area=float(mask_areas([mask])[0]), mask=mask)
 
 
 # --- where images are ------------------------------------------------------------------------------------------------

@@ -86,10 +86,13 @@ def test_nothing_is_overwritten(voc: Path, tmp_path: Path, capsys: Capture) -> N
         (["--root", "voc", "--to", "coco", "out"], "--root needs --from"),
         (["--from", "vok", "--root", "voc", "--to", "coco", "out"], "no dataset named 'vok'; did you mean 'voc'?"),
         (["--from", "voc", "--root", "voc", "--to", "yola", "out"], "'yola' can be written; did you mean 'yolo'?"),
-        (["--from", "voc", "--root", "voc", "--to", "csv", "out"], "csv is a dataset that is only read; these formats"),
+        (
+            ["--from", "voc", "--root", "voc", "--to", "synthetic", "out"],
+            "synthetic is a dataset that is only read; these",
+        ),
         (["--from", "voc", "--root", "voc", "--to", "masks", "out"], "the dataset has boxes and no masks"),
         (["--from", "voc", "--root", "nowhere", "--to", "coco", "out"], "there is no folder"),
-        (["--from", "csv", "--root", "voc", "--to", "coco", "out"], "root"),
+        (["--from", "csv", "--root", "voc", "--to", "coco", "out"], "which table is meant? it holds no CSV file"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_leaves_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import zlib
@@ -88,6 +89,20 @@ def test_each_is_a_finding_or_is_read(root: Path) -> None:
     assert findings.keys() == BROKEN.keys()
     for name, (_, text) in BROKEN.items():
         assert text in findings[name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of bytes that are no text are POSIX's")
+def test_a_name_that_is_no_text_can_be_written(tmp_path: Path) -> None:
+    for folder, ending in (("images", ".png"), ("labels", ".txt")):
+        (tmp_path / folder).mkdir()
+        path = Path(os.fsdecode(os.fsencode(tmp_path / folder) + b"/caf\xe9" + ending.encode()))
+        noise().save(path) if ending == ".png" else path.write_text("0 0.5 0.5 0.5 0.5\n")
+    dataset = opened(YOLO, root=tmp_path, classes=["cat"])
+    info = dataset.info(0)
+    assert info.label == r"caf\udce9.png"
+    assert len(info.annotations) == 1
+    assert dataset[0][0].shape == (3, 30, 40)
+    assert info.annotations[0].source.encode("utf-8") == rb"caf\udce9.txt line 1"
 
 
 def test_headers_tell_of_cut_and_huge_files_without_decoding(root: Path) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from detkit import BOXES, BOXES_AND_MASKS, DataError
 from detkit.data.faults import DataFaults
+from detkit.data.loading import to_device
 from detkit.data.targets import encode_masks
 from detkit_formats import COCO
 from plugins.format_files import Told, coco_json, opened, picture
@@ -234,3 +236,20 @@ def test_sizes_and_turns(tmp_path: Path) -> None:
         dataset.info(0)
     assert coco(annotations=file, exif="apply")[0][0].shape == (3, 30, 40)
     assert coco(annotations=file, stated_size="ignore")[0][0].shape == (3, 40, 30)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def test_crowds_are_no_objects_to_learn_and_stay_in_the_ground_truth(tmp_path: Path) -> None:
+    crowd: dict[str, Any] = {"segmentation": {"size": [30, 40], "counts": [0, 1200]}, "iscrowd": 1}
+    file = one_file(tmp_path, [of(7, segmentation=SQUARE), of(7, 2, **crowd), of(3, **crowd)])
+    dataset = coco(annotations=file)
+    assert [item.iscrowd for item in dataset.info(0).annotations] == [False, True]
+    samples = [dataset[index] for index in range(2)]
+    batch = to_device([image for image, _ in samples], [target for _, target in samples], torch.device("cpu"))
+    assert [target["labels"].tolist() for target in batch.targets] == [[1], []]
+    assert [target["boxes"].tolist() for target in batch.targets] == [[[1, 2, 11, 22]], []]
+    assert [tuple(target["masks"].shape) for target in batch.targets] == [(1, 30, 40), (0, 30, 40)]
+    assert [target["iscrowd"].tolist() for target in batch.targets] == [[False], []]
+    assert samples[0][1]["iscrowd"].tolist() == [False, True]  # the sample itself is as it was

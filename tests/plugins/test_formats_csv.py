@@ -107,8 +107,21 @@ def test_splits_by_a_column_or_by_tables(tmp_path: Path) -> None:
         table(tmp_path, f"{header}\n{row}\n", name)
     dataset = read(train=tmp_path / "train.csv", test=tmp_path / "test.csv")
     assert (dataset.splits, dataset.class_names) == ({"train": [0], "test": [1]}, ("cat", "dog"))
-    with pytest.raises(ValidationError, match="no table is named"):
+    assert read(root=tmp_path).splits == {"train": [0], "test": [1]}
+    with pytest.raises(ValidationError, match="test is given and train is not"):
         CSV.options(test=tmp_path / "test.csv")
+    with pytest.raises(ValidationError, match="no table is named"):
+        CSV.options()
+
+
+def test_tables_are_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"which table is meant\? it holds no CSV file; name it: file = "):
+        read(root=tmp_path)
+    table(tmp_path, TENSORFLOW + "a.jpg,40,30,dog,1,2,3,4\n", "one.csv")
+    assert len(read(root=tmp_path)) == 1
+    table(tmp_path, TENSORFLOW, "two.csv")
+    with pytest.raises(DataError, match=r"it holds one\.csv, two\.csv; name it"):
+        read(root=tmp_path)
 
 
 def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ def test_names_folders_and_void_by_option(tmp_path: Path) -> None:
     options: dict[str, Any] = {"images": tmp_path / "images", "masks": tmp_path / "masks", "mask_name": "x-{stem}.png"}
     assert len(masks(**options).info(0).annotations) == 2
     assert len(masks(**options, void=[255], classes=["cell"]).info(0).annotations) == 1
+    with pytest.raises(DataError, match=r"x-a\.png has more pixels than the 100 of max_pixels|a\.jpg has more pixels"):
+        masks(**options, max_pixels=100).info(0)
     with pytest.raises(DataError, match=r"mask_name is '\{x\}'; it may hold \{stem\}"):
         masks(**{**options, "mask_name": "{x}"})
 

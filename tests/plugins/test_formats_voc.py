@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from PIL import Image
 
 from detkit import BOXES, BOXES_AND_MASKS, DataError
+from detkit.cli.main import run
 from detkit.data.checks import checked_infos
 from detkit.data.faults import DataFaults
+from detkit.data.file_dataset import images_by_stem
 from detkit_formats import VOC
 from plugins.format_files import Told, opened, picture, voc_folder, voc_object, voc_xml
 
@@ -97,6 +100,19 @@ def test_info_decodes_no_pixels(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.jpg cannot be read as an image: .*truncated"):
         dataset[0]
     assert voc(root, cut="fill")[0][0].shape == (3, 30, 40)
+
+
+def test_a_folder_is_listed_once_however_many_files_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = voc_folder(tmp_path, {f"{number}": [] for number in range(5)})
+    listed: list[Path] = []
+
+    def counted(folder: Path) -> dict[str, list[Path]]:
+        listed.append(folder)
+        return images_by_stem(folder)
+
+    monkeypatch.setattr("detkit_formats.voc.images_by_stem", counted)
+    assert len(voc(root)) == 5
+    assert listed == [root / "JPEGImages"]
 
 
 # --- layouts ---------------------------------------------------------------------------------------------------------
@@ -254,6 +270,28 @@ def test_an_object_without_pixels_in_its_mask(tmp_path: Path) -> None:
     voc_xml(root / "Annotations/a.xml", voc_object(), voc_object(), voc_object())
     with pytest.raises(DataError, match=r"a\.png: no pixel is 3, which a\.xml object 2 of its XML file must have"):
         voc(root).info(0)
+
+
+# --- in a spec ---
+
+
+def test_boxes_without_area_stop_a_spec_or_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = [
+        EntryPoint(name, f"detkit_{name}", "detkit.plugins") for name in ("basics", "coco", "formats", "torchvision")
+    ]
+    monkeypatch.setattr("detkit.plugins.entry_points", lambda **_: points)
+    objects = [voc_object("cat"), voc_object("cat", (5, 7, 5, 9))]
+    voc_folder(tmp_path / "data", {"a": objects, "b": [voc_object()]}, {"train": ["a"], "val": ["b"]})
+    spec = tmp_path / "spec.toml"
+    spec.write_text(
+        '[dataset]\nuse = "voc"\nroot = "data"\n[compute]\ndevice = "cpu"\n'
+        '[models.fcos]\nbackbone = "tiny_fpn"\nweights = "none"\n[metrics.coco]\n'
+    )
+    assert run(["check", str(spec), "--deep"]) == 2
+    assert "a.jpg, a.xml object 1: box (5, 7, 5, 9) has no area" in capsys.readouterr().out
+    assert run(["check", str(spec), "--deep", "--set", "dataset.degenerate=drop"]) == 0
 
 
 # --- broken files ----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from torchvision import tv_tensors
 from detkit import BOXES, BOXES_AND_MASKS, DataError, Dataset, DatasetComponent, Written
 from detkit.data.targets import encode_masks, target_of
 from detkit.data.types import Annotation, ImageInfo
-from detkit_formats import COCO, MASKS, VOC, YOLO
+from detkit_formats import COCO, CSV, MASKS, VOC, YOLO
 from plugins.format_files import Told, coco_json, opened, picture, voc_folder, voc_object
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -86,7 +86,7 @@ def info(number: int, *annotations: Annotation, name: str = "", path: Path | Non
     return ImageInfo(number, path, 40, 30, annotations, name or f"{number}.png")
 
 
-FORMATS: dict[str, DatasetComponent[Any]] = {"coco": COCO, "voc": VOC, "yolo": YOLO}
+FORMATS: dict[str, DatasetComponent[Any]] = {"coco": COCO, "voc": VOC, "yolo": YOLO, "csv": CSV}
 
 
 # --- what comes back -------------------------------------------------------------------------------------------------
@@ -191,6 +191,14 @@ def test_yolo_leaves_crowds_out_and_clips(tmp_path: Path) -> None:
     assert lost(done) == {"boxes that reach out of the image": 1, "crowds": 1, "splits": 1, "image ids": 1}
     assert by_name(opened(YOLO, root=tmp_path / "out"))["1"] == [("cat", pytest.approx((0, 3, 12, 30)))]
     assert yaml.safe_load((tmp_path / "out/data.yaml").read_text()) == {"names": {0: "cat", 1: "dog"}}
+
+
+def test_a_table_keeps_boxes_to_the_last_bit(tmp_path: Path) -> None:
+    dataset = Some([info(1, of(2, (0.1, 1 / 3, 12.7, 13), iscrowd=True)), info(2)], ["dog", "cat", "ant"])
+    done = written(CSV, dataset, tmp_path / "out")
+    assert lost(done) == {"crowds": 1, "image ids": 2, "classes": 2, "the order of classes": 1}
+    again = opened(CSV, root=tmp_path / "out", classes=["dog", "cat", "ant"])
+    assert by_name(again) == {"1": [("cat", (0.1, 1 / 3, 12.7, 13))], "2": []}
 
 
 def test_masks_are_painted_and_what_they_hide_is_told(tmp_path: Path) -> None:

@@ -163,6 +163,22 @@ def test_label_files_without_an_image_are_told(tmp_path: Path) -> None:
     assert any(re.search(r"1 label files have no image \(.*z\.txt is one\)", line) for line in told.lines)
 
 
+def test_many_files_are_read_with_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[object, ...]] = []
+
+    class Bars(Told):
+        def progress(self, *arguments: object, **options: object) -> Any:
+            shown.append(arguments)
+            return super().progress(*arguments, **options)
+
+    data = usual(tmp_path)
+    yolo(Bars(), data=data)
+    assert shown == []
+    monkeypatch.setattr("detkit_formats.common.MANY", 3)
+    assert len(yolo(Bars(), data=data)) == 3
+    assert shown == [("Reading labels", 3)]
+
+
 # --- classes ---------------------------------------------------------------------------------------------------------
 
 

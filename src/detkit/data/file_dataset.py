@@ -116,7 +116,7 @@ class FileDataset(Dataset):
         header = sized_header(file.path, self.reading)
         refuse_other_size(file, header, self.reading)
         annotations = self.annotations(index, header.width, header.height)
-        return ImageInfo(file.image_id, file.path, header.width, header.height, annotations, file.name)
+        return ImageInfo(file.image_id, file.path, header.width, header.height, annotations, printable(file.name))
 
     def __getitem__(self, index: int, /) -> tuple[Image, Target]:
         from torchvision.tv_tensors import Image
@@ -178,9 +178,11 @@ def image_ids(names: Iterable[str]) -> list[int]:
     ids = [
         int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:6], "big") for name in names
     ]
-    if len(set(ids)) < len(ids):
-        again = next(name for place, name in enumerate(names) if ids.index(ids[place]) != place)
-        raise DataError(f"the image {again} is in the dataset twice")
+    seen: set[int] = set()
+    for name, own in zip(names, ids, strict=True):
+        if own in seen:
+            raise DataError(f"the image {name} is in the dataset twice")
+        seen.add(own)
     return ids
 
 
@@ -190,7 +192,7 @@ def image_files_in(folder: Path, *, recursive: bool = True) -> list[Path]:
     Raises:
         DataError: it is no folder, or cannot be read.
     """
-    return sorted(_walk(folder, recursive))
+    return sorted(_walk(folder, recursive), key=lambda path: path.parts)
 
 
 def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
@@ -224,6 +226,11 @@ def images_by_stem(folder: Path) -> dict[str, list[Path]]:
         for file in image_files_in(folder, recursive=False):
             found.setdefault(file.stem, []).append(file)
     return found
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be written: systems allow names of bytes that are no text."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def missing_file(file: Path) -> str:

@@ -67,6 +67,7 @@ ENDINGS = frozenset(
 SIXTEEN_TO_EIGHT = 257
 #: EXIF's tag of the turn, 1 to 8; from 5 on width and height change places.
 ORIENTATION = 0x0112
+TIFF_WIDTH, TIFF_HEIGHT = 0x0100, 0x0101
 #: The turn that makes a picture upright, by its orientation; as in Pillow's ImageOps.exif_transpose.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -147,9 +148,7 @@ def read_header(file: Path, *, rotate: bool) -> Header:
     """
     with _named(file), _opened(file) as image:
         orientation = _orientation(image)
-        # Pillow gives the size of a turned TIFF already, and that of others as stored.
-        swapped = orientation >= 5 and rotate != (image.format == "TIFF")
-        width, height = reversed(image.size) if swapped else image.size
+        width, height = reversed(_stored_size(image)) if rotate and orientation >= 5 else _stored_size(image)
         return Header(width, height, image.format or "", image.mode, orientation, _seems_cut(image))
 
 
@@ -167,16 +166,11 @@ def decode(file: Path, *, rotate: bool, cut: Cut = "error", max_pixels: int | No
     """
     with _named(file), _opened(file, fill=cut == "fill") as image:
         _refuse_large(*image.size, max_pixels)
-        orientation = _orientation(image)
+        turn = TURNS.get(_orientation(image))
         image.load()
-        turn = TURNS.get(orientation)
-        turned: Image.Image = image
-        if turn is not None and image.format == "TIFF":
-            # Pillow turns a TIFF by itself when it loads it.
-            turned = image if rotate else image.transpose(BACK.get(turn, turn))
-        elif turn is not None and rotate:
-            turned = image.transpose(turn)
-        return _tensor(turned)
+        if turn is None or rotate == _is_turned(image):
+            return _tensor(image)
+        return _tensor(image.transpose(turn if rotate else BACK.get(turn, turn)))
 
 
 def is_large(width: int, height: int, max_pixels: int | None = None) -> bool:
@@ -256,16 +250,19 @@ def as_rgb(tensor: Tensor) -> Tensor:
     return tensor.expand(3, -1, -1) if tensor.shape[0] == 1 else tensor
 
 
-def read_ids(file: Path) -> NDArray[np.integer[Any]]:
+def read_ids(file: Path, *, max_pixels: int | None = None) -> NDArray[np.integer[Any]]:
     """The picture of instance numbers in a file, as it is stored: [H, W] of integers of up to 32 bits.
 
     Palette pictures, as PASCAL VOC's, hold the numbers themselves; their colours are for people. EXIF is not regarded.
+
+    Args:
+        max_pixels: larger pictures are refused; None: what Pillow takes for safe.
 
     Raises:
         UnreadableImage: it cannot be read, or has several channels; names the file.
     """
     with _named(file), _opened(file) as image:
-        _refuse_large(*image.size, None)
+        _refuse_large(*image.size, max_pixels)
         image.load()
         if image.mode == "1":
             return np.asarray(image).astype(np.uint8)
@@ -363,6 +360,18 @@ def _orientation(image: Image.Image) -> int:
         exif.load(late)
     value = exif.get(ORIENTATION, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of the pixels as stored, before they are decoded; of a turned TIFF Pillow may say the other."""
+    tags = getattr(image, "tag_v2", None)
+    return (int(tags[TIFF_WIDTH]), int(tags[TIFF_HEIGHT])) if tags is not None else image.size
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether Pillow has turned a decoded picture upright by itself, as it does with TIFFs, whose tag it then drops."""
+    tags = getattr(image, "tag_v2", None)
+    return tags is not None and ORIENTATION not in tags
 
 
 def _late_exif(image: Image.Image) -> bytes:

@@ -157,8 +157,21 @@ def _worker_context(workers: int) -> str | None:
     return "fork" if workers and sys.platform == "linux" else None
 
 
+def without_crowds(target: Target) -> Target:
+    """The target's single objects: a box around many is no box to learn, and TorchVision's training has none either."""
+    flags = target.get("iscrowd")  # of a dataset that breaks its contract there may be none
+    if flags is None or not flags.any():
+        return target
+    crowds = flags.bool()
+    kept: dict[str, Any] = dict(target)
+    for name in ("boxes", "labels", "area", "iscrowd", "masks"):
+        if name in kept:
+            kept[name] = kept[name].as_subclass(torch.Tensor)[~crowds]
+    return kept  # type: ignore[return-value]  # the same keys
+
+
 def to_device(images: Sequence[Image], targets: Sequence[Target], device: torch.device) -> Batch:
-    """Images as float32 in 0..1 and targets, on the device, as plain tensors."""
+    """Images as float32 in 0..1 and targets, on the device, as plain tensors, without crowds."""
 
     def moved(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
@@ -167,5 +180,5 @@ def to_device(images: Sequence[Image], targets: Sequence[Target], device: torch.
 
     return Batch(
         images=[moved(image).to(torch.float32).div_(255) for image in images],
-        targets=[{name: moved(value) for name, value in target.items()} for target in targets],  # type: ignore[misc]  # same keys, same types
+        targets=[{name: moved(value) for name, value in without_crowds(target).items()} for target in targets],  # type: ignore[misc]  # same keys, same types
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command("convert")
 @click.argument("paths", nargs=-1, required=True, metavar="[SPEC] OUTPUT", type=click.Path(path_type=Path))
-@click.option("--to", "target", required=True, metavar="FORMAT", help="coco, voc, yolo, masks, or a plugin's.")
+@click.option("--to", "target", required=True, metavar="FORMAT", help="coco, voc, yolo, csv, masks, or a plugin's.")
 @click.option("--from", "source", metavar="FORMAT", help="The format of --root, where there is no SPEC.")
 @click.option("--root", type=click.Path(path_type=Path), help="The dataset's folder; its `root`.")
 @click.option(
