@@ -25,7 +25,7 @@ FLOORS = (
     ("plugins", "record"),
     ("spec",),
     ("engine",),
-    ("compare",),
+    ("compare", "doctor"),
     ("report", "testing", "predict"),
     ("evaluation",),
     ("top",),

@@ -68,7 +68,7 @@ def convert(
     writer = _writer(registry, target)
     refuse_taken(folder)
     context = BuildContext(spec_folder=spec_folder, offline=offline, messages=messages)
-    dataset = _built(use, context)
+    dataset = built(use, context)
     write = _of(registry, target).write
     assert write is not None
     goal = Use(key=target, kind="dataset", offered=writer, options=use.options)
@@ -106,7 +106,12 @@ def refuse_taken(folder: Path) -> None:
         raise UserError(f"{folder} {what}: nothing is overwritten; name a folder that is not there")
 
 
-def _built(use: Use, context: BuildContext) -> Dataset:
+def built(use: Use, context: BuildContext) -> Dataset:
+    """The dataset by itself, checked by its component, as it is before boxes without area are treated.
+
+    Raises:
+        DataError: something in it cannot be read. ComponentError: its component failed.
+    """
     component = use.offered.component
     if component.check is not None:
         with attributed(use, "checking its options"):

@@ -6,10 +6,11 @@ The rest of the file is not looked at: it may be a whole spec, or hold nothing e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from detkit.data.checks import Degenerate
 from detkit.errors import SpecError
 from detkit.plugins import Registry, collect
 from detkit.spec.document import COMMAND_LINE, Document, Place, read_document
@@ -57,6 +58,34 @@ def load_dataset(file: Path | None, *, set: Mapping[str, Any], blocked: Sequence
     if problems or dataset is None:
         raise SpecError(problems)
     return dataset, registry
+
+
+@dataclass(frozen=True, slots=True)
+class DataTables:
+    """[dataset] and [dataset.split] of a file."""
+
+    dataset: Use
+    split: SplitTable
+    degenerate: Degenerate
+
+
+def load_data(file: Path, *, set: Mapping[str, Any], blocked: Sequence[str] = ()) -> DataTables:
+    """All that a file says of data; nothing else in it is looked at.
+
+    Args:
+        set: dotted keys to values that win over the file's. blocked: names of plugins not to load.
+
+    Raises:
+        SpecError: every problem of these tables. PluginError: as for `load_spec`.
+    """
+    reader, registry = _reader(read_document(file), file, set, blocked)
+    dataset = reader.dataset(registry)
+    split = reader.options(("dataset", "split"), SplitTable)
+    degenerate = reader.degenerate()
+    problems = reader.all_problems()
+    if problems or not (dataset and split and degenerate):
+        raise SpecError(problems)
+    return DataTables(dataset, split, degenerate)
 
 
 def load_metrics(

@@ -11,6 +11,7 @@ from detkit.errors import did_you_mean
 
 #: Command to its module and its line in `detkit data --help`, in that order.
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "check": ("detkit.cli.data.check", "Say everything that is wrong with the data of a spec, by file and object"),
     "convert": ("detkit.cli.data.convert", "Write a dataset in another format, and say what it lost"),
     "diff": ("detkit.cli.data.diff", "Say what differs between the data of two runs, experiments or specs"),
 }
@@ -48,6 +49,6 @@ class DataCommands(click.Group):
 )
 @click.pass_context
 def command(context: click.Context) -> None:
-    """Look at data: what it holds, what has changed in it; and write it in another format."""
+    """Look at data: what is wrong with it, what has changed in it; and write it in another format."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

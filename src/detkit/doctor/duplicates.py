@@ -1,0 +1,84 @@
+"""The same image twice, in one split or in two."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from detkit.components import Messages
+from detkit.data.digests import digest_files
+from detkit.doctor.finding import Check, Finding
+from detkit.doctor.images import Seen
+
+DUPLICATE = Check(
+    "duplicate-image",
+    "warning",
+    "an image that is in the dataset twice, byte for byte, under two names",
+    "take one of them out; are the objects of both the same?",
+)
+LEAK = Check(
+    "split-leak",
+    "error",
+    "the same image, byte for byte, in two splits: figures on what was trained on are too good",
+    "take it out of one of them, or have detkit divide the images with `group` in [dataset.split]",
+)
+CHECKS = (DUPLICATE, LEAK)
+
+#: Files of one size are compared by so many bytes of their ends first, before whole ones are read.
+TAIL = 4096
+
+
+def duplicate_findings(
+    seen: Sequence[Seen], splits: Sequence[str], *, cache_folder: Path, messages: Messages
+) -> Iterator[Finding]:
+    """Images whose file has the same bytes as an earlier one's.
+
+    Only files of one size and one end are read whole. Images that are no files are not compared.
+
+    Args:
+        splits: of each image; all the same where there are none.
+    """
+    paths = {
+        index: Path(os.path.abspath(one.info.path))
+        for index, one in enumerate(seen)
+        if one.info is not None and one.info.path is not None
+    }
+    by_size = _together({index: path.stat().st_size for index, path in paths.items()})
+    by_tail = [group for some in by_size for group in _together({index: _tail(paths[index]) for index in some})]
+    candidates = [index for group in by_tail for index in group]
+    if not candidates:
+        return
+    digests = digest_files([paths[index] for index in candidates], cache_folder=cache_folder, messages=messages)
+    for group in _together({index: digests[paths[index]].sha256 for index in sorted(candidates)}):
+        yield from _of_group(group, seen, splits)
+
+
+def _of_group(group: Sequence[int], seen: Sequence[Seen], splits: Sequence[str]) -> Iterator[Finding]:
+    """Each but the first of its split is a duplicate; the first of each further split is a leak."""
+    first: dict[str, int] = {}
+    for index in group:
+        where, split = seen[index].where, splits[index]
+        if split in first:
+            yield where.found(DUPLICATE, f"is the same file as {seen[first[split]].where.image}")
+            continue
+        if first:
+            other_split, other = next(iter(first.items()))
+            yield where.found(
+                LEAK, f"is in {split}, and the same file is in {other_split} as {seen[other].where.image}"
+            )
+        first[split] = index
+
+
+def _together(keys: Mapping[int, Hashable]) -> list[list[int]]:
+    """The indices of which several have the same key."""
+    groups: dict[Hashable, list[int]] = {}
+    for index, key in keys.items():
+        groups.setdefault(key, []).append(index)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL))
+        return stream.read()
