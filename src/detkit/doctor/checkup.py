@@ -103,7 +103,11 @@ def _of_all(
     dataset: Dataset, seen: list[images.Seen], tables: DataTables, context: BuildContext, checks: Collection[str]
 ) -> list[Finding]:
     """What only the images together can tell."""
-    findings = [*images.repeated_ids(seen), *classes.class_findings(dataset.class_names, _infos(seen))]
+    infos = _infos(seen)
+    findings = [
+        *images.repeated_ids(seen),
+        *classes.class_findings(dataset.class_names, infos, complete=len(infos) == len(seen)),
+    ]
     division, found = splits.divided(dataset, seen, tables.split)
     findings += found
     if any(check.id in checks for check in duplicates.CHECKS):

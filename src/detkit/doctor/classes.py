@@ -42,8 +42,12 @@ SHORT_NAME = 5
 IMBALANCED = 10
 
 
-def class_findings(names: Sequence[str], infos: Sequence[ImageInfo]) -> Iterator[Finding]:
-    """All that is to be said of the classes."""
+def class_findings(names: Sequence[str], infos: Sequence[ImageInfo], *, complete: bool) -> Iterator[Finding]:
+    """All that is to be said of the classes.
+
+    Args:
+        complete: whether these are all images; an unused class may be in those that cannot be read.
+    """
 
     def found(check: Check, text: str) -> Finding:
         return Finding(check, check.severity, text)
@@ -59,9 +63,9 @@ def class_findings(names: Sequence[str], infos: Sequence[ImageInfo]) -> Iterator
     counts = Counter(item.label for info in infos for item in info.annotations)
     most = max(range(1, len(names) + 1), key=lambda label: counts[label], default=0)
     for number, name in enumerate(names, 1):
-        if not counts[number]:
+        if not counts[number] and complete:
             yield found(UNUSED, f"no object is of class {name!r}")
-        elif counts[number] * IMBALANCED < counts[most]:
+        elif counts[number] and counts[number] * IMBALANCED < counts[most]:
             yield found(IMBALANCE, f"{name!r} has {counts[number]} objects, {names[most - 1]!r} {counts[most]}")
 
 

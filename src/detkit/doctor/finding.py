@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from detkit.data.file_dataset import printable
 from detkit.data.types import Annotation
 
 #: "error": training would stop, or its figures would be wrong. "warning": hardly ever meant. "note": good to know.
@@ -49,7 +50,9 @@ class Finding:
 
     def __str__(self) -> str:
         file = "" if self.file is None else str(self.file)
-        image = self.image if self.image and not file.endswith(self.image) else ""
+        # The image of a file of the same name goes without saying.
+        named = self.file is not None and Path(self.image).stem == self.file.stem
+        image = "" if named else self.image
         where = ", ".join(part for part in (file, image, self.place) if part)
         return f"{where}: {self.text}" if where else self.text
 
@@ -86,7 +89,10 @@ class Where:
         self, check: Check, number: int, item: Annotation, text: str, *, severity: Severity | None = None
     ) -> Finding:
         """Of one of its objects."""
-        file, place = self.source or self.path, item.source or f"object {number}"
-        if file is not None:
-            place = place.removeprefix(f"{file.name} ")
+        file, place = self.source or self.path, self.place(number, item)
         return Finding(check, severity or check.severity, text, file, self.image, place, number)
+
+    def place(self, number: int, item: Annotation) -> str:
+        """The object in its file, as "object 12"."""
+        place = item.source or f"object {number}"
+        return place if self.source is None else place.removeprefix(f"{printable(self.source.name)} ")

@@ -45,7 +45,7 @@ REPEATED_ID = Check(
 EXTREME_SIZE = Check(
     "image-size-extreme",
     "warning",
-    "an image whose shorter side is under 32 pixels, whose longer is over 8 times that, or of over 50 million pixels",
+    "an image whose shorter side is under 16 pixels, whose longer is over 8 times that, or of over 50 million pixels",
     "look at it: thumbnails and strips teach nothing; cut very large ones into tiles",
 )
 WITHOUT_OBJECTS = Check(
@@ -56,7 +56,7 @@ WITHOUT_OBJECTS = Check(
 )
 CHECKS = (UNREADABLE, TOO_LARGE, CUT, MISFIT, REPEATED_ID, EXTREME_SIZE, WITHOUT_OBJECTS)
 
-SHORTEST_SIDE = 32
+SHORTEST_SIDE = 16
 GREATEST_RATIO = 8
 MOST_PIXELS = 50_000_000
 

@@ -79,7 +79,7 @@ def object_findings(where: Where, info: ImageInfo, classes: Sequence[str], degen
         findings += _of_mask(item, info, found)
         before = first.setdefault((item.label, item.iscrowd, item.box), number)
         if before != number:
-            other = info.annotations[before].source or f"object {before}"
+            other = where.place(before, info.annotations[before])
             findings.append(found(REPEATED, f"is the same as {other}: box {short(item.box)}"))
     return findings
 

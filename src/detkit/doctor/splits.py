@@ -53,6 +53,8 @@ def _missing(division: Division, infos: Sequence[ImageInfo], names: Sequence[str
         if splits.test:
             parts = {**parts, "test": splits.test}
         for part, indices in parts.items():
+            if not all(infos[index].width for index in indices):
+                continue  # nobody knows what is in an image that cannot be read
             there = {item.label for index in indices for item in infos[index].annotations}
             of_fold = f" of fold {number}" if division.folded else ""
             for label in sorted(everywhere - there):

@@ -102,8 +102,9 @@ def _print(done: Checkup, limit: int) -> None:
     if done.class_names is None:
         click.echo(f"{done.dataset}: cannot be opened")
     else:
-        known = f"{len(done.class_names)} classes"
-        click.echo(f"{done.dataset}: {done.images} images, {done.objects} objects, {known}")
+        many = len(done.class_names)
+        classes = f"{many} class{'es' * (many != 1)}"
+        click.echo(f"{done.dataset}: {done.images} images, {done.objects} objects, {classes}")
     for (severity, check), group in groupby(done.findings, key=lambda finding: (finding.severity, finding.check)):
         findings = list(group)
         click.echo(f"\n{severity} {check.id} ({len(findings)}): {check.summary}")

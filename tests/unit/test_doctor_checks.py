@@ -1,0 +1,380 @@
+"""The doctor of data: each check finds what it is for, in datasets drawn up for it and in broken files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from detkit.components import BOXES_AND_MASKS, BuildContext, Dataset, DatasetComponent, Options, Silent
+from detkit.data.types import RLE, Annotation, ImageInfo
+from detkit.doctor.checkup import CHECKS, Checkup, check_data
+from detkit.doctor.classes import alike
+from detkit.doctor.finding import Finding
+from detkit.plugins import Offered, Plugin
+from detkit.spec.model import SplitTable, Use
+from detkit.spec.parts import DataTables
+from detkit_formats import COCO, MASKS, VOC, YOLO
+from plugins.format_files import coco_json, picture, voc_folder, voc_object
+
+BCCD = Path(__file__).parents[3] / "shared" / "data" / "bccd"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digests of these files stay out of the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr("detkit.doctor.checkup.BuildContext", lambda **more: BuildContext(cache_folder=folder, **more))
+
+
+def checked(component: DatasetComponent[Any], *, split: Any = None, degenerate: Any = "error", **more: Any) -> Checkup:
+    """What the doctor says of the component's dataset under these options."""
+    wanted, decode = more.pop("wanted", None), more.pop("decode", False)
+    options = component.options.model_validate(more, strict=False)
+    offered = Offered(component, Plugin("test", "test"))
+    use = Use(key=component.name, kind="dataset", offered=offered, options=options)
+    tables = DataTables(use, SplitTable.model_validate(split or {}, strict=False), degenerate)
+    return check_data(tables, folder=Path(), messages=Silent(), wanted=wanted, decode=decode)
+
+
+def ids(done: Checkup) -> list[str]:
+    return [finding.check.id for finding in done.findings]
+
+
+def only(done: Checkup, check: str) -> list[Finding]:
+    return [finding for finding in done.findings if finding.check.id == check]
+
+
+# --- a dataset in memory ---------------------------------------------------------------------------------------------
+
+
+class Listed(Dataset):
+    provides = BOXES_AND_MASKS
+
+    def __init__(self, infos: Sequence[ImageInfo | Exception], names: Sequence[str]) -> None:
+        self.class_names = tuple(names)
+        self._infos = infos
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+    def info(self, index: int) -> ImageInfo:
+        info = self._infos[index]
+        if isinstance(info, Exception):
+            raise info
+        return info
+
+    def __getitem__(self, index: int, /) -> Any:
+        raise AssertionError("the doctor decodes nothing unless it is asked to")
+
+
+def listed(*infos: ImageInfo | Exception, names: Sequence[str] = ("cat",), **more: Any) -> Checkup:
+    def build(_options: Options, _context: BuildContext) -> Dataset:
+        return Listed(infos, names)
+
+    return checked(DatasetComponent(name="listed", options=Options, build=build, summary="a list"), **more)
+
+
+def image(number: int, *items: Annotation, size: tuple[int, int] = (100, 80)) -> ImageInfo:
+    return ImageInfo(number, None, *size, items)
+
+
+def box(*corners: float, label: int = 1, mask: RLE | None = None) -> Annotation:
+    return Annotation(label, (corners[0], corners[1], corners[2], corners[3]), 1.0, mask=mask)
+
+
+def empty_mask(height: int, width: int) -> RLE:
+    import numpy as np
+    from pycocotools import mask
+
+    rle = mask.encode(np.zeros((height, width), np.uint8, order="F"))
+    return {"size": [height, width], "counts": rle["counts"].decode()}
+
+
+GOOD = box(10, 10, 50, 50)
+
+
+def test_nothing_is_said_of_data_in_order() -> None:
+    done = listed(image(1, GOOD), image(2, GOOD))
+    assert done.findings == ()
+    assert (done.images, done.objects, done.class_names) == (2, 2, ("cat",))
+
+
+@pytest.mark.parametrize(
+    ("item", "check", "text"),
+    [
+        (box(10, 10, 10, 50), "box-without-area", "box (10, 10, 10, 50) has no area"),
+        (box(30, 10, 10, 50), "box-without-area", "box (30, 10, 10, 50) has no area"),
+        (box(10, 10, float("nan"), 50), "box-not-finite", "box (10, 10, nan, 50) is not of finite numbers"),
+        (box(100, 10, 130, 50), "box-outside", "box (100, 10, 130, 50) is outside the image of 100 x 80"),
+        (box(-9, 10, 0, 50), "box-outside", "box (-9, 10, 0, 50) is outside the image of 100 x 80"),
+        (box(10, 10, 50, 82), "box-over-edge", "box (10, 10, 50, 82) reaches 2 pixels over the image of 100 x 80"),
+        (box(-1.5, 10, 50, 50), "box-over-edge", "box (-1.5, 10, 50, 50) reaches 1.5 pixels over"),
+        (box(10, 10, 13, 50), "box-tiny", "box (10, 10, 13, 50) is 3 x 40 pixels"),
+        (box(10, 10, 50, 50, label=2), "label-unknown", "label 2 is out of range; the classes are 1 cat"),
+        (GOOD, "object-repeated", "is the same as object 0: box (10, 10, 50, 50)"),
+        (
+            box(1, 1, 9, 9, mask=empty_mask(80, 90)),
+            "mask-does-not-fit",
+            "mask of 90 x 80 does not fit the image of 100 x 80",
+        ),
+        (box(1, 1, 9, 9, mask=empty_mask(80, 100)), "mask-empty", "mask has no pixel"),
+    ],
+)
+def test_objects(item: Annotation, check: str, text: str) -> None:
+    done = listed(image(1, GOOD, item), image(2, GOOD))
+    (finding,) = only(done, check)
+    assert finding.text.startswith(text)
+    assert (finding.image, finding.place, finding.object) == ("image 1", "object 1", 1)
+    assert set(ids(done)) <= {check, "mask-empty"}  # the mask that does not fit is empty too
+
+
+def test_a_box_may_reach_a_pixel_over_the_edge() -> None:
+    assert listed(image(1, box(-1, 10, 50, 81)), image(2, GOOD)).findings == ()
+
+
+def test_boxes_without_area_are_warnings_where_the_spec_leaves_them_out() -> None:
+    done = listed(image(1, GOOD, box(5, 5, 5, 9)), image(2, GOOD), degenerate="drop")
+    (finding,) = done.findings
+    assert finding.severity == "warning"
+    assert finding.text == 'box (5, 5, 5, 9) has no area; the object is left out (degenerate = "drop")'
+    assert done.counts == {"error": 0, "warning": 1, "note": 0}
+
+
+@pytest.mark.parametrize(
+    ("one", "check", "text"),
+    [
+        (image(1), "image-without-objects", "has no objects"),
+        (image(1, GOOD, size=(900, 60)), "image-size-extreme", "is 900 x 60 pixels"),
+        (image(1, box(1, 1, 9, 9), size=(100, 15)), "image-size-extreme", "is 100 x 15 pixels"),
+        (image(1, GOOD, size=(9000, 6000)), "image-size-extreme", "is 9000 x 6000 pixels"),
+        (image(2, GOOD), "image-id-repeated", "image id 2 is that of image 2 too"),
+        (KeyError("boxes"), "annotation-misfit", "cannot be read: KeyError: 'boxes'"),
+    ],
+)
+def test_images(one: ImageInfo | Exception, check: str, text: str) -> None:
+    done = listed(image(2, GOOD), image(3, GOOD), one)
+    assert [(finding.check.id, finding.text) for finding in done.findings] == [(check, text)]
+
+
+@pytest.mark.parametrize(
+    ("names", "check", "text"),
+    [
+        (("cat", "Background"), "class-background", "class 2 is 'Background'"),
+        (("cat", "cat"), "class-names-unfit", "class 2 is 'cat', as another one is"),
+        (("cat", " "), "class-names-unfit", "class 2 is ' '"),
+        (("cat", "Cats"), "class-names-alike", "'cat' and 'Cats': are they one class?"),
+        (("cat", "dog"), "class-unused", "no object is of class 'dog'"),
+    ],
+)
+def test_classes(names: Sequence[str], check: str, text: str) -> None:
+    done = listed(image(1, GOOD), image(2, GOOD), names=names)
+    assert [finding.text for finding in only(done, check)] == [text]
+    assert set(ids(done)) <= {check, "class-unused"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("traffic light", "Traffic-Light", True),
+        ("plane", "planes", True),
+        ("pedestrian", "pedestrain", True),
+        ("pedestrian", "pedstrian", True),
+        ("platelet", "plabelet", True),
+        ("cat", "car", False),
+        ("bus", "bu", True),
+        ("type_1", "type_2", False),
+        ("female", "male", False),
+        ("日本", "中国", False),
+    ],
+)
+def test_names_that_look_like_one(one: str, other: str, expected: bool) -> None:
+    assert alike(one, other) is alike(other, one) is expected
+
+
+def test_a_rare_class_is_noted_and_one_of_a_tenth_is_not() -> None:
+    def of(count: int) -> list[Annotation]:
+        return [box(number, 10, number + 20, 50, label=2) for number in range(count)]
+
+    many = [box(number, 10, number + 20, 60) for number in range(20)]
+    assert ids(listed(image(1, *many, *of(2)), image(2, *of(0), *many, *of(2)), names=("cat", "dog"))) == []
+    done = listed(image(1, *many, *of(1)), image(2, *many, *of(1)), names=("cat", "dog"))
+    assert [finding.text for finding in done.findings] == ["'dog' has 2 objects, 'cat' 40"]
+
+
+def test_a_class_that_a_split_lacks(tmp_path: Path) -> None:
+    cat, dog = voc_object("cat"), voc_object("dog")
+    root = voc_folder(tmp_path, {"a": [cat], "b": [cat, dog]}, {"train": ["a"], "val": ["b"]})
+    (finding,) = only(checked(VOC, root=root), "class-not-in-split")
+    assert finding.text == "train has no object of class 'dog'"
+
+
+def test_a_split_that_cannot_be_made() -> None:
+    (finding,) = listed(image(1, GOOD)).findings
+    assert finding.check.id == "split-impossible"
+    assert "1 images cannot give validation = 1" in finding.text
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(picture(file).read_bytes()[:-300])
+
+
+BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "zero.jpg": (lambda file: file.write_bytes(b""), "image-unreadable"),
+    "text.jpg": (lambda file: file.write_text("not an image"), "image-unreadable"),
+    "cut.jpg": (cut, "image-cut"),
+    "also cut ü.png": (cut, "image-cut"),
+    "strip.png": (lambda file: picture(file, 400, 40), "image-size-extreme"),
+}
+
+
+def test_a_folder_of_broken_files_gives_a_finding_each(tmp_path: Path) -> None:
+    cat = voc_object("cat")
+    root = voc_folder(tmp_path, {name.split(".")[0]: [cat] for name in BROKEN} | {"good": [cat]})
+    for name, (make, _) in BROKEN.items():
+        (root / "JPEGImages" / f"{name.split('.')[0]}.jpg").unlink()
+        make(root / "JPEGImages" / name)
+    done = checked(VOC, root=root, stated_size="ignore")
+    found = {finding.file.name: finding.check.id for finding in done.findings if finding.file is not None}
+    assert found == {name: check for name, (_, check) in BROKEN.items()}
+    assert done.images == 6
+
+
+def test_damage_inside_a_picture_is_found_by_decoding(tmp_path: Path) -> None:
+    root = voc_folder(tmp_path, {"a": [voc_object()], "b": [voc_object()]})
+    file = root / "JPEGImages/a.png"
+    content = bytearray(picture(file).read_bytes())
+    (root / "JPEGImages/a.jpg").unlink()
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    assert ids(checked(VOC, root=root)) == []
+    (finding,) = checked(VOC, root=root, decode=True).findings
+    assert (finding.check.id, finding.file) == ("image-unreadable", file)
+
+
+def test_a_cut_file_that_the_spec_fills_is_a_warning(tmp_path: Path) -> None:
+    root = voc_folder(tmp_path, {"a": [voc_object()], "b": [voc_object()]})
+    cut(root / "JPEGImages/a.jpg")
+    assert [(one.check.id, one.severity) for one in checked(VOC, root=root).findings] == [("image-cut", "error")]
+    (finding,) = checked(VOC, root=root, cut="fill").findings
+    assert (finding.check.id, finding.severity) == ("image-cut", "warning")
+
+
+def test_an_image_that_is_too_large(tmp_path: Path) -> None:
+    root = voc_folder(tmp_path, {"a": [voc_object()], "b": [voc_object()]})
+    picture(root / "JPEGImages/b.jpg", 40, 31)
+    done = checked(VOC, root=root, max_pixels=1200, stated_size="ignore")
+    (finding,) = done.findings
+    assert (finding.check.id, finding.file) == ("image-too-large", root / "JPEGImages/b.jpg")
+
+
+def test_a_size_other_than_stated_and_a_mask_of_another_size(tmp_path: Path) -> None:
+    root = voc_folder(tmp_path / "voc", {"a": [voc_object()], "b": [voc_object()]})
+    picture(root / "JPEGImages/a.jpg", 80, 60)
+    (finding,) = checked(VOC, root=root).findings
+    assert (finding.check.id, finding.file) == ("annotation-misfit", root / "Annotations/a.xml")
+    assert "is 40 x 30 pixels" in finding.text
+    for number in range(2):
+        picture(tmp_path / f"m/images/{number}.png", seed=number)
+        mask = tmp_path / f"m/masks/{number}.png"
+        mask.parent.mkdir(exist_ok=True)
+        Image.new("L", (40, 30 + number), 1).save(mask)
+    (finding,) = checked(MASKS, root=tmp_path / "m").findings
+    assert (finding.check.id, finding.file) == ("annotation-misfit", tmp_path / "m/masks/1.png")
+
+
+def test_every_fault_that_keeps_a_dataset_from_being_opened_is_told(tmp_path: Path) -> None:
+    root = voc_folder(tmp_path, {"a": ["<object/>", "<object/>"], "b": [voc_object()]})
+    (root / "Annotations/b.xml").write_text("<annotation>")
+    done = checked(VOC, root=root)
+    assert set(ids(done)) == {"annotations-unreadable"}
+    assert [(one.file and one.file.name, one.place.split(" (")[0]) for one in done.findings] == [
+        ("a.xml", "object 0"),
+        ("a.xml", "object 1"),
+        ("b.xml", "line 1, column 12"),
+    ]
+    assert done.class_names is None
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    (finding,) = checked(VOC, root=tmp_path / "nowhere").findings
+    assert (finding.check.id, finding.text) == ("annotations-unreadable", f"there is no folder {tmp_path / 'nowhere'}")
+
+
+def test_what_readers_say_is_passed_on(tmp_path: Path) -> None:
+    for number in range(2):
+        picture(tmp_path / f"yolo/images/{number}.png", seed=number)
+    (tmp_path / "yolo/labels").mkdir()
+    (tmp_path / "yolo/labels/0.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "yolo/labels/stray.txt").write_text("")
+    done = checked(YOLO, root=tmp_path / "yolo", classes=["cat"])
+    assert [one.text.split(" (")[0] for one in only(done, "reader-warning")] == ["1 label files have no image"]
+    assert [one.text.split(" (")[0] for one in only(done, "reader-note")] == ["1 of 2 images have no label file"]
+    rows = [{"id": number, "file_name": f"{number}.png"} for number in range(2)]
+    objects = [{"image_id": number, "category_id": 7, "bbox": [1, 1, 9, 9], "area": 81} for number in range(2)]
+    file = coco_json(tmp_path / "coco/a.json", rows, objects, {7: "cat"}, pictures=tmp_path / "coco/images")
+    (finding,) = only(checked(COCO, annotations=file), "reader-note")
+    assert "category ids are not 1 to 1: as labels, 7 cat is 1" in finding.text
+
+
+# --- duplicates ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> Path:
+    """Four images, a, c and d the same; c and d train, a and b validate."""
+    root = voc_folder(tmp_path, {name: [voc_object()] for name in "abcd"}, {"train": ["c", "d"], "val": ["a", "b"]})
+    for name in "cd":
+        shutil.copy(root / "JPEGImages/a.jpg", root / f"JPEGImages/{name}.jpg")
+    return root
+
+
+def test_the_same_image_in_one_split_and_in_two(twins: Path) -> None:
+    done = checked(VOC, root=twins)
+    assert [(one.check.id, one.severity, one.image, one.text) for one in done.findings] == [
+        ("split-leak", "error", "c.jpg", "is in train, and the same file is in validation as a.jpg"),
+        ("duplicate-image", "warning", "d.jpg", "is the same file as c.jpg"),
+    ]
+
+
+def test_files_of_one_size_and_end_are_read_whole(twins: Path) -> None:
+    for name, first in (("a", b"1"), ("b", b"2"), ("c", b"3"), ("d", b"4")):
+        Image.new("RGB", (40, 40)).save(twins / f"JPEGImages/{name}.jpg", comment=first + b" " * 9000, quality=1)
+    assert ids(checked(VOC, root=twins, stated_size="ignore")) == []
+
+
+def test_duplicates_of_images_that_cannot_be_read_are_left_alone(twins: Path) -> None:
+    for name in "ac":
+        (twins / f"JPEGImages/{name}.jpg").write_bytes(b"")
+    assert sorted(ids(checked(VOC, root=twins))) == ["image-unreadable"] * 2
+
+
+def test_wanted_checks_only(twins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ids(checked(VOC, root=twins, wanted={"split-leak"})) == ["split-leak"]
+    monkeypatch.setattr("detkit.doctor.duplicates.digest_files", None)  # and nothing is read for the others
+    assert ids(checked(VOC, root=twins, wanted={"box-without-area"})) == []
+
+
+# --- real data and the docs ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not BCCD.is_dir(), reason="the BCCD dataset is not beside the checkout")
+def test_bccd_has_two_boxes_without_area_and_no_other_error() -> None:
+    done = checked(VOC, root=BCCD / "BCCD")
+    errors = [finding for finding in done.findings if finding.severity == "error"]
+    assert [(one.check.id, one.file and one.file.name, one.object, one.place) for one in errors] == [
+        ("box-without-area", "BloodImage_00338.xml", 12, "object 12"),
+        ("box-without-area", "BloodImage_00343.xml", 3, "object 3"),
+    ]
+    assert (done.images, done.objects) == (364, 4888)
+
+
+def test_ids_differ() -> None:
+    assert len({check.id for check in CHECKS}) == len(CHECKS)
