@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from detkit.components import BOXES_AND_MASKS, BuildContext, Dataset, DatasetComponent, Options, Silent
 from detkit.data.types import RLE, Annotation, ImageInfo
@@ -87,11 +89,12 @@ def box(*corners: float, label: int = 1, mask: RLE | None = None) -> Annotation:
     return Annotation(label, (corners[0], corners[1], corners[2], corners[3]), 1.0, mask=mask)
 
 
-def empty_mask(height: int, width: int) -> RLE:
-    import numpy as np
-    from pycocotools import mask
-
-    rle = mask.encode(np.zeros((height, width), np.uint8, order="F"))
+def mask_of(height: int, width: int, *corners: int) -> RLE:
+    """Of a rectangle, or without a pixel."""
+    pixels = np.zeros((height, width), np.uint8, order="F")
+    if corners:
+        pixels[corners[1] : corners[3], corners[0] : corners[2]] = 1
+    rle = coco_mask.encode(pixels)
     return {"size": [height, width], "counts": rle["counts"].decode()}
 
 
@@ -118,11 +121,16 @@ def test_nothing_is_said_of_data_in_order() -> None:
         (box(10, 10, 50, 50, label=2), "label-unknown", "label 2 is out of range; the classes are 1 cat"),
         (GOOD, "object-repeated", "is the same as object 0: box (10, 10, 50, 50)"),
         (
-            box(1, 1, 9, 9, mask=empty_mask(80, 90)),
+            box(1, 1, 9, 9, mask=mask_of(80, 90, 1, 1, 9, 9)),
             "mask-does-not-fit",
             "mask of 90 x 80 does not fit the image of 100 x 80",
         ),
-        (box(1, 1, 9, 9, mask=empty_mask(80, 100)), "mask-empty", "mask has no pixel"),
+        (box(1, 1, 9, 9, mask=mask_of(80, 100)), "mask-empty", "mask has no pixel"),
+        (
+            box(1, 1, 14, 9, mask=mask_of(80, 100, 1, 1, 10, 9)),
+            "mask-and-box-differ",
+            "box (1, 1, 14, 9) and the mask's extent (1, 1, 10, 9) are 4 pixels apart",
+        ),
     ],
 )
 def test_objects(item: Annotation, check: str, text: str) -> None:
@@ -130,11 +138,25 @@ def test_objects(item: Annotation, check: str, text: str) -> None:
     (finding,) = only(done, check)
     assert finding.text.startswith(text)
     assert (finding.image, finding.place, finding.object) == ("image 1", "object 1", 1)
-    assert set(ids(done)) <= {check, "mask-empty"}  # the mask that does not fit is empty too
+    assert ids(done) == [check]
 
 
-def test_a_box_may_reach_a_pixel_over_the_edge() -> None:
-    assert listed(image(1, box(-1, 10, 50, 81)), image(2, GOOD)).findings == ()
+def test_a_box_may_reach_a_pixel_over_the_edge_and_three_over_its_mask() -> None:
+    loose = box(20, 20, 33, 30, mask=mask_of(80, 100, 20, 20, 30, 30))
+    assert listed(image(1, box(-1, 10, 50, 81), loose), image(2, GOOD)).findings == ()
+
+
+def test_objects_of_one_box_and_two_masks_are_two() -> None:
+    whole, corners = mask_of(80, 100, 10, 10, 50, 50), np.zeros((80, 100), np.uint8, order="F")
+    corners[10, 10] = corners[49, 49] = 1
+    other: RLE = {"size": [80, 100], "counts": coco_mask.encode(corners)["counts"].decode()}
+    items = [box(10, 10, 50, 50, mask=mask) for mask in (whole, other, other)]
+    (finding,) = listed(image(1, *items), image(2, GOOD)).findings
+    assert (finding.check.id, finding.object) == ("object-repeated", 2)
+
+
+def test_a_dataset_of_nothing() -> None:
+    assert ids(listed(names=())) == ["dataset-empty", "class-names-unfit"]
 
 
 def test_boxes_without_area_are_warnings_where_the_spec_leaves_them_out() -> None:
@@ -237,7 +259,8 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 def test_a_folder_of_broken_files_gives_a_finding_each(tmp_path: Path) -> None:
     cat = voc_object("cat")
-    root = voc_folder(tmp_path, {name.split(".")[0]: [cat] for name in BROKEN} | {"good": [cat]})
+    objects: dict[str, Sequence[str]] = {name.split(".")[0]: [cat] for name in BROKEN}
+    root = voc_folder(tmp_path, objects | {"good": [cat]})
     for name, (make, _) in BROKEN.items():
         (root / "JPEGImages" / f"{name.split('.')[0]}.jpg").unlink()
         make(root / "JPEGImages" / name)

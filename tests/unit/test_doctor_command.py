@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def formats(monkeypatch: pytest.MonkeyPatch) -> None:
 def spec(tmp_path: Path) -> Path:
     """One error, an object without area; two warnings, an object that is there twice in each image."""
     cat = voc_object("cat")
-    objects = {"a": [cat, cat, voc_object("cat", (5, 5, 5, 9))], "b": [cat, cat]}
+    objects: dict[str, Sequence[str]] = {"a": [cat, cat, voc_object("cat", (5, 5, 5, 9))], "b": [cat, cat]}
     voc_folder(tmp_path / "data", objects, {"train": ["a"], "val": ["b"]})
     file = tmp_path / "spec.toml"
     file.write_text('[dataset]\nuse = "voc"\nroot = "data"\n')

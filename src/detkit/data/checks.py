@@ -41,9 +41,9 @@ def checked_infos(dataset: Dataset, degenerate: Degenerate) -> list[ImageInfo]:
         for number, annotation in enumerate(info.annotations):
             name = f"{info.label}, {annotation.source or f'object {number}'}"
             findings += (f"{name}: {text}" for text in _faults(annotation, info, dataset.class_names))
-            if degenerate == "error" and not _has_area(annotation.box):
+            if degenerate == "error" and not has_area(annotation.box):
                 findings.append(
-                    f"{name}: box {_short(annotation.box)} has no area;"
+                    f"{name}: box {short_box(annotation.box)} has no area;"
                     ' [dataset] degenerate = "drop" leaves such objects out, "clip" clips boxes to the image first'
                 )
     if findings:
@@ -80,18 +80,20 @@ def _faults(annotation: Annotation, info: ImageInfo, class_names: Sequence[str])
         names = ", ".join(f"{number} {name}" for number, name in enumerate(class_names, 1))
         faults.append(f"label {annotation.label} is out of range; the classes are {names}")
     if not all(math.isfinite(value) for value in annotation.box):
-        faults.append(f"box {_short(annotation.box)} is not of finite numbers")
+        faults.append(f"box {short_box(annotation.box)} is not of finite numbers")
     if annotation.mask is not None and annotation.mask["size"] != [info.height, info.width]:
         height, width = annotation.mask["size"]
         faults.append(f"mask of {width}x{height} pixels does not fit the image of {info.width}x{info.height}")
     return faults
 
 
-def _has_area(box: Sequence[float]) -> bool:
+def has_area(box: Sequence[float]) -> bool:
+    """Whether (x0, y0, x1, y1) is wider and higher than 0; False where one of them is NaN."""
     return box[2] > box[0] and box[3] > box[1]
 
 
-def _short(box: Sequence[float]) -> str:
+def short_box(box: Sequence[float]) -> str:
+    """A box for people."""
     return "(" + ", ".join(f"{value:g}" for value in box) + ")"
 
 
@@ -105,7 +107,7 @@ def _cleaned(info: ImageInfo, degenerate: Degenerate) -> ImageInfo:
     annotations = info.annotations
     if degenerate == "clip":
         annotations = tuple(replace(item, box=_clip(item.box, info.width, info.height)) for item in annotations)
-    return replace(info, annotations=tuple(item for item in annotations if _has_area(item.box)))
+    return replace(info, annotations=tuple(item for item in annotations if has_area(item.box)))
 
 
 class CleanDataset(Dataset):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,12 @@ def _of_all(
     """What only the images together can tell."""
     infos = _infos(seen)
     findings = [
+        *images.empty(dataset),
         *images.repeated_ids(seen),
         *classes.class_findings(dataset.class_names, infos, complete=len(infos) == len(seen)),
     ]
+    if not seen:
+        return findings
     division, found = splits.divided(dataset, seen, tables.split)
     findings += found
     if any(check.id in checks for check in duplicates.CHECKS):
@@ -120,6 +123,6 @@ def _of_all(
     return findings
 
 
-def _sorted(findings: Any) -> list[Finding]:
+def _sorted(findings: Iterable[Finding]) -> list[Finding]:
     places = {check.id: place for place, check in enumerate(CHECKS)}
     return sorted(findings, key=lambda one: (SEVERITIES.index(one.severity), places[one.check.id]))

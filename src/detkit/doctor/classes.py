@@ -16,7 +16,12 @@ BACKGROUND = Check(
     "a class for what is no object, as `background`: models have their own",
     "take it out of the data, or name the other classes in [dataset] classes",
 )
-UNFIT = Check("class-names-unfit", "error", "class names that are empty or repeat", "give each class a name of its own")
+UNFIT = Check(
+    "class-names-unfit",
+    "error",
+    "class names that are empty or repeat, or none at all",
+    "give each class a name of its own",
+)
 ALIKE = Check(
     "class-names-alike",
     "warning",
@@ -52,6 +57,8 @@ def class_findings(names: Sequence[str], infos: Sequence[ImageInfo], *, complete
     def found(check: Check, text: str) -> Finding:
         return Finding(check, check.severity, text)
 
+    if not names:
+        yield found(UNFIT, "the dataset has no classes")
     for number, name in enumerate(names, 1):
         if is_background(name):
             yield found(BACKGROUND, f"class {number} is {name!r}")

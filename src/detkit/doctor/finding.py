@@ -86,7 +86,7 @@ class Where:
         return Finding(check, severity or check.severity, text, self.source or self.path, self.image)
 
     def of_object(
-        self, check: Check, number: int, item: Annotation, text: str, *, severity: Severity | None = None
+        self, number: int, item: Annotation, check: Check, text: str, *, severity: Severity | None = None
     ) -> Finding:
         """Of one of its objects."""
         file, place = self.source or self.path, self.place(number, item)

@@ -36,6 +36,7 @@ MISFIT = Check(
     "what is stated of an image does not fit it: another size, a mask of another size, an object that its mask lacks",
     "see the text",
 )
+EMPTY = Check("dataset-empty", "error", "a dataset without images", "look at `root` and the lists of images")
 REPEATED_ID = Check(
     "image-id-repeated",
     "error",
@@ -54,7 +55,7 @@ WITHOUT_OBJECTS = Check(
     "an image without objects: the detector learns from it what is none",
     "nothing needs to be done if nothing is to be found in it; otherwise label it",
 )
-CHECKS = (UNREADABLE, TOO_LARGE, CUT, MISFIT, REPEATED_ID, EXTREME_SIZE, WITHOUT_OBJECTS)
+CHECKS = (EMPTY, UNREADABLE, TOO_LARGE, CUT, MISFIT, REPEATED_ID, EXTREME_SIZE, WITHOUT_OBJECTS)
 
 SHORTEST_SIDE = 16
 GREATEST_RATIO = 8
@@ -91,7 +92,10 @@ def look_at(dataset: Dataset, index: int, *, pixels: bool) -> tuple[Seen, list[F
     except Exception as error:  # noqa: BLE001 - the dataset is foreign code; the others are looked at all the same
         return Seen(where, None, image_id), [where.stated(MISFIT, f"cannot be read: {type(error).__name__}: {error}")]
     where = Where(info.label, info.path, where.source)
-    cut = list(_cut(dataset, where))
+    try:
+        cut = list(_cut(dataset, where))
+    except UnreadableImage as error:
+        return Seen(where, None, info.image_id), [_unreadable(where, error)]
     broken = list(_decoded(dataset, index, where)) if pixels and not cut else []
     return Seen(where, info), [*cut, *broken, *_of_size(where, info)]
 
@@ -102,6 +106,12 @@ def repeated_ids(seen: list[Seen]) -> Iterator[Finding]:
     for one in seen:
         if one.info is not None and (before := first.setdefault(one.info.image_id, one.info)) is not one.info:
             yield one.where.stated(REPEATED_ID, f"image id {one.info.image_id} is that of {before.label} too")
+
+
+def empty(dataset: Dataset) -> Iterator[Finding]:
+    """Whether there is no image at all."""
+    if not len(dataset):
+        yield Finding(EMPTY, EMPTY.severity, "the dataset has no images")
 
 
 def look_at_all(dataset: Dataset, messages: Messages, *, pixels: bool) -> Iterator[tuple[Seen, list[Finding]]]:
@@ -128,10 +138,12 @@ def _unreadable(where: Where, error: UnreadableImage) -> Finding:
 
 
 def _cut(dataset: Dataset, where: Where) -> Iterator[Finding]:
-    if where.path is None or not isinstance(dataset, FileDataset):
+    """Raises `UnreadableImage` where a dataset of another kind states an image whose file it did not look at."""
+    if where.path is None:
         return
-    header = read_header(where.path, rotate=dataset.reading.rotate)
-    if header.cut and dataset.reading.cut == "fill" and header.format != "PNG":
+    header = read_header(where.path, rotate=False)
+    filled = isinstance(dataset, FileDataset) and dataset.reading.cut == "fill" and header.format != "PNG"
+    if header.cut and filled:
         yield where.found(CUT, 'ends too early; what is missing is filled with grey (cut = "fill")', severity="warning")
     elif header.cut:
         yield where.found(CUT, "ends too early: the rest of the picture is missing")
