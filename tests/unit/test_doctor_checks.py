@@ -16,7 +16,9 @@ from detkit.components import BOXES_AND_MASKS, BuildContext, Dataset, DatasetCom
 from detkit.data.types import RLE, Annotation, ImageInfo
 from detkit.doctor.checkup import CHECKS, Checkup, check_data
 from detkit.doctor.classes import alike
-from detkit.doctor.finding import Finding
+from detkit.doctor.finding import Finding, Where
+from detkit.doctor.images import Seen
+from detkit.doctor.similar import similar_findings
 from detkit.plugins import Offered, Plugin
 from detkit.spec.model import SplitTable, Use
 from detkit.spec.parts import DataTables
@@ -383,6 +385,52 @@ def test_wanted_checks_only(twins: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert ids(checked(VOC, root=twins, wanted={"split-leak"})) == ["split-leak"]
     monkeypatch.setattr("detkit.doctor.duplicates.digest_files", None)  # and nothing is read for the others
     assert ids(checked(VOC, root=twins, wanted={"box-without-area"})) == []
+
+
+def photograph(file: Path, **more: Any) -> Image.Image:
+    """A picture of large shapes, as unlike another seed's as photographs are."""
+    rng = np.random.default_rng(more.pop("seed", 0))
+    small = Image.fromarray(rng.integers(0, 255, (6, 8, 3), np.uint8))
+    full = small.resize(more.pop("size", (160, 120)), Image.Resampling.BICUBIC)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    full.save(file, **more)
+    return full
+
+
+def test_pictures_that_look_alike_are_found_by_decoding(tmp_path: Path) -> None:
+    sets: dict[str, Sequence[str]] = {"train": ["a", "b", "c", "same"], "val": ["d", "e"]}
+    root = voc_folder(tmp_path, {name: [voc_object()] for name in ("a", "b", "c", "d", "e", "same")}, sets)
+    photos = root / "JPEGImages"
+    photograph(photos / "a.jpg", seed=1)
+    photograph(photos / "b.jpg", seed=1, quality=40)  # saved again
+    photograph(photos / "c.jpg", seed=2)
+    photograph(photos / "d.jpg", seed=1, size=(80, 60))  # made smaller
+    photograph(photos / "e.jpg", seed=3)
+    shutil.copy(photos / "c.jpg", photos / "same.jpg")
+    assert ids(checked(VOC, root=root, stated_size="ignore")) == ["duplicate-image"]
+    done = checked(VOC, root=root, stated_size="ignore", decode=True)
+    assert [(one.check.id, one.severity, one.image, one.text) for one in done.findings] == [
+        ("duplicate-image", "warning", "same.jpg", "is the same file as c.jpg"),
+        ("split-near-leak", "warning", "d.jpg", "is in validation, and looks like a.jpg in train"),
+        ("near-duplicate", "note", "b.jpg", "looks like a.jpg"),
+    ]
+
+
+def test_plain_pictures_are_not_taken_for_alike(tmp_path: Path) -> None:
+    root = voc_folder(tmp_path, {name: [voc_object()] for name in "abc"})
+    for number, name in enumerate("abc"):
+        Image.new("RGB", (40, 30), (number * 90,) * 3).save(root / f"JPEGImages/{name}.jpg")
+    assert ids(checked(VOC, root=root, decode=True)) == []
+
+
+def test_hashes_two_bits_apart_are_found_wherever_the_bits_are() -> None:
+    own = 0x0F0F_3C3C_A5A5_9669
+    seen = [Seen(Where(str(number), None, None), None) for number in range(2)]
+    for first in range(0, 64, 7):
+        for second in range(first + 1, 64, 5):
+            hashes = {0: own, 1: own ^ (1 << first) ^ (1 << second)}
+            assert [one.text for one in similar_findings(hashes, seen, ["all"] * 2, set())] == ["looks like 0"]
+    assert not list(similar_findings({0: own, 1: own ^ 0b111}, seen, ["all"] * 2, set()))
 
 
 # --- real data and the docs ------------------------------------------------------------------------------------------

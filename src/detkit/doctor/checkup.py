@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from detkit.components import BuildContext, Dataset, Messages
 from detkit.data.types import ImageInfo
-from detkit.doctor import classes, duplicates, images, objects, opening, splits
+from detkit.doctor import classes, duplicates, images, objects, opening, similar, splits
 from detkit.doctor.finding import SEVERITIES, Check, Finding
 from detkit.spec.parts import DataTables
 
@@ -22,6 +22,7 @@ CHECKS: tuple[Check, ...] = (
     *classes.CHECKS,
     *splits.CHECKS,
     *duplicates.CHECKS,
+    *similar.CHECKS,
 )
 
 
@@ -112,15 +113,22 @@ def _of_all(
     if not seen:
         return findings
     division, found = splits.divided(dataset, seen, tables.split)
-    findings += found
-    if any(check.id in checks for check in duplicates.CHECKS):
-        findings += duplicates.duplicate_findings(
-            seen,
-            splits.labels(division, len(seen)),
-            cache_folder=context.cache_folder,
-            messages=context.messages,
-        )
-    return findings
+    return [*findings, *found, *_of_pairs(seen, splits.labels(division, len(seen)), context, checks)]
+
+
+def _of_pairs(
+    seen: list[images.Seen], labels: Sequence[str], context: BuildContext, checks: Collection[str]
+) -> list[Finding]:
+    """Images that are there twice; where somebody wants to know, since files are read for it."""
+    groups: list[list[int]] = []
+    if any(check.id in checks for check in (*duplicates.CHECKS, *similar.CHECKS)):
+        groups = duplicates.same_files(seen, cache_folder=context.cache_folder, messages=context.messages)
+    hashes = {index: one.hash for index, one in enumerate(seen) if one.hash is not None}
+    known = {index for group in groups for index in group[1:]}
+    return [
+        *duplicates.duplicate_findings(groups, seen, labels),
+        *similar.similar_findings(hashes, seen, labels, known),
+    ]
 
 
 def _sorted(findings: Iterable[Finding]) -> list[Finding]:

@@ -64,8 +64,9 @@ def class_findings(names: Sequence[str], infos: Sequence[ImageInfo], *, complete
             yield found(BACKGROUND, f"class {number} is {name!r}")
         if not name.strip() or name in names[: number - 1]:
             yield found(UNFIT, f"class {number} is {name!r}" + ", as another one is" * bool(name.strip()))
-    for one, other in combinations(dict.fromkeys(names), 2):
-        if alike(one, other):
+    plain = {name: _plain(name) for name in names}
+    for one, other in combinations(plain, 2):
+        if _alike(plain[one], plain[other]):
             yield found(ALIKE, f"{one!r} and {other!r}: are they one class?")
     counts = Counter(item.label for info in infos for item in info.annotations)
     most = max(range(1, len(names) + 1), key=lambda label: counts[label], default=0)
@@ -78,7 +79,10 @@ def class_findings(names: Sequence[str], infos: Sequence[ImageInfo], *, complete
 
 def alike(one: str, other: str) -> bool:
     """Whether two names look like one class: the same without case and blanks, a plural, or one letter apart."""
-    a, b = _plain(one), _plain(other)
+    return _alike(_plain(one), _plain(other))
+
+
+def _alike(a: str, b: str) -> bool:
     if a.removesuffix("s") == b.removesuffix("s"):
         return True
     if min(len(a), len(b)) <= SHORT_NAME or any(map(str.isdigit, a + b)):

@@ -29,15 +29,10 @@ CHECKS = (DUPLICATE, LEAK)
 TAIL = 4096
 
 
-def duplicate_findings(
-    seen: Sequence[Seen], splits: Sequence[str], *, cache_folder: Path, messages: Messages
-) -> Iterator[Finding]:
-    """Images whose file has the same bytes as an earlier one's.
+def same_files(seen: Sequence[Seen], *, cache_folder: Path, messages: Messages) -> list[list[int]]:
+    """Groups of images whose files have the same bytes, each in the order of the dataset.
 
     Only files of one size and one end are read whole. Images that are no files are not compared.
-
-    Args:
-        splits: of each image; all the same where there are none.
     """
     paths = {
         index: Path(os.path.abspath(one.info.path))
@@ -46,11 +41,22 @@ def duplicate_findings(
     }
     by_size = _together({index: path.stat().st_size for index, path in paths.items()})
     by_tail = [group for some in by_size for group in _together({index: _tail(paths[index]) for index in some})]
-    candidates = [index for group in by_tail for index in group]
+    candidates = sorted(index for group in by_tail for index in group)
     if not candidates:
-        return
+        return []
     digests = digest_files([paths[index] for index in candidates], cache_folder=cache_folder, messages=messages)
-    for group in _together({index: digests[paths[index]].sha256 for index in sorted(candidates)}):
+    return _together({index: digests[paths[index]].sha256 for index in candidates})
+
+
+def duplicate_findings(
+    groups: Sequence[Sequence[int]], seen: Sequence[Seen], splits: Sequence[str]
+) -> Iterator[Finding]:
+    """Of every image but the first of a group of equal files.
+
+    Args:
+        splits: of each image; all the same where there are none.
+    """
+    for group in groups:
         yield from _of_group(group, seen, splits)
 
 

@@ -69,11 +69,13 @@ class Seen:
     Attributes:
         where: for findings. info: as far as it could be read; None otherwise.
         image_id: of an image that could not be read, where its dataset knows it.
+        hash: of its pixels, where it was decoded; see `detkit.doctor.similar`.
     """
 
     where: Where
     info: ImageInfo | None
     image_id: int | None = None
+    hash: int | None = None
 
 
 def look_at(dataset: Dataset, index: int, *, pixels: bool) -> tuple[Seen, list[Finding]]:
@@ -96,8 +98,8 @@ def look_at(dataset: Dataset, index: int, *, pixels: bool) -> tuple[Seen, list[F
         cut = list(_cut(dataset, where))
     except UnreadableImage as error:
         return Seen(where, None, info.image_id), [_unreadable(where, error)]
-    broken = list(_decoded(dataset, index, where)) if pixels and not cut else []
-    return Seen(where, info), [*cut, *broken, *_of_size(where, info)]
+    decoded, broken = _decoded(dataset, index, where) if pixels and not cut else (None, [])
+    return Seen(where, info, hash=decoded), [*cut, *broken, *_of_size(where, info)]
 
 
 def repeated_ids(seen: list[Seen]) -> Iterator[Finding]:
@@ -149,15 +151,17 @@ def _cut(dataset: Dataset, where: Where) -> Iterator[Finding]:
         yield where.found(CUT, "ends too early: the rest of the picture is missing")
 
 
-def _decoded(dataset: Dataset, index: int, where: Where) -> Iterator[Finding]:
+def _decoded(dataset: Dataset, index: int, where: Where) -> tuple[int | None, list[Finding]]:
+    """The hash of its pixels, or why there are none."""
+    from detkit.doctor.hashes import difference_hash
+
     try:
-        dataset[index]
+        return difference_hash(dataset[index][0]), []
     except UnreadableImage as error:
-        yield _unreadable(where, error)
+        return None, [_unreadable(where, error)]
     except Exception as error:  # noqa: BLE001 - decoders and datasets of others; the rest is looked at all the same
-        yield where.found(
-            UNREADABLE, str(error) if isinstance(error, DetkitError) else f"{type(error).__name__}: {error}"
-        )
+        text = str(error) if isinstance(error, DetkitError) else f"{type(error).__name__}: {error}"
+        return None, [where.found(UNREADABLE, text)]
 
 
 def _of_size(where: Where, info: ImageInfo) -> Iterator[Finding]:
