@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -17,6 +19,7 @@ from detkit.data.types import RLE, Annotation, ImageInfo
 from detkit.doctor.checkup import CHECKS, Checkup, check_data
 from detkit.doctor.classes import alike
 from detkit.doctor.finding import Finding, Where
+from detkit.doctor.hashes import difference_hash
 from detkit.doctor.images import Seen
 from detkit.doctor.similar import similar_findings
 from detkit.plugins import Offered, Plugin
@@ -220,6 +223,10 @@ def test_names_that_look_like_one(one: str, other: str, expected: bool) -> None:
     assert alike(one, other) is alike(other, one) is expected
 
 
+def test_a_class_may_be_in_an_image_that_cannot_be_read() -> None:
+    assert ids(listed(image(1, GOOD), ValueError("broken"), names=("cat", "dog"))) == ["annotation-misfit"]
+
+
 def test_a_rare_class_is_noted_and_one_of_a_tenth_is_not() -> None:
     def of(count: int) -> list[Annotation]:
         return [box(number, 10, number + 20, 50, label=2) for number in range(count)]
@@ -255,6 +262,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text.jpg": (lambda file: file.write_text("not an image"), "image-unreadable"),
     "cut.jpg": (cut, "image-cut"),
     "also cut ü.png": (cut, "image-cut"),
+    "huge.png": (lambda file: Image.new("1", (10_000, 10_000)).save(file), "image-too-large"),
     "strip.png": (lambda file: picture(file, 400, 40), "image-size-extreme"),
 }
 
@@ -269,7 +277,8 @@ def test_a_folder_of_broken_files_gives_a_finding_each(tmp_path: Path) -> None:
     done = checked(VOC, root=root, stated_size="ignore")
     found = {finding.file.name: finding.check.id for finding in done.findings if finding.file is not None}
     assert found == {name: check for name, (_, check) in BROKEN.items()}
-    assert done.images == 6
+    assert done.images == len(BROKEN) + 1
+    assert not only(done, "class-not-in-split")  # nobody knows what is in images that cannot be read
 
 
 def test_damage_inside_a_picture_is_found_by_decoding(tmp_path: Path) -> None:
@@ -311,15 +320,18 @@ def test_a_size_other_than_stated_and_a_mask_of_another_size(tmp_path: Path) -> 
         mask = tmp_path / f"m/masks/{number}.png"
         mask.parent.mkdir(exist_ok=True)
         Image.new("L", (40, 30 + number), 1).save(mask)
-    (finding,) = checked(MASKS, root=tmp_path / "m").findings
-    assert (finding.check.id, finding.file) == ("annotation-misfit", tmp_path / "m/masks/1.png")
+    for broken in (False, True):
+        if broken:
+            (tmp_path / "m/masks/1.png").write_bytes(b"")
+        (finding,) = checked(MASKS, root=tmp_path / "m").findings
+        assert (finding.check.id, finding.file) == ("annotation-misfit", tmp_path / "m/masks/1.png")
 
 
 def test_every_fault_that_keeps_a_dataset_from_being_opened_is_told(tmp_path: Path) -> None:
     root = voc_folder(tmp_path, {"a": ["<object/>", "<object/>"], "b": [voc_object()]})
     (root / "Annotations/b.xml").write_text("<annotation>")
     done = checked(VOC, root=root)
-    assert set(ids(done)) == {"annotations-unreadable"}
+    assert set(ids(done)) == {"dataset-unreadable"}
     assert [(one.file and one.file.name, one.place.split(" (")[0]) for one in done.findings] == [
         ("a.xml", "object 0"),
         ("a.xml", "object 1"),
@@ -330,7 +342,7 @@ def test_every_fault_that_keeps_a_dataset_from_being_opened_is_told(tmp_path: Pa
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     (finding,) = checked(VOC, root=tmp_path / "nowhere").findings
-    assert (finding.check.id, finding.text) == ("annotations-unreadable", f"there is no folder {tmp_path / 'nowhere'}")
+    assert (finding.check.id, finding.text) == ("dataset-unreadable", f"there is no folder {tmp_path / 'nowhere'}")
 
 
 def test_what_readers_say_is_passed_on(tmp_path: Path) -> None:
@@ -347,6 +359,26 @@ def test_what_readers_say_is_passed_on(tmp_path: Path) -> None:
     file = coco_json(tmp_path / "coco/a.json", rows, objects, {7: "cat"}, pictures=tmp_path / "coco/images")
     (finding,) = only(checked(COCO, annotations=file), "reader-note")
     assert "category ids are not 1 to 1: as labels, 7 cat is 1" in finding.text
+
+
+def test_an_image_that_another_datasets_info_does_not_look_at(tmp_path: Path) -> None:
+    gone, broken = (ImageInfo(number, tmp_path / f"{number}.jpg", 100, 80, (GOOD,)) for number in (1, 2))
+    cut(tmp_path / "2.jpg")
+    done = listed(gone, broken, image(3, GOOD))
+    assert [(one.check.id, one.file and one.file.name) for one in done.findings] == [
+        ("image-unreadable", "1.jpg"),
+        ("image-cut", "2.jpg"),
+    ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of bytes that are no text are POSIX's")
+def test_findings_in_files_whose_names_are_no_text_can_be_written(tmp_path: Path) -> None:
+    for folder, ending in (("images", ".png"), ("labels", ".txt")):
+        (tmp_path / folder).mkdir()
+        path = Path(os.fsdecode(os.fsencode(tmp_path / folder) + b"/caf\xe9" + ending.encode()))
+        path.write_bytes(b"" if ending == ".png" else b"0 0.5 0.5 0.5 0.5\n")
+    (finding,) = only(checked(YOLO, root=tmp_path, classes=["cat"]), "image-unreadable")
+    assert b"caf\\udce9.png: it is empty" in str(finding).encode("utf-8")
 
 
 # --- duplicates ------------------------------------------------------------------------------------------------------
@@ -421,6 +453,23 @@ def test_plain_pictures_are_not_taken_for_alike(tmp_path: Path) -> None:
     for number, name in enumerate("abc"):
         Image.new("RGB", (40, 30), (number * 90,) * 3).save(root / f"JPEGImages/{name}.jpg")
     assert ids(checked(VOC, root=root, decode=True)) == []
+
+
+def test_the_hash_says_where_a_picture_becomes_brighter() -> None:
+    rising = torch.arange(90, dtype=torch.uint8).expand(3, 40, 90)
+    assert difference_hash(rising) == 2**64 - 1
+    assert difference_hash(rising.flip(-1)) == 0
+    assert difference_hash(torch.cat([rising, rising.flip(-1)], dim=1)) == 2**32 - 1
+
+
+def test_what_looks_alike_in_another_split_is_told_first() -> None:
+    seen = [Seen(Where(str(number), None, None), None) for number in range(3)]
+    hashes = dict.fromkeys(range(3), 0x0F0F_3C3C_A5A5_9669)
+    found = list(similar_findings(hashes, seen, ["train", "test", "train"], set()))
+    assert [one.text for one in found] == [
+        "is in test, and looks like 0 in train",
+        "is in train, and looks like 1 in test",
+    ]
 
 
 def test_hashes_two_bits_apart_are_found_wherever_the_bits_are() -> None:

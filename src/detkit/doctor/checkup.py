@@ -74,7 +74,11 @@ def check_data(
     Raises:
         PluginError: as for building the dataset. What is wrong with the data is not raised.
     """
-    checks = tuple(check.id for check in CHECKS if wanted is None or check.id in wanted)
+    checks = tuple(
+        check.id
+        for check in CHECKS
+        if (wanted is None or check.id in wanted) and (decode or check not in similar.CHECKS)
+    )
     context = BuildContext(spec_folder=folder, messages=messages)
     dataset, findings = opening.open_dataset(tables.dataset, context)
     seen: list[images.Seen] = []
@@ -91,7 +95,7 @@ def check_data(
         len(seen),
         sum(len(info.annotations) for info in infos),
         None if dataset is None else dataset.class_names,
-        tuple(_sorted(finding for finding in findings if finding.check.id in checks)),
+        tuple(_sorted(one for one in findings if one.check.id in checks or one.check == opening.UNREADABLE)),
         checks,
     )
 

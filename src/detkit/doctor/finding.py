@@ -54,7 +54,7 @@ class Finding:
         named = self.file is not None and Path(self.image).stem == self.file.stem
         image = "" if named else self.image
         where = ", ".join(part for part in (file, image, self.place) if part)
-        return f"{where}: {self.text}" if where else self.text
+        return printable(f"{where}: {self.text}" if where else self.text)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

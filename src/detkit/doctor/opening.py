@@ -15,10 +15,11 @@ from detkit.errors import DataError, RunFailed
 from detkit.spec.model import Use
 
 UNREADABLE = Check(
-    "annotations-unreadable",
+    "dataset-unreadable",
     "error",
-    "something in the dataset's files cannot be read: no other check can look at them",
-    "mend the file where the finding says; then check again",
+    "something that keeps the dataset from being opened, as a file that is none of its format, or an image that is not"
+    " there; told whatever --only and --skip say, since no other check can be made",
+    "mend it where the finding says; then check again",
 )
 WARNED = Check(
     "reader-warning",

@@ -60,7 +60,7 @@ def command(
     from detkit.spec.overrides import parse_overrides
     from detkit.spec.parts import load_data
 
-    wanted = _wanted(only, skip)
+    wanted = _wanted(only, skip, decode=decode)
     tables = load_data(spec, set=parse_overrides(settings), blocked=blocked)
     try:
         with stoppable():
@@ -76,13 +76,16 @@ def command(
     return 1 if done.counts["error"] or (strict and done.counts["warning"]) else 0
 
 
-def _wanted(only: tuple[str, ...], skip: tuple[str, ...]) -> frozenset[str]:
+def _wanted(only: tuple[str, ...], skip: tuple[str, ...], *, decode: bool) -> frozenset[str]:
     from detkit.doctor.checkup import CHECKS
+    from detkit.doctor.similar import CHECKS as OF_PIXELS
 
     ids = [check.id for check in CHECKS]
     for name in (*only, *skip):
         if name not in ids:
             raise click.UsageError(f"no check {name!r}{did_you_mean(name, ids)}; detkit data check --list has them")
+    if not decode and (blind := [check.id for check in OF_PIXELS if check.id in only]):
+        raise click.UsageError(f"--only {blind[0]} looks at pixels: give --decode too")
     return frozenset(only or ids) - frozenset(skip)
 
 
