@@ -66,7 +66,7 @@ class Recording(Logger):
         self._write("log_file", file=file, name=name)
 
     def close(self, outcome: Outcome) -> None:
-        self._write("close", **asdict(outcome))
+        self._write("close", state=outcome.state, reason=outcome.reason)
 
 
 def build_recording(_options: NoOptions, context: BuildContext) -> Recording:
