@@ -172,6 +172,13 @@ def test_boxes_without_area_are_warnings_where_the_spec_leaves_them_out() -> Non
     assert done.counts == {"error": 0, "warning": 1, "note": 0}
 
 
+@pytest.mark.parametrize(("degenerate", "severities"), [("drop", ["error", "warning"]), ("clip", ["warning", "note"])])
+def test_boxes_beyond_the_edge_weigh_less_where_they_are_clipped(degenerate: str, severities: list[str]) -> None:
+    done = listed(image(1, GOOD, box(10, 10, 50, 90), box(200, 10, 250, 50)), image(2, GOOD), degenerate=degenerate)
+    found = [(one.check.id, one.severity) for one in done.findings]
+    assert found == list(zip(["box-outside", "box-over-edge"], severities, strict=True))
+
+
 @pytest.mark.parametrize(
     ("one", "check", "text"),
     [
@@ -494,6 +501,15 @@ def test_bccd_has_two_boxes_without_area_and_no_other_error() -> None:
         ("box-without-area", "BloodImage_00343.xml", 3, "object 3"),
     ]
     assert (done.images, done.objects) == (364, 4888)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not BCCD.is_dir(), reason="the BCCD dataset is not beside the checkout")
+def test_bccd_has_two_pictures_of_one_place() -> None:
+    done = checked(VOC, root=BCCD / "BCCD", wanted={"near-duplicate", "split-near-leak"}, decode=True)
+    assert [(one.image, one.text) for one in done.findings] == [
+        ("BloodImage_00038.jpg", "is in train, and looks like BloodImage_00037.jpg in validation")
+    ]
 
 
 def test_ids_differ() -> None:

@@ -94,7 +94,7 @@ def object_findings(where: Where, info: ImageInfo, classes: Sequence[str], degen
     """All that is wrong with an image's objects.
 
     Args:
-        degenerate: what the spec does with boxes without area; findings that it takes care of are warnings.
+        degenerate: what the spec does with boxes without area; findings that it takes care of weigh less.
     """
     masks = _masks(info)
     findings: list[Finding] = []
@@ -126,11 +126,19 @@ def _of_box(item: Annotation, info: ImageInfo, degenerate: Degenerate, found: Fo
             handled = f'{text}; the object is left out (degenerate = "{degenerate}")'
             yield found(WITHOUT_AREA, handled, severity="warning")
     elif x1 <= 0 or y1 <= 0 or x0 >= info.width or y0 >= info.height:
-        yield found(OUTSIDE, f"box {short_box(item.box)} is outside {size}")
+        text = f"box {short_box(item.box)} is outside {size}"
+        if degenerate == "clip":
+            yield found(OUTSIDE, f'{text}; the object is left out (degenerate = "clip")', severity="warning")
+        else:
+            yield found(OUTSIDE, text)
     else:
         over = max(-x0, -y0, x1 - info.width, y1 - info.height)
         if over > SLACK:
-            yield found(OVER_EDGE, f"box {short_box(item.box)} reaches {over:g} pixels over {size}")
+            text = f"box {short_box(item.box)} reaches {over:g} pixels over {size}"
+            if degenerate == "clip":
+                yield found(OVER_EDGE, f'{text}; it is clipped (degenerate = "clip")', severity="note")
+            else:
+                yield found(OVER_EDGE, text)
         if min(x1 - x0, y1 - y0) < TINY_SIDE and not item.iscrowd:
             yield found(TINY, f"box {short_box(item.box)} is {x1 - x0:g} x {y1 - y0:g} pixels")
 

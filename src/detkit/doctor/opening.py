@@ -79,7 +79,7 @@ def open_dataset(use: Use, context: BuildContext) -> tuple[Dataset | None, list[
 
 def _said(heard: Heard, dataset: Dataset | None) -> Iterator[Finding]:
     for check, texts in ((WARNED, heard.warnings), (TOLD, heard.infos)):
-        for text in texts:
+        for text in dict.fromkeys(texts):  # a component's check may say the same as its build
             yield Finding(check, check.severity, text)
     if isinstance(dataset, FileDataset):
         for what, count in sorted(dataset.unread.items()):
