@@ -33,6 +33,8 @@ NO_BOOK_S = 3600.0
 #: The end of a run, for which somebody's next run waits, is given up after the time of so many requests.
 STALLED_REQUESTS = 3
 POLL_S = 0.1
+#: So long the client's book is kept open for acknowledgements, seconds.
+ACKNOWLEDGED_S = 2.0
 #: Of the client's error texts so many are told; the ledger has more.
 ERRORS_TOLD = 2
 ERRORS_KEPT = 50
@@ -354,7 +356,10 @@ class Watch:
         return self.left_in_all(), int(manager.remaining_data()[1]) if manager is not None else 0
 
     def _read_and_close(self) -> None:
-        self.left()
+        # The acknowledgement of what was sent last may still be on its way from another thread of the client.
+        until = time.monotonic() + ACKNOWLEDGED_S
+        while self.left_in_all() and time.monotonic() < until:
+            time.sleep(POLL_S)
         self._close()
 
     def _read(self) -> dict[str, int] | None:

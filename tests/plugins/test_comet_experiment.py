@@ -100,8 +100,9 @@ def run_experiment(folder: Path, mode: str, env: Mapping[str, str]) -> tuple[Exp
     return open_record(folder / "runs" / "two"), done.stdout + done.stderr
 
 
-def by_name(received: list[Received]) -> tuple[dict[str, Received], Received]:
+def by_name(received: list[Received], printed: str = "") -> tuple[dict[str, Received], Received]:
     named = {str(one.name): one for one in received}
+    assert set(named) == {"mask_rcnn-seed1", "fcos-seed1", "two leaderboard"}, printed
     board = named.pop("two leaderboard")
     return named, board
 
@@ -111,7 +112,7 @@ def online(tmp_path_factory: pytest.TempPathFactory) -> Sent:
     with Stub(extra=[Artifacts()]) as stub:
         env = {"COMET_API_KEY": KEY, "COMET_URL_OVERRIDE": stub.url}
         record, printed = run_experiment(tmp_path_factory.mktemp("online"), "online", env)
-        runs, board = by_name([stub.received(key) for key in stub.known])
+        runs, board = by_name([stub.received(key) for key in stub.known], printed)
     return Sent(record, runs, board, True, printed)
 
 
