@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,11 +11,11 @@ from pathlib import Path
 from detkit import BOXES, BOXES_AND_MASKS, Capabilities, DataError, Dataset, Messages
 from detkit.data.classes import chosen_classes, labels_by_name, unlisted
 from detkit.data.coco import CocoTruth, parse_truth, read_json
-from detkit.data.faults import Fault, raise_faults
+from detkit.data.faults import Fault, raise_faults, settle_faults
 from detkit.data.file_dataset import ImageFile, image_ids, missing_images
 from detkit.data.types import Annotation
 from detkit_formats import CocoOptions
-from detkit_formats.common import ReadDataset, reading_of, tell_left_out
+from detkit_formats.common import LeaveOut, ReadDataset, reading_of, tell_left_out
 
 SPLITS = ("train", "validation", "test")
 #: What people call the splits' folders and files, in the order in which they are looked for.
@@ -40,7 +41,7 @@ class Part:
     images: Path | None
 
 
-def open_coco(options: CocoOptions, messages: Messages) -> Dataset:
+def open_coco(options: CocoOptions, messages: Messages, leave_out: LeaveOut = None) -> Dataset:
     """Read all files.
 
     Raises:
@@ -60,6 +61,9 @@ def open_coco(options: CocoOptions, messages: Messages) -> Dataset:
         )
     files = _image_files(parts, truths, check_size=options.stated_size == "check")
     objects = [_relabelled(info.annotations, truth, names) for truth in truths for info in truth.infos]
+    gone = settle_faults(missing_images(files), leave_out)
+    there = [index for index, file in enumerate(files) if file.path not in gone]
+    files, objects = [files[index] for index in there], [objects[index] for index in there]
     total = sum(len(info.annotations) for truth in truths for info in truth.infos)
     tell_left_out(messages, total - sum(map(len, objects)), total)
     _tell_ids(parts, truths, names, messages)
@@ -70,7 +74,7 @@ def open_coco(options: CocoOptions, messages: Messages) -> Dataset:
         objects,
         reading=reading_of(options),
         provides=provides,
-        splits=_splits(parts, truths),
+        splits=_splits(parts, truths, there),
         unread=unread,
     )
 
@@ -167,12 +171,10 @@ def _image_files(parts: Sequence[Part], truths: Sequence[CocoTruth], *, check_si
     own = [image_id for _, image_id, _, _, _ in rows]
     # Files of splits often count from 1 each; ids are unique in a dataset.
     ids = own if len(set(own)) == len(own) else image_ids(names)
-    files = [
+    return [
         ImageFile(path, name, image_id, size if check_size else None, part.file)
         for (part, _, path, _, size), name, image_id in zip(rows, names, ids, strict=True)
     ]
-    raise_faults(missing_images(files))
-    return files
 
 
 def _path(folder: Path, name: str) -> Path:
@@ -273,11 +275,12 @@ def _with_masks(
     return [tuple(replace(item, mask=None) for item in items) for items in objects], BOXES
 
 
-def _splits(parts: Sequence[Part], truths: Sequence[CocoTruth]) -> dict[str, range] | None:
+def _splits(parts: Sequence[Part], truths: Sequence[CocoTruth], there: Sequence[int]) -> dict[str, range] | None:
+    """Args: there: the places, among all images of the files, of those that the dataset has; ascending."""
     if not parts[0].split:
         return None
-    splits, begin = {}, 0
+    splits, end = {}, 0
     for part, truth in zip(parts, truths, strict=True):
-        splits[part.split] = range(begin, begin + len(truth.infos))
-        begin += len(truth.infos)
+        begin, end = end, end + len(truth.infos)
+        splits[part.split] = range(bisect_left(there, begin), bisect_left(there, end))
     return splits

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from detkit import Capabilities, Messages
+from detkit.data.faults import Fault
 from detkit.data.file_dataset import FileDataset, ImageFile, Reading
 from detkit.data.types import Annotation
 from detkit_formats import FilesOptions
 
 T = TypeVar("T")
+#: `BuildContext.leave_out`.
+LeaveOut = Callable[[Fault], None] | None
 
 #: So many files take a second or two.
 MANY = 3000

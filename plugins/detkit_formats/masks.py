@@ -18,13 +18,13 @@ import numpy as np
 from detkit import BOXES_AND_MASKS, DataError, Dataset, Messages
 from detkit.data.classes import chosen_classes, labels_by_name, unlisted
 from detkit.data.coco import read_json
-from detkit.data.faults import Fault, raise_faults
+from detkit.data.faults import Fault, settle_faults
 from detkit.data.file_dataset import FileDataset, ImageFile, Reading, image_files_in, image_ids, printable
 from detkit.data.images import read_ids
 from detkit.data.targets import instances
 from detkit.data.types import Annotation
 from detkit_formats import MasksOptions
-from detkit_formats.common import reading_of
+from detkit_formats.common import LeaveOut, reading_of
 
 IMAGE_FOLDERS = ("images", "PNGImages", "JPEGImages")
 MASK_FOLDERS = ("masks", "PedMasks", "SegmentationObject")
@@ -50,7 +50,7 @@ class Pair:
     mask: Path | None
 
 
-def open_masks(options: MasksOptions, messages: Messages) -> Dataset:
+def open_masks(options: MasksOptions, messages: Messages, leave_out: LeaveOut = None) -> Dataset:
     """Find images and masks; masks are read when they are needed.
 
     Raises:
@@ -60,7 +60,8 @@ def open_masks(options: MasksOptions, messages: Messages) -> Dataset:
     pairs = _pairs(options, messages, faults)
     classes, mapping = _mapping(options, pairs, faults)
     names = chosen_classes(classes, options.classes, f"{options.root}: the classes")
-    raise_faults(faults)
+    gone = settle_faults(faults, leave_out)
+    pairs = [pair for pair in pairs if pair.image not in gone]
     keys = [pair.key for pair in pairs]
     files = [
         ImageFile(pair.image, pair.key, image_id, source=pair.mask)
@@ -146,7 +147,7 @@ def _pairs(options: MasksOptions, messages: Messages, faults: list[Fault]) -> li
             pairs.append(Pair(split, f"{prefix}{image.name}", image, mask if mask.is_file() else None))
             if not mask.is_file() and options.unlabelled == "error":
                 remedy = 'mask_name says how masks are named; unlabelled = "empty" takes such images as without objects'
-                faults.append(Fault(mask, "", f"does not exist, as the mask of {image.name}; {remedy}"))
+                faults.append(Fault(mask, "", f"does not exist, as the mask of {image.name}; {remedy}", "image", image))
         known = {masks / _filled(pattern, image) for image in files}
         strays = [file for file in image_files_in(masks, recursive=False) if file not in known]
         if strays and masks != images:
@@ -222,7 +223,8 @@ def _mapping(
     mapping = {name: _numbered(name, row, file, faults) for name, row in objects.items()}
     for pair in pairs:
         if pair.mask is not None and pair.key not in mapping and pair.image.name not in mapping:
-            faults.append(Fault(file, "", f"names no objects of {pair.key}; an image without any has {{}}"))
+            told = f"names no objects of {pair.key}; an image without any has {{}}"
+            faults.append(Fault(file, "", told, "image", pair.image))
     found = sorted({name for row in mapping.values() for name in row.values()})
     listed = content.get("classes")
     if listed is None:

@@ -16,11 +16,11 @@ from pathlib import Path
 from detkit import BOXES, DataError, Dataset, Messages
 from detkit.data.boxes import BoxFormat, convert_boxes
 from detkit.data.classes import chosen_classes, labels_by_name, unlisted
-from detkit.data.faults import Fault, raise_faults
+from detkit.data.faults import Fault, settle_faults
 from detkit.data.file_dataset import FileDataset, ImageFile, Reading, image_files_in, image_ids, missing_images
 from detkit.data.types import Annotation
 from detkit_formats import CsvOptions
-from detkit_formats.common import reading_of, tell_left_out
+from detkit_formats.common import LeaveOut, reading_of, tell_left_out
 
 SPLITS = ("train", "validation", "test")
 #: Names of columns in lower case, without spaces, hyphens and underscores; the first that is there counts.
@@ -87,7 +87,7 @@ class Listed:
     rows: list[Row] = field(default_factory=list)
 
 
-def open_csv(options: CsvOptions, messages: Messages) -> Dataset:
+def open_csv(options: CsvOptions, messages: Messages, leave_out: LeaveOut = None) -> Dataset:
     """Read all tables.
 
     Raises:
@@ -104,12 +104,14 @@ def open_csv(options: CsvOptions, messages: Messages) -> Dataset:
         faults += (
             Fault(row.file, f"line {row.line}", unlisted(row.name, names)) for row in rows if row.name not in names
         )
-    raise_faults(faults)
+    settle_faults(faults, leave_out)
     if not images:
         raise DataError(f"{parts[0][1]}: no images are there: the table has no rows")
     tell_left_out(messages, sum(row.name not in names for row in rows), len(rows))
     files = _files(images, options)
-    raise_faults(missing_images(files))
+    gone = settle_faults(missing_images(files), leave_out)
+    images = {key: listed for (key, listed), file in zip(images.items(), files, strict=True) if file.path not in gone}
+    files = [file for file in files if file.path not in gone]
     _tell_unnamed(files, messages)
     return Tables(names, files, list(images.values()), reading=reading_of(options), splits=_splits(images))
 
@@ -192,11 +194,13 @@ def _read(
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(header):
-            faults.append(Fault(file, f"line {line}", f"has {len(cells)} columns, the first line {len(header)}"))
+            told = f"has {len(cells)} columns, the first line {len(header)}"
+            faults.append(Fault(file, f"line {line}", told, "object"))
             continue
         name = cells[columns.image].strip()
         if not name:
-            faults.append(Fault(file, f"line {line}", f"its {header[columns.image]!r} is empty: which image is meant?"))
+            told = f"its {header[columns.image]!r} is empty: which image is meant?"
+            faults.append(Fault(file, f"line {line}", told, "object"))
             continue
         part = _split(cells, columns, split)
         if part is None:
@@ -212,7 +216,7 @@ def _read(
             listed.rows.append(row)
             own.append((name, row))
         elif row:
-            faults.append(Fault(file, f"line {line}", row))
+            faults.append(Fault(file, f"line {line}", row, "object"))
     _as_shares(file, options, columns, own, images, folder, messages)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.parsers import expat
@@ -18,7 +18,7 @@ import numpy as np
 
 from detkit import BOXES, BOXES_AND_MASKS, DataError, Dataset, Messages
 from detkit.data.classes import chosen_classes, labels_by_name, unlisted
-from detkit.data.faults import Fault, raise_faults
+from detkit.data.faults import Fault, settle_faults
 from detkit.data.file_dataset import (
     FileDataset,
     ImageFile,
@@ -32,7 +32,7 @@ from detkit.data.images import read_ids
 from detkit.data.targets import instances
 from detkit.data.types import Annotation
 from detkit_formats import VocOptions
-from detkit_formats.common import reading_of, tell_left_out, with_bar
+from detkit_formats.common import LeaveOut, reading_of, tell_left_out, with_bar
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 #: Pixels of SegmentationObject that are of no object: VOC's seams around objects.
@@ -85,7 +85,7 @@ class VocFile:
     objects: tuple[VocObject, ...]
 
 
-def open_voc(options: VocOptions, messages: Messages) -> Dataset:
+def open_voc(options: VocOptions, messages: Messages, leave_out: LeaveOut = None) -> Dataset:
     """Read all files.
 
     Raises:
@@ -103,7 +103,9 @@ def open_voc(options: VocOptions, messages: Messages) -> Dataset:
                 if item.name not in names:
                     faults.append(Fault(file.path, place(file.path, item.number), unlisted(item.name, names)))
     images = _images(read, faults)
-    raise_faults(faults)
+    gone = settle_faults(faults, leave_out)
+    images = [image for (_, file), image in zip(read, images, strict=True) if file.path not in gone]
+    read = [(part, file) for part, file in read if file.path not in gone]
     objects = [_annotations(file, names, options) for _, file in read]
     tell_left_out(
         messages,
@@ -122,7 +124,7 @@ def open_voc(options: VocOptions, messages: Messages) -> Dataset:
         )
     ]
     masks = _mask_files(read, messages) if options.masks == "auto" else None
-    splits = _splits(folders, read, options)
+    splits = _splits(folders, read, options, gone, leave_out)
     return Voc(names, files, objects, masks, reading=reading_of(options), splits=splits, unread=_unread(read, options))
 
 
@@ -221,13 +223,16 @@ def _images(read: Sequence[tuple[Folders, VocFile]], faults: list[Fault]) -> lis
             image = stated if stated in of_name else of_name[0]
             if stated not in of_name:
                 names = ", ".join(one.name for one in of_name)
-                faults.append(Fault(file.path, "", f"which is its image: {names}? its filename names none of them"))
+                faults.append(
+                    Fault(file.path, "", f"which is its image: {names}? its filename names none of them", "image")
+                )
         else:
             image = of_name[0] if of_name else stated
         if image is None or (trouble := missing_file(image)):
             wanted = f"{part.images / file.path.stem}.jpg" if image is None else str(image)
             trouble = "does not exist" if image is None else trouble
-            faults.append(Fault(file.path, "", f"its image {wanted} {trouble}; bring it, or remove the XML file"))
+            told = f"its image {wanted} {trouble}; bring it, or remove the XML file"
+            faults.append(Fault(file.path, "", told, "image"))
         images.append(image or part.images)
     return images
 
@@ -254,13 +259,15 @@ def read_xml(file: Path, faults: list[Fault]) -> VocFile:
     except ET.ParseError as error:
         line, column = error.position
         reason = "is empty" if not file.stat().st_size else f"is no XML: {expat.errors.messages.get(error.code, error)}"
-        faults.append(Fault(file, f"line {line}, column {column}" if file.stat().st_size else "", reason))
+        at = f"line {line}, column {column}" if file.stat().st_size else ""
+        faults.append(Fault(file, at, reason, "image"))
         return empty
     except (OSError, ValueError, LookupError) as error:  # LookupError: an encoding that nobody knows
-        faults.append(Fault(file, "", f"cannot be read: {getattr(error, 'strerror', None) or error}"))
+        faults.append(Fault(file, "", f"cannot be read: {getattr(error, 'strerror', None) or error}", "image"))
         return empty
     if root.tag != "annotation":
-        faults.append(Fault(file, "", f"is no annotation of PASCAL VOC: it holds <{root.tag}>, not <annotation>"))
+        told = f"is no annotation of PASCAL VOC: it holds <{root.tag}>, not <annotation>"
+        faults.append(Fault(file, "", told, "image"))
         return empty
     objects = []
     for number, node in enumerate(root.findall("object")):
@@ -268,7 +275,7 @@ def read_xml(file: Path, faults: list[Fault]) -> VocFile:
         if isinstance(found, VocObject):
             objects.append(found)
         else:
-            faults.append(Fault(file, place(file, number), found))
+            faults.append(Fault(file, place(file, number), found, "object"))
     return VocFile(file, (root.findtext("filename") or "").strip(), _size(root), tuple(objects))
 
 
@@ -387,7 +394,11 @@ def _set_lines(part: Folders, options: VocOptions) -> Iterator[tuple[Path, int, 
 
 
 def _splits(
-    folders: Sequence[Folders], read: Sequence[tuple[Folders, VocFile]], options: VocOptions
+    folders: Sequence[Folders],
+    read: Sequence[tuple[Folders, VocFile]],
+    options: VocOptions,
+    gone: Collection[Path],
+    leave_out: LeaveOut,
 ) -> dict[str, list[int]] | None:
     splits: dict[str, list[int]] = {}
     if folders[0].split:
@@ -395,15 +406,17 @@ def _splits(
             splits.setdefault(part.split, []).append(index)
         return splits
     places = {_stripped(file.path.stem): index for index, (_, file) in enumerate(read)}
+    left_out = {_stripped(path.stem) for path in gone}
     faults: list[Fault] = []
     lists: dict[str, dict[int, None]] = {}
     for file, number, line in _set_lines(folders[0], options):
         found = next((places[name] for name in _meant(line) if name in places), None)
-        if found is None:
-            faults.append(Fault(file, f"line {number}", f"names {line!r}, of which {folders[0].xml} has no XML file"))
-        else:
+        if found is not None:
             lists.setdefault(file.stem, {})[found] = None
-    raise_faults(faults)
+        elif left_out.isdisjoint(_meant(line)):
+            told = f"names {line!r}, of which {folders[0].xml} has no XML file"
+            faults.append(Fault(file, f"line {number}", told, "object"))
+    settle_faults(faults, leave_out)
     if not {"train", "val", "valid", "validation"} & lists.keys() and "trainval" in lists:
         splits["train"] = list(lists["trainval"])
     splits |= {SETS[name]: list(members) for name, members in lists.items() if name in SETS}

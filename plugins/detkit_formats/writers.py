@@ -73,6 +73,8 @@ def write_voc(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages:
         _write_sets(writing.items, folder / "ImageSets" / "Main")
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in dataset.class_names), encoding="utf-8")
     writing.tell_ids()
+    if any(annotation.iscrowd for item in writing.items for annotation in item.info.annotations):
+        return writing.written(difficult="crowd")
     return writing.written()
 
 
@@ -197,7 +199,9 @@ def write_csv(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages:
     writing.ledger.add("classes", "that no object has are not kept", ", ".join(unused), count=len(unused))
     if list(dataset.class_names) != sorted(dataset.class_names):
         writing.ledger.add("the order of classes", 'is the alphabet\'s; "classes" in the spec restores it')
-    return writing.written()
+    elif not unused:
+        return writing.written()
+    return writing.written(classes=list(dataset.class_names))
 
 
 def _csv_rows(item: Item, class_names: Sequence[str], ledger: Ledger) -> list[list[str | float]]:

@@ -17,7 +17,7 @@ from detkit import BOXES, BOXES_AND_MASKS, DataError, Dataset, Messages
 from detkit.data.boxes import convert_boxes
 from detkit.data.classes import chosen_classes, labels_by_name, unlisted
 from detkit.data.coco import as_rle
-from detkit.data.faults import Fault, raise_faults
+from detkit.data.faults import Fault, settle_faults
 from detkit.data.file_dataset import (
     FileDataset,
     ImageFile,
@@ -30,7 +30,7 @@ from detkit.data.file_dataset import (
 from detkit.data.targets import mask_areas
 from detkit.data.types import Annotation
 from detkit_formats import YoloOptions
-from detkit_formats.common import reading_of, tell_left_out, with_bar
+from detkit_formats.common import LeaveOut, reading_of, tell_left_out, with_bar
 
 SPLITS = ("train", "validation", "test")
 #: A split's names in YAML files and of folders.
@@ -75,7 +75,7 @@ class Layout:
     named_by: Path
 
 
-def open_yolo(options: YoloOptions, messages: Messages) -> Dataset:
+def open_yolo(options: YoloOptions, messages: Messages, leave_out: LeaveOut = None) -> Dataset:
     """Read all files.
 
     Raises:
@@ -98,12 +98,14 @@ def open_yolo(options: YoloOptions, messages: Messages) -> Dataset:
             for item in items
             if item.number in own and own[item.number] is None
         )
+    faults += (Fault(one.image, "", trouble, "image") for one in found if (trouble := missing_file(one.image)))
+    gone = settle_faults(faults, leave_out)
+    lines = [items for one, items in zip(found, lines, strict=True) if gone.isdisjoint((one.image, one.labels))]
+    found = [one for one in found if gone.isdisjoint((one.image, one.labels))]
     keys = _keys(found, layout.root)
     files = [
         ImageFile(one.image, key, image_id) for one, key, image_id in zip(found, keys, image_ids(keys), strict=True)
     ]
-    gone = [Fault(one.image, "", trouble) for one in found if (trouble := missing_file(one.image))]
-    raise_faults([*faults, *gone])
     kept = [[item for item in items if own[item.number] is not None] for items in lines]
     tell_left_out(messages, sum(map(len, lines)) - sum(map(len, kept)), sum(map(len, lines)))
     _tell_strays(found, messages)
@@ -281,6 +283,7 @@ def _images(layout: Layout, options: YoloOptions, messages: Messages, faults: li
                 "",
                 f'does not exist, as the label file of {one.image}; unlabelled = "empty" takes such'
                 " images as without objects",
+                "image",
             )
             for one in without
         )
@@ -313,7 +316,12 @@ def _listed(file: Path, root: Path, faults: list[Fault]) -> Iterator[Path]:
         there = next((one for one in (file.parent / path, root / path) if one.is_file()), None)
         if there is None:
             faults.append(
-                Fault(file, f"line {number}", f"names {line.strip()}, which is in neither {file.parent} nor {root}")
+                Fault(
+                    file,
+                    f"line {number}",
+                    f"names {line.strip()}, which is in neither {file.parent} nor {root}",
+                    "object",
+                )
             )
         else:
             yield Path(os.path.normpath(there))
@@ -369,7 +377,7 @@ def _read_labels(file: Path, faults: list[Fault]) -> list[Labelled]:
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
-        faults.append(Fault(file, "", f"cannot be read as text ({error})"))
+        faults.append(Fault(file, "", f"cannot be read as text ({error})", "image"))
         return []
     found = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -379,7 +387,7 @@ def _read_labels(file: Path, faults: list[Fault]) -> list[Labelled]:
         if isinstance(item, Labelled):
             found.append(item)
         else:
-            faults.append(Fault(file, f"line {number}", item))
+            faults.append(Fault(file, f"line {number}", item, "object"))
     return found
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torchvision.tv_tensors import Image
 
+    from detkit.data.faults import Fault
     from detkit.data.types import Batch, ImageInfo, Prediction, Target
 
 Capability = Literal["boxes", "masks"]
@@ -137,6 +138,9 @@ class BuildContext:
             that `build` needs neither a weight file nor a network. None where the model starts from its own weights.
         weights_origin: with `weights`, what the model that was first built said of itself in its `weights_origin`.
         messages: where to tell people something.
+        leave_out: for datasets. Where it is there, somebody wants what can be read of broken files: a reader that can
+            do without an object or an image calls it with the fault and leaves that out, in place of raising; see
+            `detkit.data.faults.settle_faults`. A reader may disregard it.
     """
 
     class_names: tuple[str, ...] = ()
@@ -152,6 +156,7 @@ class BuildContext:
     weights: Mapping[str, Tensor] | None = None
     weights_origin: Mapping[str, Any] = field(default_factory=dict)
     messages: Messages = field(default_factory=Silent)
+    leave_out: Callable[[Fault], None] | None = None
 
     def generator(self) -> torch.Generator:
         """A fresh CPU generator with the component's own seed."""
@@ -515,11 +520,17 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a dataset's files hold: how many images and objects, and what was lost on the way."""
+    """What a dataset's files hold: how many images and objects, and what was lost on the way.
+
+    Attributes:
+        options: what the component must be told beside `root` to read the files as they are meant, as
+            {"difficult": "crowd"}; plain values.
+    """
 
     images: int
     objects: int
     losses: tuple[Loss, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

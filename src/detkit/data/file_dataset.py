@@ -253,7 +253,9 @@ def _of_link(file: Path) -> str:
 def missing_images(files: Iterable[ImageFile]) -> list[Fault]:
     """A fault of each image that is not there."""
     return [
-        Fault(file.source, "", f"its image {file.path} {trouble}") if file.source else Fault(file.path, "", trouble)
+        Fault(file.source, "", f"its image {file.path} {trouble}", "image", file.path)
+        if file.source
+        else Fault(file.path, "", trouble, "image")
         for file in files
         if (trouble := missing_file(file.path))
     ]
