@@ -380,6 +380,32 @@ def test_a_missing_image_of_coco(data: Path, tmp_path: Path, fix: Fix) -> None:
     assert in_splits(opened(COCO, root=tmp_path / "copy")) == {"train": ["a", "c"], "validation": ["b"]}
 
 
+def test_broken_annotations_of_coco(data: Path, tmp_path: Path, fix: Fix) -> None:
+    good = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 10]}
+    rows = [
+        good,
+        {**good, "bbox": [1, 2, -3, 4]},
+        {**good, "bbox": [float("nan"), 2, 3, 4]},
+        {**good, "image_id": 9},
+        {**good, "category_id": 9},
+        {**good, "bbox": [3, 2, 10, 10], "id": 1},
+    ]
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}]
+    coco_json(data / "all.json", images, rows, pictures=data)
+    content = json.loads((data / "all.json").read_text())
+    content["annotations"] += [[], *({**good, "id": number, "area": -1} for number in range(100, 130))]
+    (data / "all.json").write_text(json.dumps(content))
+    made = fix({"use": "coco", "annotations": "data/all.json"})
+    told = [one["done"] for one in made["repairs"]]
+    assert told == ["it has an id of its own"] + ["what stands there is left out"] * 35
+    assert made["repairs"][0]["place"] == "annotations[5]"
+    assert made["repairs"][1]["text"].startswith("annotations[1] (id 2) has 'bbox' [1, 2, -3, 4] of negative width")
+    assert objects(opened(COCO, root=tmp_path / "copy"))["a"] == [
+        ("cat", (1.0, 2.0, 11.0, 12.0)),
+        ("cat", (3.0, 2.0, 13.0, 12.0)),
+    ]
+
+
 def test_what_only_a_person_can_mend_writes_nothing(data: Path, tmp_path: Path, capsys: Capture) -> None:
     make_coco(data)
     (data / "val.json").write_text("{")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detkit.components import BuildContext, Dataset, ImageTransfer, Messages, PathBase, Written
-from detkit.data.faults import Fault
+from detkit.data.faults import Extent, Fault
 from detkit.data.file_dataset import FileDataset
 from detkit.data.images import is_large
 from detkit.data.types import ImageInfo
@@ -28,6 +28,14 @@ from detkit.spec.parts import DataTables
 
 #: The ids of the checks whose findings can be repaired.
 REPAIRABLE = frozenset(check.id for check in (opening.UNREADABLE, *repair_objects.CHECKS, *repair_images.CHECKS))
+
+
+#: What becomes of what a reader can do without.
+LEFT_OUT: Mapping[Extent, str] = {
+    "id": "it has an id of its own",
+    "object": "what stands there is left out",
+    "image": repair_images.GONE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +155,7 @@ def _opened(tables: DataTables, context: BuildContext, ids: Collection[str]) -> 
 def _left_out(fault: Fault) -> Repair:
     check = opening.UNREADABLE
     finding = Finding(check, check.severity, fault.text, fault.file, place=fault.place)
-    return Repair(finding, repair_images.GONE if fault.extent == "image" else "what stands there is left out")
+    return Repair(finding, LEFT_OUT[fault.extent])
 
 
 def _together(
