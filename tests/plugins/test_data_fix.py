@@ -654,6 +654,21 @@ def test_nothing_to_repair(data: Path, tmp_path: Path, capsys: Capture) -> None:
     assert opened(VOC, root=tmp_path / "copy", difficult="crowd").info(0).annotations[0].iscrowd
 
 
+def test_masks_that_the_format_does_not_get(data: Path, tmp_path: Path, capsys: Capture) -> None:
+    table = make_yolo(data)
+    (data / "labels/train/a.txt").write_text("0 .1 .1 .5 .1 .5 .5 .1 .5\n")
+    (data / "labels/val/b.txt").write_text("")
+    spec = spec_of(tmp_path, table)
+    assert run(["data", "check", str(spec), "--fix", str(tmp_path / "copy")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    place = lines.index("not all of the original is in the copy:")
+    assert lines[place + 2].split()[:4] == ["masks", "1", "become", "boxes"]
+    assert lines[place + 3] == "--to writes the copy in a format that holds masks, as coco"
+    assert run(["data", "check", str(spec), "--fix", str(tmp_path / "other"), "--to", "coco"]) == 0
+    assert "nothing was lost" in capsys.readouterr().out
+    assert "masks" in opened(COCO, root=tmp_path / "other").provides
+
+
 def test_no_image_is_left(data: Path, tmp_path: Path, capsys: Capture) -> None:
     voc_folder(data, {"a": []})
     (data / "JPEGImages/a.jpg").write_bytes(b"")
@@ -672,6 +687,8 @@ def test_no_image_is_left(data: Path, tmp_path: Path, capsys: Capture) -> None:
         (["--fix", "data"], "data is not empty: nothing is overwritten"),
         (["--fix", "data/new"], "lies in"),
         (["--fix", "spec.toml"], "is there and is no folder"),
+        (["--fix", "spec.toml/new"], "spec.toml is no folder"),
+        (["--fix", "/proc/nobody/new"], "cannot be made"),
         (["--to", "coco"], "--to is the format of a repaired copy: give --fix DIR, too"),
         (["--images", "copy"], "--images says how images get into a repaired copy: give --fix DIR, too"),
         (["--fix", "new", "--to", "cocos"], "'cocos' can be written; did you mean 'coco'?"),

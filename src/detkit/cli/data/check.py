@@ -225,7 +225,9 @@ def _print_copy(copy: RepairedCopy, limit: int) -> None:
         click.echo(f"\nrepaired {check.id} ({len(repairs)}): {check.summary}")
         _print_some(repairs, limit)
     click.echo("")
-    print_losses(f"the original has more than {copy.table['use']} is written with:", written)
+    print_losses("not all of the original is in the copy:", written)
+    if any(loss.what == "masks" for loss in written.losses):
+        click.echo("--to writes the copy in a format that holds masks, as coco")
     left = [finding for finding in copy.after.findings if finding.severity != "note"]
     click.echo(f"\nleft in the copy: {_counted(copy.after.counts)}")
     _print_findings(left, limit)
