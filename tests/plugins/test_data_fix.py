@@ -574,6 +574,18 @@ def test_a_dataset_that_is_only_read_in_another_format(data: Path, tmp_path: Pat
     assert objects(copy)["2"] == [("cat", (2.0, 2.0, 11.0, 12.0))]
 
 
+@pytest.mark.parametrize(("target", "images"), [("voc", 3), ("csv", 3), ("yolo", 2)])
+def test_images_of_no_split(data: Path, tmp_path: Path, capsys: Capture, target: str, images: int) -> None:
+    """YOLO's lists cannot name them; the loss says so."""
+    voc_folder(data, {name: [voc_object("cat")] for name in "abc"}, {"train": ["a"], "val": ["b"]})
+    spec = spec_of(tmp_path, {"use": "voc", "root": "data"})
+    arguments = ["--to", target, "--fix", str(tmp_path / "copy"), "--json"]
+    assert run(["data", "check", str(spec), *arguments]) == 0
+    made = json.loads(capsys.readouterr().out)["fix"]
+    assert made["left"]["images"] == images
+    assert [loss["count"] for loss in made["losses"] if loss["what"] == "images of no split"] == [1]
+
+
 # --- what is repaired, and what is left ------------------------------------------------------------------------------
 
 
