@@ -93,7 +93,7 @@ def command(
         with stoppable():
             done = check_data(tables, folder=spec.parent, messages=messages, wanted=wanted, decode=decode)
             if not as_json:
-                _print(done, limit)
+                _print(done, limit, hint=fix is None)
             if fix is not None and writer is not None:
                 from detkit.doctor.repair import repair_data
 
@@ -181,7 +181,10 @@ def _list_checks(as_json: bool) -> None:
     print_table(("check", "severity", "what it finds"), [(check.id, check.severity, check.summary) for check in CHECKS])
 
 
-def _print(done: Checkup, limit: int) -> None:
+def _print(done: Checkup, limit: int, *, hint: bool) -> None:
+    """Args: hint: say that there is --fix, where it would do something."""
+    from detkit.doctor.repair import REPAIRABLE
+
     if done.class_names is None:
         click.echo(f"{done.dataset}: cannot be opened")
     else:
@@ -190,6 +193,8 @@ def _print(done: Checkup, limit: int) -> None:
         click.echo(f"{done.dataset}: {done.images} images, {done.objects} objects, {classes}")
     _print_findings(done.findings, limit)
     click.echo(f"\n{_counted(done.counts)}" if done.findings else "nothing was found")
+    if hint and any(found.check.id in REPAIRABLE and found.severity != "note" for found in done.findings):
+        click.echo("--fix DIR writes a copy in which all is put right that nobody has to decide")
 
 
 def _print_findings(all_findings: Sequence[Finding], limit: int) -> None:
