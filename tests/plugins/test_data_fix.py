@@ -269,14 +269,16 @@ def test_images_that_cannot_be_read_are_left_out_with_their_objects(data: Path, 
 
 @pytest.mark.parametrize("images", ["copy", "symlink"])
 def test_a_cut_image_is_written_as_far_as_it_goes(data: Path, tmp_path: Path, fix: Fix, images: str) -> None:
-    voc_folder(data, {name: [voc_object("cat")] for name in "abc"}, {"train": ["a", "c"], "val": ["b"]})
-    file = cut_short(data / "JPEGImages/a.jpg")
+    voc_folder(data, {name: [voc_object("cat")] for name in "abcd"}, {"train": ["a", "c", "d"], "val": ["b"]})
+    (data / "JPEGImages/a.jpg").write_bytes(b"")  # the places of the others are not those in the original
+    file = cut_short(data / "JPEGImages/c.jpg")
     made = fix({"use": "voc", "root": "data", "cut": "fill"}, "--images", images)
     assert made["dataset"] == {"use": "voc", "root": "copy"}
     assert [(one["check"], one["done"]) for one in made["repairs"]] == [
-        ("image-cut", "what there is of it is written anew, as a PNG")
+        ("image-unreadable", "the image and its objects are left out"),
+        ("image-cut", "what there is of it is written anew, as a PNG"),
     ]
-    drawn = decode(tmp_path / "copy/JPEGImages/a.png", rotate=False)
+    drawn = decode(tmp_path / "copy/JPEGImages/c.png", rotate=False)
     assert torch.equal(drawn, decode(file, rotate=False, cut="fill"))
     assert (tmp_path / "copy/JPEGImages/b.jpg").is_symlink() == (images == "symlink")
     assert (tmp_path / "copy/JPEGImages/b.jpg").read_bytes() == (data / "JPEGImages/b.jpg").read_bytes()
