@@ -73,7 +73,8 @@ def fix(tmp_path: Path, data: Path, capsys: Capture) -> Fix:
         found: dict[str, Any] = json.loads(told.out)
         made: dict[str, Any] = found["fix"]
         assert code == (1 if left else 0), made["left"]["findings"]
-        again = spec_of(tmp_path, made["dataset"], "again.toml", **more)
+        kept = {"split": table["split"]} if "split" in table else {}
+        again = spec_of(tmp_path, {**made["dataset"], **kept}, "again.toml", **more)
         assert run(["data", "check", str(again), "--json"]) == code
         checked = json.loads(capsys.readouterr().out)
         assert checked["counts"]["error"] == left
@@ -588,6 +589,16 @@ def test_images_of_no_split(data: Path, tmp_path: Path, capsys: Capture, target:
     assert [loss["count"] for loss in made["losses"] if loss["what"] == "images of no split"] == [1]
 
 
+def test_a_list_of_names_in_the_spec_that_names_what_is_left_out(data: Path, tmp_path: Path, fix: Fix) -> None:
+    voc_folder(data, {name: [voc_object("cat")] for name in "abcd"})
+    (data / "JPEGImages/d.jpg").write_bytes(b"")
+    (tmp_path / "val.txt").write_text("a.jpg\nd.jpg\n")
+    made = fix({"use": "voc", "root": "data", "split": {"validation": "val.txt"}}, left=1)
+    (error,) = (one for one in made["left"]["findings"] if one["severity"] == "error")
+    assert error["check"] == "split-impossible"
+    assert "val.txt" in error["text"]
+
+
 # --- what is repaired, and what is left ------------------------------------------------------------------------------
 
 
@@ -633,6 +644,8 @@ def test_names_that_look_like_one_class_are_left_to_people(data: Path, tmp_path:
     voc_xml(data / "Annotations/a.xml", voc_object("cat"), voc_object("cats"), voc_object("cat", (5, 5, 4, 9)))
     assert run(["data", "check", str(spec), "--fix", str(tmp_path / "second"), *again]) == 1
     lines = capsys.readouterr().out.splitlines()
+    # The copy's boxes are edges, whatever the original's were.
+    assert objects(opened(VOC, root=tmp_path / "second"))["a"] == [("cat", (0, 1, 11, 12)), ("cats", (0, 1, 11, 12))]
     begin = lines.index(f"repaired copy: {tmp_path / 'second'} (2 images, 2 objects)")
     assert lines[begin + 1 :] == [
         "",
@@ -736,22 +749,35 @@ def test_an_interrupted_repair_leaves_nothing(
     before = state(data)
     monkeypatch.setattr("detkit_formats.writers._voc_xml", interrupt)
     assert run(["data", "check", str(spec), "--fix", str(tmp_path / "copy")]) == 130
-    assert f"interrupted; there is no {tmp_path / 'copy'}" in capsys.readouterr().err
+    assert f"interrupted; there is no copy in {tmp_path / 'copy'}" in capsys.readouterr().err
     assert state(data) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "spec.toml"]
+
+
+def test_an_interrupt_while_the_copy_is_checked(
+    data: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    spec = spec_of(tmp_path, make_voc(data))
+    monkeypatch.setattr("detkit.doctor.repair.check_data", interrupt)
+    assert run(["data", "check", str(spec), "--fix", str(tmp_path / "copy")]) == 130
+    assert f"interrupted; the copy in {tmp_path / 'copy'} is whole, and was not checked" in capsys.readouterr().err
+    assert objects(opened(VOC, root=tmp_path / "copy"))["a"] == STAY
 
 
 # --- real data -------------------------------------------------------------------------------------------------------
 
 
-def bccd_spec(folder: Path, degenerate: str) -> Path:
+def training(folder: Path, name: str, dataset: dict[str, Any]) -> Path:
     """Small, and on the CPU: what is looked at is the data."""
-    file = folder / f"{degenerate}.toml"
+    file = folder / f"{name}.toml"
     file.write_text(
         tomli_w.dumps(
             {
-                "experiment": {"name": degenerate, "output": str(folder / "runs")},
-                "dataset": {"use": "voc", "root": str(BCCD), "degenerate": degenerate},
+                "experiment": {"name": name, "output": str(folder / "runs")},
+                "dataset": dataset,
                 "input": {"min_size": 96, "max_size": 128},
                 "compute": {"device": "cpu", "precision": "fp32", "threads": 1, "workers": 0},
                 "train": {"epochs": 1, "batch_size": 2},
@@ -797,9 +823,17 @@ def test_bccd_is_repaired_in_a_copy(tmp_path: Path, capsys: Capture) -> None:
 
 @needs_bccd
 @pytest.mark.slow
-def test_bccd_trains_with_drop_and_is_refused_with_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["run", str(bccd_spec(tmp_path, "error")), "--smoke"]) == 2
+def test_bccd_trains_with_drop_and_as_a_copy_and_is_refused_with_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    original = {"use": "voc", "root": str(BCCD)}
+    assert run(["run", str(training(tmp_path, "error", original)), "--smoke"]) == 2
     told = capfd.readouterr().err
     for place in ("BloodImage_00338.xml object 12", "BloodImage_00343.xml object 3"):
         assert place in told
-    assert run(["run", str(bccd_spec(tmp_path, "drop")), "--smoke"]) == 0
+    assert run(["run", str(training(tmp_path, "drop", {**original, "degenerate": "drop"})), "--smoke"]) == 0
+    capfd.readouterr()
+    spec = spec_of(tmp_path, original)
+    assert run(["data", "check", str(spec), "--json", "--fix", str(tmp_path / "copy"), "--images", "symlink"]) == 0
+    copy = json.loads(capfd.readouterr().out)["fix"]["dataset"]
+    assert run(["run", str(training(tmp_path, "copy-of-bccd", copy)), "--smoke"]) == 0

@@ -108,7 +108,7 @@ def command(
                     decode=decode,
                 )
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; {'nothing was changed' if fix is None else f'there is no {fix}'}") from None
+        raise Interrupted(f"interrupted; {_after_interrupt(fix)}") from None
     if as_json:
         from detkit.record.layout import FORMAT_VERSION
 
@@ -118,6 +118,14 @@ def command(
         _print_copy(copy, limit)
     counts = (done if copy is None else copy.after).counts
     return 1 if counts["error"] or (strict and counts["warning"]) else 0
+
+
+def _after_interrupt(fix: Path | None) -> str:
+    if fix is None:
+        return "nothing was changed"
+    # It appears when all is in it; what is done after that is its own check.
+    whole = fix.is_dir() and any(fix.iterdir())
+    return f"the copy in {fix} is whole, and was not checked" if whole else f"there is no copy in {fix}"
 
 
 def _refuse_without_fix(fix: Path | None, target: str | None) -> None:
