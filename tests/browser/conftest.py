@@ -1,4 +1,4 @@
-"""Pages in the real Chromium. One that asks for anything but files of its own folder, or logs an error, fails its test."""
+"""Pages in the real Chromium: one that asks for more than files of its own folder, or logs an error, fails its test."""
 
 from __future__ import annotations
 
