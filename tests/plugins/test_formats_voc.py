@@ -13,7 +13,7 @@ from PIL import Image
 
 from detkit import BOXES, BOXES_AND_MASKS, DataError
 from detkit.cli.main import run
-from detkit.data.checks import checked_infos
+from detkit.data.degenerate import checked_infos
 from detkit.data.faults import DataFaults
 from detkit.data.file_dataset import images_by_stem
 from detkit_formats import VOC

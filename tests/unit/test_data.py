@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torchvision import tv_tensors
 
 from detkit.components import Dataset
-from detkit.data.checks import CleanDataset, checked_infos
 from detkit.data.coco_form import ground_truth_json, predictions_json
+from detkit.data.degenerate import CleanDataset, checked_infos
 from detkit.data.evaluated import EvaluatedImages
 from detkit.data.fingerprint import fingerprint
 from detkit.data.loading import to_device, training_loader

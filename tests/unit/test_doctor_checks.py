@@ -14,14 +14,15 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from detkit.checks.catalogue import CHECKS
+from detkit.checks.classes import alike
+from detkit.checks.finding import Finding, Where
+from detkit.checks.hashes import difference_hash
+from detkit.checks.images import Seen
+from detkit.checks.similar import similar_findings
 from detkit.components import BOXES_AND_MASKS, BuildContext, Dataset, DatasetComponent, Options, Silent
 from detkit.data.types import RLE, Annotation, ImageInfo
-from detkit.doctor.checkup import CHECKS, Checkup, check_data
-from detkit.doctor.classes import alike
-from detkit.doctor.finding import Finding, Where
-from detkit.doctor.hashes import difference_hash
-from detkit.doctor.images import Seen
-from detkit.doctor.similar import similar_findings
+from detkit.doctor.checkup import Checkup, check_data
 from detkit.plugins import Offered, Plugin
 from detkit.spec.model import SplitTable, Use
 from detkit.spec.parts import DataTables
@@ -422,7 +423,7 @@ def test_duplicates_of_images_that_cannot_be_read_are_left_alone(twins: Path) ->
 
 def test_wanted_checks_only(twins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ids(checked(VOC, root=twins, wanted={"split-leak"})) == ["split-leak"]
-    monkeypatch.setattr("detkit.doctor.duplicates.digest_files", None)  # and nothing is read for the others
+    monkeypatch.setattr("detkit.checks.duplicates.digest_files", None)  # and nothing is read for the others
     assert ids(checked(VOC, root=twins, wanted={"box-without-area"})) == []
 
 

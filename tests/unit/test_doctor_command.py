@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from detkit.checks.catalogue import CHECKS
 from detkit.cli.main import run
-from detkit.doctor.checkup import CHECKS
 from plugins.format_files import voc_folder, voc_object
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detkit.components import BuildContext, Capabilities, Dataset, Messages
-from detkit.data.checks import CleanDataset, checked_infos
 from detkit.data.coco_form import ground_truth_json
+from detkit.data.degenerate import CleanDataset, checked_infos
 from detkit.data.digests import ImageDigest, digest_images
 from detkit.data.fingerprint import fingerprint
 from detkit.data.seeds import derive_seed

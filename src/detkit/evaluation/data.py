@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from detkit.compare.leaderboard import SAME_IMAGES
 from detkit.components import BuildContext, Dataset
-from detkit.data.checks import checked_infos
 from detkit.data.coco_form import read_ground_truth
+from detkit.data.degenerate import checked_infos
 from detkit.data.digests import digest_images
 from detkit.data.fingerprint import objects_digest
 from detkit.data.splits import Splits, divide

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from detkit.data.checks import Degenerate
+from detkit.data.degenerate import Degenerate
 from detkit.errors import SpecError
 from detkit.plugins import Registry, collect
 from detkit.spec.document import COMMAND_LINE, Document, Place, read_document

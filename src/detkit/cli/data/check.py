@@ -77,8 +77,8 @@ def command(
 
 
 def _wanted(only: tuple[str, ...], skip: tuple[str, ...], *, decode: bool) -> frozenset[str]:
-    from detkit.doctor.checkup import CHECKS
-    from detkit.doctor.similar import CHECKS as OF_PIXELS
+    from detkit.checks.catalogue import CHECKS
+    from detkit.checks.similar import CHECKS as OF_PIXELS
 
     ids = [check.id for check in CHECKS]
     for name in (*only, *skip):
@@ -92,8 +92,8 @@ def _wanted(only: tuple[str, ...], skip: tuple[str, ...], *, decode: bool) -> fr
 def _list_checks(as_json: bool) -> None:
     from dataclasses import asdict
 
+    from detkit.checks.catalogue import CHECKS
     from detkit.cli.console import print_table
-    from detkit.doctor.checkup import CHECKS
 
     if as_json:
         click.echo(json.dumps([asdict(check) for check in CHECKS], indent=2))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from detkit.checks.finding import Check, Finding, Where
 from detkit.components import Dataset, Messages
 from detkit.data.file_dataset import FileDataset, printable
 from detkit.data.images import UnreadableImage, read_header
 from detkit.data.types import ImageInfo
-from detkit.doctor.finding import Check, Finding, Where
 from detkit.errors import DetkitError
 
 UNREADABLE = Check(
@@ -69,7 +69,7 @@ class Seen:
     Attributes:
         where: for findings. info: as far as it could be read; None otherwise.
         image_id: of an image that could not be read, where its dataset knows it.
-        hash: of its pixels, where it was decoded; see `detkit.doctor.similar`.
+        hash: of its pixels, where it was decoded; see `detkit.checks.similar`.
     """
 
     where: Where
@@ -102,7 +102,7 @@ def look_at(dataset: Dataset, index: int, *, pixels: bool) -> tuple[Seen, list[F
     return Seen(where, info, hash=decoded), [*cut, *broken, *_of_size(where, info)]
 
 
-def repeated_ids(seen: list[Seen]) -> Iterator[Finding]:
+def repeated_ids(seen: Sequence[Seen]) -> Iterator[Finding]:
     """Images whose id another one has."""
     first: dict[int, ImageInfo] = {}
     for one in seen:
@@ -153,7 +153,7 @@ def _cut(dataset: Dataset, where: Where) -> Iterator[Finding]:
 
 def _decoded(dataset: Dataset, index: int, where: Where) -> tuple[int | None, list[Finding]]:
     """The hash of its pixels, or why there are none."""
-    from detkit.doctor.hashes import difference_hash
+    from detkit.checks.hashes import difference_hash
 
     try:
         return difference_hash(dataset[index][0]), []

@@ -6,10 +6,10 @@ import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from detkit.checks.finding import Check, Finding
+from detkit.checks.images import Seen
 from detkit.components import Messages
 from detkit.data.digests import digest_files
-from detkit.doctor.finding import Check, Finding
-from detkit.doctor.images import Seen
 
 DUPLICATE = Check(
     "duplicate-image",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from detkit.data.checks import Degenerate, has_area, short_box
+from detkit.checks.finding import Check, Finding, Severity, Where
+from detkit.data.degenerate import Degenerate, has_area, short_box
 from detkit.data.types import Annotation, ImageInfo
-from detkit.doctor.finding import Check, Finding, Severity, Where
 
 WITHOUT_AREA = Check(
     "box-without-area",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from detkit.checks.finding import Check, Finding
+from detkit.checks.images import Seen
 from detkit.components import Dataset
 from detkit.data.fingerprint import split_labels
 from detkit.data.splits import Division, Wish, divide
 from detkit.data.types import ImageInfo
-from detkit.doctor.finding import Check, Finding
-from detkit.doctor.images import Seen
 from detkit.errors import DataError
 
 IMPOSSIBLE = Check(
