@@ -35,7 +35,7 @@ BOXES: Capabilities = frozenset({"boxes"})
 BOXES_AND_MASKS: Capabilities = frozenset({"boxes", "masks"})
 
 #: Keys that belong to the host; they share tables with a component's options, which must not use them.
-RESERVED_KEYS = frozenset({"use", "enabled", "train", "input", "augment", "split", "degenerate"})
+RESERVED_KEYS = frozenset({"use", "enabled", "train", "input", "augment", "split", "degenerate", "skip_checks"})
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 

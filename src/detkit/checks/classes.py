@@ -21,6 +21,7 @@ UNFIT = Check(
     "error",
     "class names that are empty or repeat, or none at all",
     "give each class a name of its own",
+    vital=True,
 )
 ALIKE = Check(
     "class-names-alike",

@@ -10,7 +10,7 @@ from detkit.checks.catalogue import CHECKS
 from detkit.checks.finding import SEVERITIES, Finding
 from detkit.checks.images import Seen
 from detkit.components import Dataset, Messages
-from detkit.data.degenerate import Degenerate
+from detkit.data.degenerate import Degenerate, cleaned
 from detkit.data.splits import Division, Wish
 from detkit.data.types import ImageInfo
 
@@ -20,18 +20,22 @@ class Looked:
     """What was seen.
 
     Attributes:
-        seen: every image, by index. findings: in no order.
+        seen: every image as it is in its files, by index. findings: in no order.
+        infos: of every image, with boxes without area treated as the spec says; None where it cannot be read.
         division: of the images; None where there are none, or they cannot be divided.
     """
 
     seen: Sequence[Seen]
     findings: Sequence[Finding]
+    infos: Sequence[ImageInfo | None]
     division: Division | None
 
     @property
-    def infos(self) -> list[ImageInfo]:
-        """The images that could be read."""
-        return [one.info for one in self.seen if one.info is not None]
+    def all_infos(self) -> tuple[ImageInfo, ...]:
+        """Of data all of whose images could be read."""
+        infos = tuple(info for info in self.infos if info is not None)
+        assert len(infos) == len(self.seen)
+        return infos
 
     @property
     def splits(self) -> list[str]:
@@ -54,17 +58,17 @@ def look(dataset: Dataset, wish: Wish | None, degenerate: Degenerate, messages: 
         findings += found
         if one.info is not None:
             findings += objects.object_findings(one.where, one.info, dataset.class_names, degenerate)
-    findings += _together(dataset, seen)
+    infos = [one.info and cleaned(one.info, degenerate) for one in seen]
+    findings += _together(dataset, seen, [info for info in infos if info is not None])
     division = None
     if seen and wish is not None:
-        division, found = splits.divided(dataset, seen, wish)
+        division, found = splits.divided(dataset, seen, infos, wish)
         findings += found
-    return Looked(seen, findings, division)
+    return Looked(seen, findings, infos, division)
 
 
-def _together(dataset: Dataset, seen: Sequence[Seen]) -> Iterator[Finding]:
+def _together(dataset: Dataset, seen: Sequence[Seen], infos: Sequence[ImageInfo]) -> Iterator[Finding]:
     """What only the images together can tell."""
-    infos = [one.info for one in seen if one.info is not None]
     yield from images.empty(dataset)
     yield from images.repeated_ids(seen)
     yield from classes.class_findings(dataset.class_names, infos, complete=len(infos) == len(seen))

@@ -18,6 +18,7 @@ UNREADABLE = Check(
     "something that keeps the dataset from being opened, as a file that is none of its format, or an image that is not"
     " there; told whatever --only and --skip say, since no other check can be made",
     "mend it where the finding says; then check again",
+    vital=True,
 )
 WARNED = Check(
     "reader-warning",

@@ -1,90 +1,18 @@
-"""What must hold of a dataset before anything is trained on it, and boxes without area as the spec wants them."""
+"""Boxes without area, treated as the spec wants them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from detkit.components import Dataset
-from detkit.data.types import Annotation, ImageInfo, Target
-from detkit.errors import DataError
+from detkit.data.types import ImageInfo, Target
 
 if TYPE_CHECKING:
     from torchvision.tv_tensors import Image
 
 Degenerate = Literal["error", "drop", "clip"]
-
-#: So many findings are listed; more are counted.
-LISTED = 10
-
-
-def checked_infos(dataset: Dataset, degenerate: Degenerate) -> list[ImageInfo]:
-    """The ground truth of every image, checked.
-
-    Raises:
-        DataError: no images, no classes, ids that repeat, labels out of range, boxes that are not numbers, masks of
-            another size than their image, and, under "error", boxes without area. All findings at once, each with its
-            image and object.
-    """
-    if not len(dataset):
-        raise DataError("the dataset has no images")
-    if not dataset.class_names:
-        raise DataError("the dataset has no classes")
-    names = dataset.class_names
-    if len(set(names)) < len(names) or not all(name.strip() for name in names):
-        raise DataError(f"class names must differ and not be empty; they are: {', '.join(map(repr, names))}")
-    infos = [_info(dataset, index) for index in range(len(dataset))]
-    findings = [*_repeated_ids(infos)]
-    for info in infos:
-        for number, annotation in enumerate(info.annotations):
-            name = f"{info.label}, {annotation.source or f'object {number}'}"
-            findings += (f"{name}: {text}" for text in _faults(annotation, info, dataset.class_names))
-            if degenerate == "error" and not has_area(annotation.box):
-                findings.append(
-                    f"{name}: box {short_box(annotation.box)} has no area;"
-                    ' [dataset] degenerate = "drop" leaves such objects out, "clip" clips boxes to the image first'
-                )
-    if findings:
-        listed = "\n  ".join(findings[:LISTED])
-        more = f"\n  and {len(findings) - LISTED} more" if len(findings) > LISTED else ""
-        raise DataError(f"the dataset has {len(findings)} faults:\n  {listed}{more}")
-    return infos if degenerate == "error" else [_cleaned(info, degenerate) for info in infos]
-
-
-def _info(dataset: Dataset, index: int) -> ImageInfo:
-    from detkit.errors import DetkitError
-
-    try:
-        return dataset.info(index)
-    except DetkitError:
-        raise
-    except Exception as error:  # the dataset is foreign code: say which image it stumbled over
-        raise DataError(f"image {index} of the dataset cannot be read: {type(error).__name__}: {error}") from error
-
-
-def _repeated_ids(infos: Sequence[ImageInfo]) -> list[str]:
-    seen: dict[int, ImageInfo] = {}
-    findings = []
-    for info in infos:
-        if info.image_id in seen:
-            findings.append(f"{info.label}: image id {info.image_id} is that of {seen[info.image_id].label} too")
-        seen[info.image_id] = info
-    return findings
-
-
-def _faults(annotation: Annotation, info: ImageInfo, class_names: Sequence[str]) -> list[str]:
-    faults = []
-    if not 1 <= annotation.label <= len(class_names):
-        names = ", ".join(f"{number} {name}" for number, name in enumerate(class_names, 1))
-        faults.append(f"label {annotation.label} is out of range; the classes are {names}")
-    if not all(math.isfinite(value) for value in annotation.box):
-        faults.append(f"box {short_box(annotation.box)} is not of finite numbers")
-    if annotation.mask is not None and annotation.mask["size"] != [info.height, info.width]:
-        height, width = annotation.mask["size"]
-        faults.append(f"mask of {width}x{height} pixels does not fit the image of {info.width}x{info.height}")
-    return faults
 
 
 def has_area(box: Sequence[float]) -> bool:
@@ -103,7 +31,13 @@ def _clip(box: Sequence[float], width: int, height: int) -> tuple[float, float, 
     return x0, y0, x1, y1
 
 
-def _cleaned(info: ImageInfo, degenerate: Degenerate) -> ImageInfo:
+def cleaned(info: ImageInfo, degenerate: Degenerate) -> ImageInfo:
+    """The image as it is trained on: under "drop" and "clip" without boxes that have no area, under "error" as it is.
+
+    Under "clip" boxes are clipped to the image first.
+    """
+    if degenerate == "error":
+        return info
     annotations = info.annotations
     if degenerate == "clip":
         annotations = tuple(replace(item, box=_clip(item.box, info.width, info.height)) for item in annotations)
@@ -124,7 +58,7 @@ class CleanDataset(Dataset):
         return len(self._dataset)
 
     def info(self, index: int) -> ImageInfo:
-        return _cleaned(self._dataset.info(index), self._degenerate)
+        return cleaned(self._dataset.info(index), self._degenerate)
 
     def __getitem__(self, index: int, /) -> tuple[Image, Target]:
         import torch

@@ -72,14 +72,14 @@ def check_data(
     )
     context = BuildContext(spec_folder=folder, messages=messages)
     dataset, findings = open_dataset(tables.dataset, context)
-    looked = Looked([], [], None)
+    looked = Looked([], [], [], None)
     if dataset is not None:
         looked = look(dataset, tables.split, tables.degenerate, messages, pixels=decode)
         findings += [*looked.findings, *_of_pairs(looked, context, checks)]
     return Checkup(
         tables.dataset.key,
         len(looked.seen),
-        sum(len(info.annotations) for info in looked.infos),
+        sum(len(one.info.annotations) for one in looked.seen if one.info is not None),
         None if dataset is None else dataset.class_names,
         tuple(in_order(one for one in findings if one.check.id in checks or one.check == reading.UNREADABLE)),
         checks,
@@ -91,10 +91,10 @@ def _of_pairs(looked: Looked, context: BuildContext, checks: Collection[str]) ->
     seen, splits = looked.seen, looked.splits
     groups: list[list[int]] = []
     if any(check.id in checks for check in (*duplicates.CHECKS, *similar.CHECKS)):
-        groups = duplicates.same_files(seen, cache_folder=context.cache_folder, messages=context.messages)
+        groups = duplicates.same_files(looked.infos, cache_folder=context.cache_folder, messages=context.messages)
     hashes = {index: one.hash for index, one in enumerate(seen) if one.hash is not None}
     known = {index for group in groups for index in group[1:]}
     return [
-        *duplicates.duplicate_findings(groups, seen, splits),
+        *duplicates.duplicate_findings(groups, looked.infos, splits),
         *similar.similar_findings(hashes, seen, splits, known),
     ]

@@ -32,12 +32,13 @@ def with_dataset_of(spec: ExperimentSpec, file: Path, *, set: Mapping[str, Any])
     reader, registry = _reader(document, file, set, spec.blocked)
     dataset = reader.dataset(registry)
     split = reader.options(("dataset", "split"), SplitTable)
-    degenerate = reader.degenerate()
+    degenerate, skip_checks = reader.degenerate(), reader.skip_checks()
     problems = reader.all_problems()
     if problems or not (dataset and split and degenerate):
         raise SpecError(problems)
     folder = document.root.folder
-    return replace(spec, path=file, folder=folder, dataset=dataset, split=split, degenerate=degenerate)
+    read: dict[str, Any] = {"split": split, "degenerate": degenerate, "skip_checks": skip_checks}
+    return replace(spec, path=file, folder=folder, dataset=dataset, **read)
 
 
 def load_dataset(file: Path | None, *, set: Mapping[str, Any], blocked: Sequence[str] = ()) -> tuple[Use, Registry]:
@@ -62,11 +63,12 @@ def load_dataset(file: Path | None, *, set: Mapping[str, Any], blocked: Sequence
 
 @dataclass(frozen=True, slots=True)
 class DataTables:
-    """[dataset] and [dataset.split] of a file."""
+    """[dataset] and [dataset.split] of a file. Attributes: skip_checks: ids of checks that it does without."""
 
     dataset: Use
     split: SplitTable
     degenerate: Degenerate
+    skip_checks: tuple[str, ...] = ()
 
 
 def load_data(file: Path, *, set: Mapping[str, Any], blocked: Sequence[str] = ()) -> DataTables:
@@ -81,11 +83,11 @@ def load_data(file: Path, *, set: Mapping[str, Any], blocked: Sequence[str] = ()
     reader, registry = _reader(read_document(file), file, set, blocked)
     dataset = reader.dataset(registry)
     split = reader.options(("dataset", "split"), SplitTable)
-    degenerate = reader.degenerate()
+    degenerate, skip_checks = reader.degenerate(), reader.skip_checks()
     problems = reader.all_problems()
     if problems or not (dataset and split and degenerate):
         raise SpecError(problems)
-    return DataTables(dataset, split, degenerate)
+    return DataTables(dataset, split, degenerate, skip_checks)
 
 
 def load_metrics(

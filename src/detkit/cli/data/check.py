@@ -62,6 +62,8 @@ def command(
 
     wanted = _wanted(only, skip, decode=decode)
     tables = load_data(spec, set=parse_overrides(settings), blocked=blocked)
+    if not only:
+        wanted -= frozenset(tables.skip_checks)
     try:
         with stoppable():
             done = check_data(tables, folder=spec.parent, messages=RichMessages(), wanted=wanted, decode=decode)
