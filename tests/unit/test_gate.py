@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from detkit.engine.prepare import check_dataset, deep_check, prepare_data
 from detkit.errors import SpecError
 from detkit.record.layout import ExperimentLayout
 from detkit.spec.loader import load_spec
-from detkit.spec.model import ExperimentSpec
+from detkit.spec.model import ExperimentSpec, InputTable
 from integration.experiments import RecordingDisplay
 from plugins.format_files import picture, voc_folder, voc_object
 
@@ -144,6 +145,17 @@ def test_every_image_that_cannot_be_read_is_named_at_once(tmp_path: Path) -> Non
     assert "0.jpg: it is empty" in text
     assert "1.jpg: it is no picture of a format that Pillow knows" in text
     assert "split-impossible" not in text
+
+
+def test_objects_that_the_models_are_too_coarse_for_are_counted(tmp_path: Path) -> None:
+    small = [voc_object("cat", (number, 2, number + 3, 5)) for number in range(1, 9)]
+    spec = spec_of(tmp_path, {"a": small, **cats()})
+    told = Told()
+    prepare_data(replace(spec, models={"fcos": replace(spec.models["fcos"], input=InputTable(min_size=32))}), told)
+    (warning,) = told.warnings
+    assert warning.startswith(
+        "[dataset] object-smaller-than-anchors: fcos: 8 of 11 objects (72.7%) are smaller than 4 x 4 pixels"
+    )
 
 
 # --- the way to go on ------------------------------------------------------------------------------------------------

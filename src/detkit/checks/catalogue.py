@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detkit.checks import classes, duplicates, images, objects, reading, similar, splits
+from detkit.checks import classes, duplicates, images, objects, reading, sight, similar, splits
 from detkit.checks.finding import Check
 
 #: In the order in which findings are told.
@@ -11,6 +11,7 @@ CHECKS: tuple[Check, ...] = (
     *images.CHECKS,
     *objects.CHECKS,
     *classes.CHECKS,
+    *sight.CHECKS,
     *splits.CHECKS,
     *duplicates.CHECKS,
     *similar.CHECKS,

@@ -9,6 +9,7 @@ from detkit.checks import classes, images, objects, splits
 from detkit.checks.catalogue import CHECKS
 from detkit.checks.finding import SEVERITIES, Finding
 from detkit.checks.images import Seen
+from detkit.checks.sight import Sight, small_objects
 from detkit.components import Dataset, Messages
 from detkit.data.degenerate import Degenerate, cleaned
 from detkit.data.splits import Division, Wish
@@ -43,13 +44,21 @@ class Looked:
         return splits.labels(self.division, len(self.seen))
 
 
-def look(dataset: Dataset, wish: Wish | None, degenerate: Degenerate, messages: Messages, *, pixels: bool) -> Looked:
+def look(
+    dataset: Dataset,
+    wish: Wish | None,
+    degenerate: Degenerate,
+    messages: Messages,
+    *,
+    pixels: bool,
+    models: Sequence[Sight] = (),
+) -> Looked:
     """Look at every image from its header alone, then at all of them together. Nothing of the data is raised.
 
     Args:
         wish: how the images are to be divided; None: they are not.
         degenerate: what the spec does with boxes without area; the dataset is as it is before that.
-        pixels: decode every image too.
+        pixels: decode every image too. models: that will be trained on it.
     """
     seen: list[Seen] = []
     findings: list[Finding] = []
@@ -60,6 +69,7 @@ def look(dataset: Dataset, wish: Wish | None, degenerate: Degenerate, messages: 
             findings += objects.object_findings(one.where, one.info, dataset.class_names, degenerate)
     infos = [one.info and cleaned(one.info, degenerate) for one in seen]
     findings += _together(dataset, seen, [info for info in infos if info is not None])
+    findings += small_objects(infos, models)
     division = None
     if seen and wish is not None:
         division, found = splits.divided(dataset, seen, infos, wish)

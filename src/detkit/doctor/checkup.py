@@ -14,6 +14,7 @@ from detkit.checks.finding import SEVERITIES, Finding
 from detkit.checks.looking import Looked, in_order, look
 from detkit.components import BuildContext, Messages
 from detkit.doctor.opening import open_dataset
+from detkit.engine.prepare import sights
 from detkit.spec.parts import DataTables
 
 
@@ -74,7 +75,8 @@ def check_data(
     dataset, findings = open_dataset(tables.dataset, context)
     looked = Looked([], [], [], None)
     if dataset is not None:
-        looked = look(dataset, tables.split, tables.degenerate, messages, pixels=decode)
+        models = sights(tables.models)
+        looked = look(dataset, tables.split, tables.degenerate, messages, pixels=decode, models=models)
         findings += [*looked.findings, *_of_pairs(looked, context, checks)]
     return Checkup(
         tables.dataset.key,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from detkit.checks.duplicates import duplicate_findings, same_files
 from detkit.checks.looking import look
-from detkit.components import BuildContext, Capabilities, Dataset, Messages
+from detkit.checks.sight import Sight
+from detkit.components import BuildContext, Capabilities, Dataset, Messages, ModelComponent
 from detkit.data.coco_form import ground_truth_json
 from detkit.data.degenerate import CleanDataset
 from detkit.data.digests import ImageDigest, digest_images
@@ -25,7 +26,7 @@ from detkit.record.digests import digests_content
 from detkit.record.files import write_json
 from detkit.record.layout import ExperimentLayout
 from detkit.record.splits import SPLIT_NAMES, read_split_rows, splits_content
-from detkit.spec.model import ExperimentSpec, InputTable, Use
+from detkit.spec.model import ExperimentSpec, InputTable, ModelUse, Use
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,7 +105,8 @@ def prepare_data(spec: ExperimentSpec, messages: Messages, *, training: bool = T
     """
     check_component(spec, spec.dataset, (), messages)
     dataset = _built(spec, messages)
-    looked = look(dataset, spec.split, spec.degenerate, messages, pixels=False)
+    models = sights([model for model in spec.models.values() if model.enabled] if training else [])
+    looked = look(dataset, spec.split, spec.degenerate, messages, pixels=False, models=models)
     if training:
         let_through(spec, looked.findings, messages)
     else:
@@ -131,6 +133,23 @@ def check_dataset(spec: ExperimentSpec, messages: Messages) -> tuple[Dataset, tu
     looked = look(dataset, None, spec.degenerate, messages, pixels=False)
     refuse_vital(spec, looked.findings)
     return _treated(spec, dataset), looked.all_infos
+
+
+def sights(models: Iterable[ModelUse]) -> list[Sight]:
+    """How small the models see at their own input sizes, as far as they say.
+
+    Raises:
+        ComponentError: a model failed to say it.
+    """
+    found = []
+    for model in models:
+        component = model.offered.component
+        assert isinstance(component, ModelComponent)
+        with attributed(model, "saying how large its smallest anchor is"):
+            anchor = component.smallest_anchor(model.options, model.input.min_size)
+        if anchor:
+            found.append(Sight(model.key, anchor, model.input.min_size, model.input.max_size))
+    return found
 
 
 def refuse_leaks(spec: ExperimentSpec, data: PreparedData, groups: Sequence[Sequence[int]], messages: Messages) -> None:

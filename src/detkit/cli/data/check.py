@@ -75,6 +75,8 @@ def command(
         click.echo(json.dumps({"format_version": FORMAT_VERSION, **done.to_dict()}, indent=2))
     else:
         _print(done, limit)
+        if tables.skip_checks and not only:
+            click.echo(f"left out by skip_checks in the spec: {', '.join(tables.skip_checks)}")
     return 1 if done.counts["error"] or (strict and done.counts["warning"]) else 0
 
 
