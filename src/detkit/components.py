@@ -36,7 +36,7 @@ BOXES: Capabilities = frozenset({"boxes"})
 BOXES_AND_MASKS: Capabilities = frozenset({"boxes", "masks"})
 
 #: Keys that belong to the host; they share tables with a component's options, which must not use them.
-RESERVED_KEYS = frozenset({"use", "enabled", "train", "input", "augment", "split", "degenerate"})
+RESERVED_KEYS = frozenset({"use", "enabled", "train", "input", "augment", "split", "degenerate", "skip_checks"})
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -462,6 +462,10 @@ def _unknown_stages(_options: Any) -> None:
     return None
 
 
+def _no_smallest_anchor(_options: Any, _min_size: int) -> None:
+    return None
+
+
 # No slots on components: `DatasetComponent[MyOptions](...)` sets an attribute on what it made, and a frozen class with
 # slots answers that with a TypeError that nobody would understand.
 @dataclass(frozen=True)
@@ -564,12 +568,16 @@ class ModelComponent(Component[O, "nn.Module"]):
         recipe: values of `[train]` that suit the model; what the user sets wins.
         stages: names of the backbone's stages that hold weights under these options, from the input; empty where all
             begins at random; None where only the built model knows. `detkit check` compares `[train] strategy` with it.
+        smallest_anchor: (options, min_size of the input) to the side of the smallest anchor, taken as a square, in
+            resized pixels; without anchors, of what takes their part, as the finest stride of FCOS. Objects under half
+            of it are told before training. None: nobody knows, or size does not matter. Imports no torch.
     """
 
     needs: Callable[[O], Capabilities] = _boxes
     gives: Callable[[O], Capabilities] = _boxes
     recipe: Callable[[O], Mapping[str, Any]] = _no_recipe
     stages: Callable[[O], Sequence[str] | None] = _unknown_stages
+    smallest_anchor: Callable[[O, int], float | None] = _no_smallest_anchor
 
 
 @dataclass(frozen=True)

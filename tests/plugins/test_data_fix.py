@@ -619,7 +619,10 @@ def test_only_and_skip_limit_the_repairs(data: Path, tmp_path: Path, capsys: Cap
     ("arguments", "complaint"),
     [
         (["--skip", "image-unreadable"], "b.jpg: it is empty (image-unreadable)"),
-        (["--only", "box-without-area"], "--only or --skip keeps them from being left out; no copy is written"),
+        (
+            ["--only", "box-without-area"],
+            "--only, --skip or skip_checks keeps them from being left out; no copy is written",
+        ),
     ],
 )
 def test_what_cannot_be_copied_and_not_be_left_out(
@@ -630,6 +633,13 @@ def test_what_cannot_be_copied_and_not_be_left_out(
     assert run(["data", "check", str(spec), "--fix", str(tmp_path / "copy"), *arguments]) == 2
     assert complaint in capsys.readouterr().err
     assert not (tmp_path / "copy").exists()
+
+
+def test_what_the_spec_skips_is_not_repaired(data: Path, tmp_path: Path, fix: Fix) -> None:
+    made = fix({**make_voc(data), "skip_checks": ["object-repeated"]})
+    assert [one["check"] for one in made["repairs"]] == ["box-without-area", "box-outside", "box-over-edge"]
+    assert made["dataset"] == {"use": "voc", "root": "copy", "skip_checks": ["object-repeated"]}
+    assert len(objects(opened(VOC, root=tmp_path / "copy"))["a"]) == 3
 
 
 def test_names_that_look_like_one_class_are_left_to_people(data: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from detkit.checks.catalogue import CHECKS
+from detkit.checks.classes import alike
+from detkit.checks.finding import Finding, Where
+from detkit.checks.hashes import difference_hash
+from detkit.checks.images import Seen
+from detkit.checks.sight import Sight, small_objects
+from detkit.checks.similar import similar_findings
 from detkit.components import BOXES_AND_MASKS, BuildContext, Dataset, DatasetComponent, Options, Silent
 from detkit.data.types import RLE, Annotation, ImageInfo
-from detkit.doctor.checkup import CHECKS, Checkup, check_data
-from detkit.doctor.classes import alike
-from detkit.doctor.finding import Finding, Where
-from detkit.doctor.hashes import difference_hash
-from detkit.doctor.images import Seen
-from detkit.doctor.similar import similar_findings
+from detkit.doctor.checkup import Checkup, check_data
 from detkit.plugins import Offered, Plugin
 from detkit.spec.model import SplitTable, Use
 from detkit.spec.parts import DataTables
@@ -257,6 +260,40 @@ def test_a_split_that_cannot_be_made() -> None:
     assert "1 images cannot give validation = 1" in finding.text
 
 
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def small(*infos: ImageInfo | None, anchor: float = 16, size: tuple[int, int] = (160, 200)) -> list[Finding]:
+    return list(small_objects(infos, [Sight("fcos", anchor, *size)]))
+
+
+def test_objects_under_half_of_the_smallest_anchor_are_counted_for_each_model() -> None:
+    # The images of 100 x 80 become 200 x 160: objects of sqrt(a) < 4 pixels are under 8.
+    infos = [image(1, GOOD, box(0, 0, 4, 4), box(0, 0, 3.9, 4)), None, image(2, box(0, 0, 8, 1.9), *[GOOD] * 20)]
+    (finding,) = small(*infos)
+    assert (finding.check.id, finding.severity, finding.file) == ("object-smaller-than-anchors", "note", None)
+    assert finding.text == (
+        "fcos: 2 of 24 objects (8.3%) are smaller than 8 x 8 pixels, half of its smallest anchor, once resized to"
+        " min_size = 160 and max_size = 200; the smallest: image 2, object 0 (16 x 3.8); image 1, object 2 (7.8 x 8)"
+    )
+    models = [Sight("a", 16, 160, 200), Sight("b", 8, 160, 200), Sight("c", 16, 80, 100)]
+    assert [one.text.split(":")[0] for one in small_objects(infos, models)] == ["a", "c"]
+
+
+def test_the_longer_side_limits_how_much_larger_objects_become() -> None:
+    assert not small(image(1, box(0, 0, 5, 5)), size=(160, 200))
+    assert small(image(1, box(0, 0, 5, 5)), size=(160, 150))
+
+
+def test_many_small_objects_are_a_warning_and_crowds_and_empty_boxes_are_left_out() -> None:
+    tiny, crowd = box(0, 0, 1, 1), replace(box(0, 0, 1, 1), iscrowd=True)
+    assert small(image(1, tiny, *[GOOD] * 9))[0].severity == "warning"
+    assert small(image(1, tiny, *[GOOD] * 10))[0].severity == "note"
+    assert not small(image(1, crowd, box(5, 5, 5, 9), box(0, 0, float("nan"), 3), GOOD))
+    (finding,) = small(image(1, *[box(0, 0, 2, number + 1) for number in range(6, 0, -1)]))
+    assert finding.text.endswith("image 1, object 5 (4 x 4); image 1, object 4 (4 x 6); image 1, object 3 (4 x 8)")
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -422,7 +459,7 @@ def test_duplicates_of_images_that_cannot_be_read_are_left_alone(twins: Path) ->
 
 def test_wanted_checks_only(twins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ids(checked(VOC, root=twins, wanted={"split-leak"})) == ["split-leak"]
-    monkeypatch.setattr("detkit.doctor.duplicates.digest_files", None)  # and nothing is read for the others
+    monkeypatch.setattr("detkit.checks.duplicates.digest_files", None)  # and nothing is read for the others
     assert ids(checked(VOC, root=twins, wanted={"box-without-area"})) == []
 
 

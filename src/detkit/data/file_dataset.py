@@ -86,6 +86,7 @@ class FileDataset(Dataset):
         self.files = tuple(files)
         self.reading = reading
         self._infos: list[ImageInfo | None] = [None] * len(self.files)
+        self._headers: dict[int, Header] = {}
 
     @abstractmethod
     def annotations(self, index: int, width: int, height: int) -> tuple[Annotation, ...]:
@@ -111,9 +112,20 @@ class FileDataset(Dataset):
             info = self._infos[index] = self._read_info(index)
         return info
 
+    def header(self, index: int) -> Header:
+        """What the file says of itself; no file is read again whose `info` was asked for.
+
+        Raises:
+            UnreadableImage: as for `info`.
+        """
+        index = range(len(self))[index]
+        if index not in self._headers:
+            self._headers[index] = sized_header(self.files[index].path, self.reading)
+        return self._headers[index]
+
     def _read_info(self, index: int) -> ImageInfo:
         file = self.files[index]
-        header = sized_header(file.path, self.reading)
+        header = self._headers[index] = sized_header(file.path, self.reading)
         refuse_other_size(file, header, self.reading)
         annotations = self.annotations(index, header.width, header.height)
         return ImageInfo(file.image_id, file.path, header.width, header.height, annotations, printable(file.name))

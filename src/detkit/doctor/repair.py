@@ -8,15 +8,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from detkit.checks import duplicates, images, reading, splits
+from detkit.checks.finding import Finding
+from detkit.checks.images import Seen
 from detkit.components import BuildContext, Dataset, ImageTransfer, Messages, PathBase, Written
+from detkit.data.degenerate import cleaned
 from detkit.data.faults import Extent, Fault
 from detkit.data.file_dataset import FileDataset
 from detkit.data.images import is_large
 from detkit.data.types import ImageInfo
-from detkit.doctor import duplicates, images, opening, repair_images, repair_objects, splits
+from detkit.doctor import repair_images, repair_objects
 from detkit.doctor.checkup import Checkup, check_data
-from detkit.doctor.finding import Finding
-from detkit.doctor.images import Seen
+from detkit.doctor.opening import open_dataset
 from detkit.doctor.repair_images import repaired_images, with_own_ids, without_duplicates, without_shared
 from detkit.doctor.repair_objects import Repair
 from detkit.doctor.repair_view import RepairedDataset
@@ -27,7 +30,7 @@ from detkit.spec.model import Use
 from detkit.spec.parts import DataTables
 
 #: The ids of the checks whose findings can be repaired.
-REPAIRABLE = frozenset(check.id for check in (opening.UNREADABLE, *repair_objects.CHECKS, *repair_images.CHECKS))
+REPAIRABLE = frozenset(check.id for check in (reading.UNREADABLE, *repair_objects.CHECKS, *repair_images.CHECKS))
 
 
 #: What becomes of what a reader can do without.
@@ -106,7 +109,9 @@ def repair_data(
     written = write_dataset(view, writer, folder, transfer=transfer, messages=messages)
     options = {"root": _named_from(spec_folder, folder), **written.options}
     options |= _still_needed(dataset, view, writer, ids)
-    kept_keys = {} if tables.degenerate == "error" else {"degenerate": tables.degenerate}
+    kept_keys: dict[str, Any] = {} if tables.degenerate == "error" else {"degenerate": tables.degenerate}
+    if tables.skip_checks:
+        kept_keys["skip_checks"] = list(tables.skip_checks)
     after = check_data(
         replace(tables, dataset=_use(writer, options, spec_folder)),
         folder=spec_folder,
@@ -140,11 +145,11 @@ def refuse_folder(folder: Path, tables: DataTables) -> None:
 def _opened(tables: DataTables, context: BuildContext, ids: Collection[str]) -> tuple[Dataset, list[Repair]]:
     """The dataset without what keeps it from being opened, as far as its reader can do without."""
     told: list[Fault] = []
-    lenient = opening.UNREADABLE.id in ids
-    dataset, found = opening.open_dataset(tables.dataset, replace(context, leave_out=told.append if lenient else None))
+    lenient = reading.UNREADABLE.id in ids
+    dataset, found = open_dataset(tables.dataset, replace(context, leave_out=told.append if lenient else None))
     if dataset is None:
-        stays = [str(finding) for finding in found if finding.check == opening.UNREADABLE]
-        why = "" if lenient else f"; --only or --skip leaves {opening.UNREADABLE.id} out of the repairs"
+        stays = [str(finding) for finding in found if finding.check == reading.UNREADABLE]
+        why = "" if lenient else f"; --only, --skip or skip_checks leaves {reading.UNREADABLE.id} out of the repairs"
         raise DataError(
             "no copy is written: the dataset cannot be opened, and this can be mended in its files only"
             f"{why}:\n  " + "\n  ".join(stays[: repair_images.LISTED])
@@ -153,7 +158,7 @@ def _opened(tables: DataTables, context: BuildContext, ids: Collection[str]) -> 
 
 
 def _left_out(fault: Fault) -> Repair:
-    check = opening.UNREADABLE
+    check = reading.UNREADABLE
     finding = Finding(check, check.severity, fault.text, fault.file, place=fault.place)
     return Repair(finding, LEFT_OUT[fault.extent])
 
@@ -173,8 +178,9 @@ def _together(
         own, done = without_shared(own, seen, kept)
         repairs += done
     if any(check.id in ids for check in duplicates.CHECKS):
-        groups = duplicates.same_files(seen, cache_folder=context.cache_folder, messages=context.messages)
-        division, _ = splits.divided(dataset, list(seen), tables.split)
+        infos = [one.info and cleaned(one.info, tables.degenerate) for one in seen]
+        groups = duplicates.same_files(infos, cache_folder=context.cache_folder, messages=context.messages)
+        division, _ = splits.divided(dataset, seen, infos, tables.split)
         gone, done = without_duplicates(groups, seen, kept, own, splits.labels(division, len(seen)), ids)
         kept = {index: info for index, info in kept.items() if index not in gone}
         repairs += done

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from detkit.checks import duplicates, images, splits
+from detkit.checks.finding import SEVERITIES, Finding
+from detkit.checks.images import Seen
 from detkit.components import Dataset, Messages
 from detkit.data.types import ImageInfo
-from detkit.doctor import duplicates, images, splits
-from detkit.doctor.finding import SEVERITIES, Finding
-from detkit.doctor.images import Seen
 from detkit.doctor.repair_objects import Repair, repaired_objects
 from detkit.errors import DataError
 
@@ -66,7 +66,8 @@ def repaired_images(
         listed = "\n  ".join(f"{found} ({found.check.id})" for found in stuck[:LISTED])
         more = f"\n  and {len(stuck) - LISTED} more" if len(stuck) > LISTED else ""
         raise DataError(
-            "these images cannot be copied, and --only or --skip keeps them from being left out; no copy is written:"
+            "these images cannot be copied, and --only, --skip or skip_checks keeps them from being left out; no copy"
+            " is written:"
             f"\n  {listed}{more}"
         )
     return seen, kept, repairs
@@ -173,7 +174,7 @@ def _takes_its_place(
 
 def _finding(index: int, other: int, seen: Sequence[Seen], labels: Sequence[str]) -> Finding:
     where, name = seen[index].where, seen[other].where.image
-    if labels[index] == labels[other]:
+    if labels[index] == labels[other] or duplicates.UNUSED in (labels[index], labels[other]):
         return where.found(duplicates.DUPLICATE, f"is the same file as {name}")
     return where.found(duplicates.LEAK, f"is in {labels[index]}, and the same file is in {labels[other]} as {name}")
 

@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from detkit.data.checks import short_box
+from detkit.checks import objects
+from detkit.checks.finding import Finding, Where
+from detkit.data.degenerate import short_box
 from detkit.data.types import Annotation, ImageInfo
-from detkit.doctor import objects
-from detkit.doctor.finding import Finding, Where
 
 #: Objects in which these find something are left out.
 LEFT_OUT = (

@@ -14,6 +14,7 @@ from typing import Any
 
 import tomli_w
 
+from detkit.checks.duplicates import same_contents
 from detkit.data.differences import DataState, ImageState, compare
 from detkit.data.digests import ImageDigest
 from detkit.data.fingerprint import FORM, fingerprint, first_form_sha256, split_labels
@@ -31,6 +32,7 @@ from detkit.engine.prepare import (
     checked_uses,
     digest_data,
     prepare_data,
+    refuse_leaks,
     write_prepared,
 )
 from detkit.engine.replay import replay_missing
@@ -101,6 +103,7 @@ def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display, li
         check_component(spec, use, data.dataset.class_names, display)
     digests = digest_data(data, display)
     _refuse_changed_data(layout, data, digests)
+    refuse_leaks(spec, data, same_contents(digests), display)
     write_prepared(layout, data, digests)
     write_copies(
         layout,

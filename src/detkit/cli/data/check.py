@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from detkit.checks.finding import Finding
     from detkit.components import ImageTransfer
     from detkit.doctor.checkup import Checkup
-    from detkit.doctor.finding import Finding
     from detkit.doctor.repair import RepairedCopy
     from detkit.plugins import Offered
     from detkit.spec.parts import DataTables
@@ -86,6 +86,8 @@ def command(
     wanted = _wanted(only, skip, decode=decode)
     changes = parse_overrides(settings)
     tables = load_data(spec, set=changes, blocked=blocked)
+    if not only:
+        wanted -= frozenset(tables.skip_checks)
     writer = None if fix is None else _writer(spec, tables, fix, target, changes, blocked)
     copy: RepairedCopy | None = None
     messages = RichMessages()
@@ -94,6 +96,8 @@ def command(
             done = check_data(tables, folder=spec.parent, messages=messages, wanted=wanted, decode=decode)
             if not as_json:
                 _print(done, limit, hint=fix is None)
+                if tables.skip_checks and not only:
+                    click.echo(f"left out by skip_checks in the spec: {', '.join(tables.skip_checks)}")
             if fix is not None and writer is not None:
                 from detkit.doctor.repair import repair_data
 
@@ -165,8 +169,8 @@ def _writer(
 
 
 def _wanted(only: tuple[str, ...], skip: tuple[str, ...], *, decode: bool) -> frozenset[str]:
-    from detkit.doctor.checkup import CHECKS
-    from detkit.doctor.similar import CHECKS as OF_PIXELS
+    from detkit.checks.catalogue import CHECKS
+    from detkit.checks.similar import CHECKS as OF_PIXELS
 
     ids = [check.id for check in CHECKS]
     for name in (*only, *skip):
@@ -180,8 +184,8 @@ def _wanted(only: tuple[str, ...], skip: tuple[str, ...], *, decode: bool) -> fr
 def _list_checks(as_json: bool) -> None:
     from dataclasses import asdict
 
+    from detkit.checks.catalogue import CHECKS
     from detkit.cli.console import print_table
-    from detkit.doctor.checkup import CHECKS
 
     if as_json:
         click.echo(json.dumps([asdict(check) for check in CHECKS], indent=2))

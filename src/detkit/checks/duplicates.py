@@ -6,10 +6,10 @@ import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from detkit.checks.finding import Check, Finding, Where
 from detkit.components import Messages
-from detkit.data.digests import digest_files
-from detkit.doctor.finding import Check, Finding
-from detkit.doctor.images import Seen
+from detkit.data.digests import ImageDigest, digest_files
+from detkit.data.types import ImageInfo
 
 DUPLICATE = Check(
     "duplicate-image",
@@ -25,19 +25,26 @@ LEAK = Check(
 )
 CHECKS = (DUPLICATE, LEAK)
 
+#: The label of images that no split has; see `detkit.data.fingerprint.split_labels`.
+UNUSED = "none"
 #: Files of one size are compared by so many bytes of their ends first, before whole ones are read.
 TAIL = 4096
 
 
-def same_files(seen: Sequence[Seen], *, cache_folder: Path, messages: Messages) -> list[list[int]]:
+def same_contents(digests: Sequence[ImageDigest]) -> list[list[int]]:
+    """Groups of images that have the same digest, each in the order of the dataset."""
+    return _together({index: digest.content for index, digest in enumerate(digests) if digest.content})
+
+
+def same_files(infos: Sequence[ImageInfo | None], *, cache_folder: Path, messages: Messages) -> list[list[int]]:
     """Groups of images whose files have the same bytes, each in the order of the dataset.
 
     Only files of one size and one end are read whole. Images that are no files are not compared.
     """
     paths = {
-        index: Path(os.path.abspath(one.info.path))
-        for index, one in enumerate(seen)
-        if one.info is not None and one.info.path is not None
+        index: Path(os.path.abspath(info.path))
+        for index, info in enumerate(infos)
+        if info is not None and info.path is not None
     }
     by_size = _together({index: path.stat().st_size for index, path in paths.items()})
     by_tail = [group for some in by_size for group in _together({index: _tail(paths[index]) for index in some})]
@@ -49,31 +56,34 @@ def same_files(seen: Sequence[Seen], *, cache_folder: Path, messages: Messages) 
 
 
 def duplicate_findings(
-    groups: Sequence[Sequence[int]], seen: Sequence[Seen], splits: Sequence[str]
+    groups: Sequence[Sequence[int]], infos: Sequence[ImageInfo | None], splits: Sequence[str]
 ) -> Iterator[Finding]:
     """Of every image but the first of a group of equal files.
 
     Args:
-        splits: of each image; all the same where there are none.
+        infos: of every image that is in a group. splits: of each image; all the same where there are none.
     """
     for group in groups:
-        yield from _of_group(group, seen, splits)
+        there = [(info, splits[index]) for index in group if (info := infos[index]) is not None]
+        yield from _of_group(there)
 
 
-def _of_group(group: Sequence[int], seen: Sequence[Seen], splits: Sequence[str]) -> Iterator[Finding]:
-    """Each but the first of its split is a duplicate; the first of each further split is a leak."""
-    first: dict[str, int] = {}
-    for index in group:
-        where, split = seen[index].where, splits[index]
-        if split in first:
-            yield where.found(DUPLICATE, f"is the same file as {seen[first[split]].where.image}")
-            continue
-        if first:
-            other_split, other = next(iter(first.items()))
-            yield where.found(
-                LEAK, f"is in {split}, and the same file is in {other_split} as {seen[other].where.image}"
-            )
-        first[split] = index
+def _of_group(group: Sequence[tuple[ImageInfo, str]]) -> Iterator[Finding]:
+    """Each but the first of its split is a duplicate; the first of each further split is a leak.
+
+    What no split uses leaks nowhere.
+    """
+    first: dict[str, ImageInfo] = {}
+    for info, split in group:
+        where, what = Where(info.label, info.path, None), "file" if info.path is not None else "picture"
+        other_split = next((name for name in first if name != UNUSED), None)
+        if first and (split in first or split == UNUSED or other_split is None):
+            other = first.get(split) or next(iter(first.values()))
+            yield where.found(DUPLICATE, f"is the same {what} as {other.label}")
+        elif other_split is not None:
+            other = first[other_split]
+            yield where.found(LEAK, f"is in {split}, and the same {what} is in {other_split} as {other.label}")
+        first.setdefault(split, info)
 
 
 def _together(keys: Mapping[int, Hashable]) -> list[list[int]]:
