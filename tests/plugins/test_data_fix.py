@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -233,6 +234,18 @@ def test_a_clipped_box_that_is_then_there_twice(data: Path, tmp_path: Path, fix:
     made = fix({"use": "voc", "root": "data"}, left=1)  # one image cannot be divided, before and after
     assert repairs(made) == [("box-over-edge", "a.jpg", 0), ("object-repeated", "a.jpg", 1)]
     assert objects(opened(VOC, root=tmp_path / "copy"))["a"] == [("cat", (30, 6, 40, 18))]
+
+
+@pytest.mark.parametrize("box", [(39.9999999, 5, 40.2, 9), (3, 29.99999999, 9, 30), (-0.5, 5, 1e-9, 9)])
+def test_a_box_of_which_hardly_anything_is_in_the_image(data: Path, fix: Fix, box: tuple[float, ...]) -> None:
+    """Where the format clips or rounds it, it would have no area in the copy."""
+    table = make_yolo(data)
+    x0, y0, x1, y1 = box
+    line = f"0 {(x0 + x1) / 80!r} {(y0 + y1) / 60!r} {(x1 - x0) / 40!r} {(y1 - y0) / 30!r}\n"
+    (data / "labels/train/a.txt").write_text(f"0 .5 .5 .2 .2\n{line}")
+    made = fix(table)
+    assert [one["check"] for one in made["repairs"]] == ["box-without-area"]
+    assert made["objects"] == 2
 
 
 # --- images ----------------------------------------------------------------------------------------------------------
@@ -715,6 +728,15 @@ def test_no_image_is_left(data: Path, tmp_path: Path, capsys: Capture) -> None:
     assert not (tmp_path / "copy").exists()
 
 
+def test_no_image_is_left_to_train_on(data: Path, tmp_path: Path, capsys: Capture) -> None:
+    voc_folder(data, {name: [voc_object("cat")] for name in "abc"}, {"train": ["a"], "val": ["b", "c"]})
+    (data / "JPEGImages/b.jpg").write_bytes((data / "JPEGImages/a.jpg").read_bytes())
+    spec = spec_of(tmp_path, {"use": "voc", "root": "data"})
+    assert run(["data", "check", str(spec), "--fix", str(tmp_path / "copy")]) == 2
+    assert "no image is left in train" in capsys.readouterr().err
+    assert not (tmp_path / "copy").exists()
+
+
 # --- refused ---------------------------------------------------------------------------------------------------------
 
 
@@ -839,8 +861,8 @@ def test_bccd_trains_with_drop_and_as_a_copy_and_is_refused_with_error(
     original = {"use": "voc", "root": str(BCCD)}
     assert run(["run", str(training(tmp_path, "error", original)), "--smoke"]) == 2
     told = capfd.readouterr().err
-    for place in ("BloodImage_00338.xml object 12", "BloodImage_00343.xml object 3"):
-        assert place in told
+    for place in (r"BloodImage_00338.xml,? object 12", r"BloodImage_00343.xml,? object 3"):
+        assert re.search(place, told)
     assert run(["run", str(training(tmp_path, "drop", {**original, "degenerate": "drop"})), "--smoke"]) == 0
     capfd.readouterr()
     spec = spec_of(tmp_path, original)

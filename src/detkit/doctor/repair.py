@@ -104,8 +104,7 @@ def repair_data(
     repairs += done
     view, done = _together(dataset, seen, kept, tables, context, ids)
     repairs += done
-    if not len(view):
-        raise DataError("no image is left: each has something for which it is left out; no copy is written")
+    _refuse_nothing(dataset, view)
     written = write_dataset(view, writer, folder, transfer=transfer, messages=messages)
     options = {"root": _named_from(spec_folder, folder), **written.options}
     options |= _still_needed(dataset, view, writer, ids)
@@ -190,6 +189,16 @@ def _together(
     if own is not None:
         own = {name: [index for index in indices if index in kept] for name, indices in own.items()}
     return RepairedDataset(dataset, kept, own), repairs
+
+
+def _refuse_nothing(dataset: Dataset, view: RepairedDataset) -> None:
+    if not len(view):
+        raise DataError("no image is left: each has something for which it is left out; no copy is written")
+    if (dataset.splits or {}).get("train") and view.splits is not None and not view.splits.get("train"):
+        raise DataError(
+            "no image is left in train: each has something for which it is left out, or is in a later split too; no"
+            " copy is written"
+        )
 
 
 # --- how the copy is read --------------------------------------------------------------------------------------------
