@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,6 +25,7 @@ from detkit.checks.images import Seen
 from detkit.checks.sight import Sight, small_objects
 from detkit.checks.similar import similar_findings
 from detkit.components import BOXES_AND_MASKS, BuildContext, Dataset, DatasetComponent, Options, Silent
+from detkit.data.remarks import Remark
 from detkit.data.types import RLE, Annotation, ImageInfo
 from detkit.doctor.checkup import Checkup, check_data
 from detkit.plugins import Offered, Plugin
@@ -396,13 +399,37 @@ def test_what_readers_say_is_passed_on(tmp_path: Path) -> None:
     (tmp_path / "yolo/labels/0.txt").write_text("0 0.5 0.5 0.5 0.5\n")
     (tmp_path / "yolo/labels/stray.txt").write_text("")
     done = checked(YOLO, root=tmp_path / "yolo", classes=["cat"])
-    assert [one.text.split(" (")[0] for one in only(done, "reader-warning")] == ["1 label files have no image"]
-    assert [one.text.split(" (")[0] for one in only(done, "reader-note")] == ["1 of 2 images have no label file"]
+    assert [one.text.split(" (")[0] for one in only(done, "label-file-without-image")] == [
+        "1 label files have no image"
+    ]
+    assert [one.text.split(" (")[0] for one in only(done, "image-without-label-file")] == [
+        "1 of 2 images have no label file"
+    ]
     rows = [{"id": number, "file_name": f"{number}.png"} for number in range(2)]
     objects = [{"image_id": number, "category_id": 7, "bbox": [1, 1, 9, 9], "area": 81} for number in range(2)]
     file = coco_json(tmp_path / "coco/a.json", rows, objects, {7: "cat"}, pictures=tmp_path / "coco/images")
-    (finding,) = only(checked(COCO, annotations=file), "reader-note")
+    (finding,) = only(checked(COCO, annotations=file), "class-ids-with-holes")
     assert "category ids are not 1 to 1: as labels, 7 cat is 1" in finding.text
+
+
+def test_what_readers_tell_by_a_check_that_there_is_not_is_theirs() -> None:
+    def build(_options: Options, context: BuildContext) -> Dataset:
+        context.messages.info("said plainly")
+        context.messages.warning(Remark("label-file-without-image", "3 masks have no image"))
+        context.messages.warning(Remark("box-tiny", "no remark's check"))
+        return Listed([image(1, GOOD), image(2, GOOD)], ["cat"])
+
+    done = checked(DatasetComponent(name="telling", options=Options, build=build, summary="a list"))
+    assert [(one.check.id, one.severity, one.text) for one in done.findings] == [
+        ("reader-warning", "warning", "no remark's check"),
+        ("label-file-without-image", "warning", "3 masks have no image"),
+        ("reader-note", "note", "said plainly"),
+    ]
+
+
+def test_a_remark_is_a_text_that_survives_being_sent() -> None:
+    remark = pickle.loads(pickle.dumps(Remark("split-leak", "a text")))
+    assert (remark, remark.check, json.dumps(remark)) == ("a text", "split-leak", '"a text"')
 
 
 def test_an_image_that_another_datasets_info_does_not_look_at(tmp_path: Path) -> None:
