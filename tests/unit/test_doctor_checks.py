@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,9 +17,11 @@ import pytest
 import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
+from torchvision import tv_tensors
 
 from detkit.checks.catalogue import CHECKS
 from detkit.checks.classes import alike
+from detkit.checks.duplicates import duplicate_findings
 from detkit.checks.finding import Finding, Where
 from detkit.checks.hashes import difference_hash
 from detkit.checks.images import Seen
@@ -482,6 +485,38 @@ def test_duplicates_of_images_that_cannot_be_read_are_left_alone(twins: Path) ->
     for name in "ac":
         (twins / f"JPEGImages/{name}.jpg").write_bytes(b"")
     assert sorted(ids(checked(VOC, root=twins))) == ["image-unreadable"] * 2
+
+
+def test_pictures_that_are_no_files_are_compared_where_they_are_decoded() -> None:
+    class Drawn(Listed):
+        def __getitem__(self, index: int, /) -> Any:
+            info = self.info(index)
+            value = 200 if info.image_id == 2 else 7
+            boxes = tv_tensors.BoundingBoxes(torch.tensor([GOOD.box]), format="XYXY", canvas_size=(80, 100))
+            flags = torch.zeros(1, dtype=torch.bool)
+            target = {"boxes": boxes, "labels": torch.tensor([1]), "image_id": info.image_id}
+            pixels = torch.full((3, 80, 100), value, dtype=torch.uint8)
+            return tv_tensors.Image(pixels), target | {"area": torch.ones(1), "iscrowd": flags}
+
+    def build(_options: Options, _context: BuildContext) -> Dataset:
+        return Drawn([image(1, GOOD), image(2, GOOD), KeyError("gone"), image(4, GOOD)], ["cat"])
+
+    component = DatasetComponent(name="drawn", options=Options, build=build, summary="pictures")
+    wanted = {"duplicate-image", "split-leak"}
+    assert checked(component, wanted=wanted).findings == ()
+    (finding,) = checked(component, wanted=wanted, decode=True).findings
+    assert finding.image == "image 4"
+    assert re.search(r"the same picture (is in \w+ )?as image 1$", finding.text)
+
+
+def test_what_no_split_has_leaks_nowhere() -> None:
+    infos = [ImageInfo(number, None, 9, 9) for number in range(4)]
+    found = duplicate_findings([[0, 1, 2, 3]], infos, ["none", "none", "train", "test"])
+    assert [(one.check.id, one.text) for one in found] == [
+        ("duplicate-image", "is the same picture as image 0"),
+        ("duplicate-image", "is the same picture as image 0"),
+        ("split-leak", "is in test, and the same picture is in train as image 2"),
+    ]
 
 
 def test_wanted_checks_only(twins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
