@@ -13,6 +13,7 @@ from detkit.data.classes import chosen_classes, labels_by_name, unlisted
 from detkit.data.coco import CocoTruth, parse_truth, read_json
 from detkit.data.faults import Fault, raise_faults, settle_faults
 from detkit.data.file_dataset import ImageFile, image_ids, missing_images
+from detkit.data.remarks import Remark
 from detkit.data.types import Annotation
 from detkit_formats import CocoOptions
 from detkit_formats.common import LeaveOut, ReadDataset, reading_of, tell_left_out
@@ -227,7 +228,7 @@ def _unlisted(part: Part, truth: CocoTruth, names: Sequence[str]) -> Iterator[Fa
 
 
 def _tell_ids(parts: Sequence[Part], truths: Sequence[CocoTruth], names: Sequence[str], messages: Messages) -> None:
-    """Say what became of category ids that are not 1 to K, and of classes that no object has."""
+    """Say what became of category ids that are not 1 to K."""
     for part, truth in zip(parts, truths, strict=True):
         ids = truth.category_ids.tolist()
         if ids != list(range(1, len(ids) + 1)):
@@ -237,13 +238,8 @@ def _tell_ids(parts: Sequence[Part], truths: Sequence[CocoTruth], names: Sequenc
                 for category, name in zip(ids[:5], truth.class_names, strict=False)
                 if name in labels
             )
-            messages.info(
-                f"{part.file}: category ids are not 1 to {len(ids)}: as labels, {pairs}{', ...' * (len(ids) > 5)}"
-            )
-    used = sum((_counts(truth) for truth in truths), Counter[str]())
-    empty = [name for name in names if not used[name]]
-    if empty:
-        messages.info(f"no object is of class {', '.join(empty)}")
+            text = f"{part.file}: category ids are not 1 to {len(ids)}: as labels, {pairs}{', ...' * (len(ids) > 5)}"
+            messages.info(Remark("class-ids-with-holes", text))
 
 
 def _relabelled(items: Sequence[Annotation], truth: CocoTruth, names: Sequence[str]) -> tuple[Annotation, ...]:

@@ -21,6 +21,7 @@ from detkit.data.coco import read_json
 from detkit.data.faults import Fault, settle_faults
 from detkit.data.file_dataset import FileDataset, ImageFile, Reading, image_files_in, image_ids, printable
 from detkit.data.images import read_ids
+from detkit.data.remarks import Remark
 from detkit.data.targets import instances
 from detkit.data.types import Annotation
 from detkit_formats import MasksOptions
@@ -151,7 +152,8 @@ def _pairs(options: MasksOptions, messages: Messages, faults: list[Fault]) -> li
         known = {masks / _filled(pattern, image) for image in files}
         strays = [file for file in image_files_in(masks, recursive=False) if file not in known]
         if strays and masks != images:
-            messages.warning(f"{len(strays)} masks have no image ({strays[0]} is one)")
+            text = f"{len(strays)} masks have no image ({strays[0]} is one)"
+            messages.warning(Remark("label-file-without-image", text))
     if options.unlabelled == "leave_out":
         pairs = [pair for pair in pairs if pair.mask is not None]
     return pairs

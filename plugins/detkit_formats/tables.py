@@ -18,6 +18,7 @@ from detkit.data.boxes import BoxFormat, convert_boxes
 from detkit.data.classes import chosen_classes, labels_by_name, unlisted
 from detkit.data.faults import Fault, settle_faults
 from detkit.data.file_dataset import FileDataset, ImageFile, Reading, image_files_in, image_ids, missing_images
+from detkit.data.remarks import Remark
 from detkit.data.types import Annotation
 from detkit_formats import CsvOptions
 from detkit_formats.common import LeaveOut, reading_of, tell_left_out
@@ -391,10 +392,11 @@ def _tell_unnamed(files: Sequence[ImageFile], messages: Messages) -> None:
     folders = {file.path.parent for file in files}
     left = sorted(path for folder in folders for path in image_files_in(folder, recursive=False) if path not in known)
     if left:
-        messages.info(
+        text = (
             f"{len(left)} images are in no row ({left[0]} is one): they are left out; a row with a name and no"
             " box takes an image without objects in"
         )
+        messages.info(Remark("image-without-label-file", text))
 
 
 def _splits(images: Mapping[tuple[Path, str], Listed]) -> dict[str, list[int]] | None:

@@ -27,6 +27,7 @@ from detkit.data.file_dataset import (
     missing_file,
     printable,
 )
+from detkit.data.remarks import Remark
 from detkit.data.targets import mask_areas
 from detkit.data.types import Annotation
 from detkit_formats import YoloOptions
@@ -289,9 +290,8 @@ def _images(layout: Layout, options: YoloOptions, messages: Messages, faults: li
         )
     if without:
         what = "are left out" if options.unlabelled == "leave_out" else "are without objects"
-        messages.info(
-            f"{len(without)} of {len(found)} images have no label file ({without[0].image} is one): they {what}"
-        )
+        text = f"{len(without)} of {len(found)} images have no label file ({without[0].image} is one): they {what}"
+        messages.info(Remark("image-without-label-file", text))
     return [one for one in found if options.unlabelled != "leave_out" or one.labels.is_file()]
 
 
@@ -364,7 +364,8 @@ def _tell_strays(found: Sequence[Found], messages: Messages) -> None:
         if file not in known and file.name not in NO_LABELS
     )
     if strays:
-        messages.warning(f"{len(strays)} label files have no image ({strays[0]} is one)")
+        text = f"{len(strays)} label files have no image ({strays[0]} is one)"
+        messages.warning(Remark("label-file-without-image", text))
 
 
 # --- what is in label files ------------------------------------------------------------------------------------------

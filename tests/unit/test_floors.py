@@ -45,6 +45,7 @@ PUBLIC_MODULES = (
     "detkit.data.faults",
     "detkit.data.file_dataset",
     "detkit.data.images",
+    "detkit.data.remarks",
     "detkit.data.targets",
     "detkit.data.types",
 )

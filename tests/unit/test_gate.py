@@ -190,6 +190,22 @@ def test_skipped_checks_stop_and_tell_nothing_and_are_recorded(tmp_path: Path) -
     assert spec.resolved["dataset"]["skip_checks"] == ["box-outside", "object-repeated"]
 
 
+def test_what_the_reader_tells_is_told_unless_it_is_skipped(tmp_path: Path) -> None:
+    for name in "ab":
+        picture(tmp_path / f"data/images/{name}.jpg", seed=ord(name))
+    labels = tmp_path / "data/labels"
+    labels.mkdir()
+    for name in "abc":
+        (labels / f"{name}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    file = tmp_path / "cats.toml"
+    for skipped, count in ("[]", 1), ('["label-file-without-image"]', 0), ('["reader-warning"]', 1):
+        table = f'[dataset]\nuse = "yolo"\nroot = "data"\nclasses = ["cat"]\nskip_checks = {skipped}\n'
+        file.write_text(f"{table}[dataset.split]\nvalidation = 1\n{MODEL}")
+        told = Told()
+        prepare_data(load_spec(file), told)
+        assert sum("label files have no image" in text for text in told.warnings) == count
+
+
 def test_vital_checks_are_those_without_which_nothing_can_be_evaluated(tmp_path: Path) -> None:
     spec = spec_of(tmp_path / "a", {**cats(), "a": [voc_object("cat", (200, 2, 210, 9))]})
     assert len(check_dataset(spec, Silent())[1]) == 4

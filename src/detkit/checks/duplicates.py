@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from detkit.checks.finding import Check, Finding, Where
-from detkit.components import Messages
-from detkit.data.digests import ImageDigest, digest_files
+from detkit.components import Dataset, Messages
+from detkit.data.digests import ImageDigest, digest_files, digest_images
 from detkit.data.types import ImageInfo
 
 DUPLICATE = Check(
@@ -39,7 +39,7 @@ def same_contents(digests: Sequence[ImageDigest]) -> list[list[int]]:
 def same_files(infos: Sequence[ImageInfo | None], *, cache_folder: Path, messages: Messages) -> list[list[int]]:
     """Groups of images whose files have the same bytes, each in the order of the dataset.
 
-    Only files of one size and one end are read whole. Images that are no files are not compared.
+    Only files of one size and one end are read whole. Images that are no files are left out; see `same_pictures`.
     """
     paths = {
         index: Path(os.path.abspath(info.path))
@@ -53,6 +53,16 @@ def same_files(infos: Sequence[ImageInfo | None], *, cache_folder: Path, message
         return []
     digests = digest_files([paths[index] for index in candidates], cache_folder=cache_folder, messages=messages)
     return _together({index: digests[paths[index]].sha256 for index in candidates})
+
+
+def same_pictures(
+    dataset: Dataset, infos: Sequence[ImageInfo | None], *, cache_folder: Path, messages: Messages
+) -> list[list[int]]:
+    """The same for images that are no files, by their pixels: decodes them."""
+    found = {index: info for index, info in enumerate(infos) if info is not None and info.path is None}
+    readable = [found.get(index) or ImageInfo(index, None, 0, 0) for index in range(len(infos))]
+    digests = digest_images(dataset, readable, cache_folder=cache_folder, messages=messages, only=list(found))
+    return _together({index: digest.content for index, digest in digests.items() if digest.content})
 
 
 def duplicate_findings(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -10,6 +10,7 @@ from detkit.checks.finding import Check, Finding
 from detkit.components import Dataset, Messages, Progress
 from detkit.data.faults import DataFaults
 from detkit.data.file_dataset import FileDataset
+from detkit.data.remarks import Remark
 from detkit.errors import DetkitError
 
 UNREADABLE = Check(
@@ -23,13 +24,13 @@ UNREADABLE = Check(
 WARNED = Check(
     "reader-warning",
     "warning",
-    "what the dataset's reader warns of, as labels without images",
+    "what the dataset's reader warns of, as objects without a mask among such with one",
     "see the text",
 )
 TOLD = Check(
     "reader-note",
     "note",
-    "what the dataset's reader has to say, as category ids that are not 1 to K, or images without label files",
+    "what the dataset's reader has to say, as objects that are left out for their class",
     "nothing needs to be done if it is what you expect",
 )
 UNREAD = Check(
@@ -38,7 +39,27 @@ UNREAD = Check(
     "what the files state and nothing of it is used, as `truncated` of VOC's objects",
     "nothing needs to be done if you do not need it",
 )
-CHECKS = (UNREADABLE, WARNED, TOLD, UNREAD)
+STRAY_LABELS = Check(
+    "label-file-without-image",
+    "warning",
+    "files of labels or masks of which there is no image: their objects are not used",
+    "bring the images, or take the files out; are names or endings spelled alike?",
+)
+WITHOUT_LABELS = Check(
+    "image-without-label-file",
+    "note",
+    "images in the folders that no file of labels, and no row of a table, is of",
+    "label them; nothing needs to be done if nothing is to be found in them, or they are not meant",
+)
+HOLES = Check(
+    "class-ids-with-holes",
+    "note",
+    "category ids that are not 1 to K: with gaps, from 0, or out of order; labels are numbered anew",
+    "nothing needs to be done; other programs that read the file may number classes otherwise",
+)
+#: What readers tell by the id of a check; see `detkit.data.remarks`.
+REMARKED = (STRAY_LABELS, WITHOUT_LABELS, HOLES)
+CHECKS = (UNREADABLE, WARNED, TOLD, *REMARKED, UNREAD)
 
 
 @dataclass
@@ -59,6 +80,31 @@ class Heard:
         return self.shown.progress(description, total, unit)
 
 
+@dataclass(frozen=True)
+class Unskipped:
+    """Messages of a dataset, without those that belong to checks which are skipped."""
+
+    shown: Messages
+    skipped: Collection[str]
+
+    def info(self, text: str) -> None:
+        if _check_of(text, TOLD).id not in self.skipped:
+            self.shown.info(text)
+
+    def warning(self, text: str) -> None:
+        if _check_of(text, WARNED).id not in self.skipped:
+            self.shown.warning(text)
+
+    def progress(self, description: str, total: int | None, unit: str = "") -> AbstractContextManager[Progress]:
+        return self.shown.progress(description, total, unit)
+
+
+def _check_of(text: str, other: Check) -> Check:
+    """The check that a reader's text names; `other` where it names none of those that are readers'."""
+    named = text.check if isinstance(text, Remark) else ""
+    return next((check for check in REMARKED if check.id == named), other)
+
+
 def unreadable(error: DetkitError) -> list[Finding]:
     """Of a dataset that could not be opened: one for each of its faults."""
     if isinstance(error, DataFaults):
@@ -71,9 +117,9 @@ def unreadable(error: DetkitError) -> list[Finding]:
 
 def said(heard: Heard, dataset: Dataset | None) -> Iterator[Finding]:
     """What the reader told, and what of the files it did not use."""
-    for check, texts in ((WARNED, heard.warnings), (TOLD, heard.infos)):
+    for other, texts in ((WARNED, heard.warnings), (TOLD, heard.infos)):
         for text in dict.fromkeys(texts):  # a component's check may say the same as its build
-            yield Finding(check, check.severity, text)
+            yield Finding(_check_of(text, other), other.severity, str(text))
     if isinstance(dataset, FileDataset):
         for what, count in sorted(dataset.unread.items()):
             yield Finding(UNREAD, UNREAD.severity, f"{what}: {count}")

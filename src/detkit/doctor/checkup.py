@@ -12,7 +12,7 @@ from detkit.checks import duplicates, reading, similar
 from detkit.checks.catalogue import CHECKS
 from detkit.checks.finding import SEVERITIES, Finding
 from detkit.checks.looking import Looked, in_order, look
-from detkit.components import BuildContext, Messages
+from detkit.components import BuildContext, Dataset, Messages
 from detkit.doctor.opening import open_dataset
 from detkit.engine.prepare import sights
 from detkit.spec.parts import DataTables
@@ -77,7 +77,7 @@ def check_data(
     if dataset is not None:
         models = sights(tables.models)
         looked = look(dataset, tables.split, tables.degenerate, messages, pixels=decode, models=models)
-        findings += [*looked.findings, *_of_pairs(looked, context, checks)]
+        findings += [*looked.findings, *_of_pairs(looked, dataset if decode else None, context, checks)]
     return Checkup(
         tables.dataset.key,
         len(looked.seen),
@@ -88,12 +88,19 @@ def check_data(
     )
 
 
-def _of_pairs(looked: Looked, context: BuildContext, checks: Collection[str]) -> list[Finding]:
-    """Images that are there twice; where somebody wants to know, since files are read for it."""
+def _of_pairs(looked: Looked, decoded: Dataset | None, context: BuildContext, checks: Collection[str]) -> list[Finding]:
+    """Images that are there twice; where somebody wants to know, since files are read for it.
+
+    Args:
+        decoded: the dataset, where images may be decoded.
+    """
+    folder, messages = context.cache_folder, context.messages
     seen, splits = looked.seen, looked.splits
     groups: list[list[int]] = []
     if any(check.id in checks for check in (*duplicates.CHECKS, *similar.CHECKS)):
-        groups = duplicates.same_files(looked.infos, cache_folder=context.cache_folder, messages=context.messages)
+        groups = duplicates.same_files(looked.infos, cache_folder=folder, messages=messages)
+        if decoded is not None:
+            groups += duplicates.same_pictures(decoded, looked.infos, cache_folder=folder, messages=messages)
     hashes = {index: one.hash for index, one in enumerate(seen) if one.hash is not None}
     known = {index for group in groups for index in group[1:]}
     return [

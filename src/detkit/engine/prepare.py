@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from detkit.checks.duplicates import duplicate_findings, same_files
 from detkit.checks.looking import look
+from detkit.checks.reading import Unskipped
 from detkit.checks.sight import Sight
 from detkit.components import BuildContext, Capabilities, Dataset, Messages, ModelComponent
 from detkit.data.coco_form import ground_truth_json
@@ -83,7 +84,8 @@ def build_dataset(spec: ExperimentSpec, messages: Messages) -> Dataset:
 def _built(spec: ExperimentSpec, messages: Messages) -> Dataset:
     with attributed(spec.dataset, "building the dataset"):
         component = spec.dataset.offered.component
-        dataset = component.build(spec.dataset.options, build_context(spec, spec.dataset, messages=messages))
+        told = Unskipped(messages, spec.skip_checks)
+        dataset = component.build(spec.dataset.options, build_context(spec, spec.dataset, messages=told))
     if not isinstance(dataset, Dataset):
         raise DataError(f"{spec.dataset.title} built a {type(dataset).__name__}; it must be a detkit.Dataset")
     return dataset
