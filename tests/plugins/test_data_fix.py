@@ -590,6 +590,22 @@ def test_a_dataset_that_is_only_read_in_another_format(data: Path, tmp_path: Pat
     assert objects(copy)["2"] == [("cat", (2.0, 2.0, 11.0, 12.0))]
 
 
+def test_a_reader_of_image_files_that_raises_for_an_image(data: Path, tmp_path: Path, fix: Fix) -> None:
+    """As the page on formats of one's own has it."""
+    page = (Path(__file__).parents[2] / "docs/how-to/your-own-data.md").read_text(encoding="utf-8")
+    (tmp_path / "my_format.py").write_text(page.partition("```python\n# my_format.py\n")[2].partition("```")[0])
+    for number, (name, text) in enumerate((("a", "1 2 11 12"), ("b", "1 2 nan 12\n3 4 9 9"), ("c", "1 2"), ("d", ""))):
+        picture(data / f"{name}.jpg", seed=number)
+        (data / f"{name}.box").write_text(text)
+    made = fix({"use": "my_format", "root": "data"}, "--to", "coco", plugins=["my_format.py"])
+    assert sorted(repairs(made)) == [("annotation-misfit", "c.jpg", None), ("box-not-finite", "b.jpg", 0)]
+    assert {name: len(found) for name, found in objects(opened(COCO, root=tmp_path / "copy")).items()} == {
+        "a": 1,
+        "b": 1,
+        "d": 0,
+    }
+
+
 @pytest.mark.parametrize(("target", "images"), [("voc", 3), ("csv", 3), ("yolo", 2)])
 def test_images_of_no_split(data: Path, tmp_path: Path, capsys: Capture, target: str, images: int) -> None:
     """YOLO's lists cannot name them; the loss says so."""
