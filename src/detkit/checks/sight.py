@@ -104,9 +104,9 @@ def _place(info: ImageInfo | None, number: int) -> str:
 
 def _found(model: Sight, count: int, total: int, named: Sequence[str]) -> Finding:
     """Args: named: the smallest of them."""
-    side = f"{model.anchor / 2:.3g}"
+    side, percent = f"{model.anchor / 2:.3g}", f"{100 * count / total:.2g}%"
     text = (
-        f"{model.model}: {count} of {total} objects ({100 * count / total:.2g}%) are smaller than {side} x {side} pixels,"
+        f"{model.model}: {count} of {total} objects ({percent}) are smaller than {side} x {side} pixels,"
         f" half of its smallest anchor, once resized to min_size = {model.min_size} and max_size = {model.max_size};"
         f" the smallest: {'; '.join(named)}"
     )
