@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from dataclasses import replace
 from importlib.metadata import EntryPoint
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from detkit.checks.catalogue import CHECKS
+from detkit.cli.main import run
 from detkit.components import BuildContext, Silent
 from detkit.data.degenerate import CleanDataset
 from detkit.engine.experiment import prepare
@@ -137,6 +139,22 @@ def test_boxes_without_area_that_the_spec_drops_are_counted(tmp_path: Path) -> N
     assert 'the object is left out (degenerate = "drop")' in warning
 
 
+def test_the_command_has_what_the_command_line_changed(tmp_path: Path) -> None:
+    spec_of(tmp_path, {"a": [NO_AREA, NO_AREA, voc_object("cat")], **cats()})
+    changes = {"dataset.degenerate": "drop", "dataset.split.seed": 3, "train.epochs": 2}
+    spec = load_spec(tmp_path / "cats.toml", set=changes, blocked=["coco"])
+    told = Told()
+    prepare_data(spec, told)
+    (warning,) = [text for text in told.warnings if "box-without-area" in text]
+    command = shlex.split(warning.partition("all of them: ")[2])
+    assert command == [
+        *("detkit", "data", "check", str(tmp_path / "cats.toml")),
+        *("--set", 'dataset.degenerate="drop"', "--set", "dataset.split.seed=3"),
+        *("--no-plugin", "coco", "--only", "box-without-area", "--limit", "2"),
+    ]
+    assert run(command[1:]) == 0
+
+
 def test_every_image_that_cannot_be_read_is_named_at_once(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, cats(4))
     (tmp_path / "data/JPEGImages/0.jpg").write_bytes(b"")
@@ -154,7 +172,7 @@ def test_objects_that_the_models_are_too_coarse_for_are_counted(tmp_path: Path) 
     prepare_data(replace(spec, models={"fcos": replace(spec.models["fcos"], input=InputTable(min_size=32))}), told)
     (warning,) = told.warnings
     assert warning.startswith(
-        "[dataset] object-smaller-than-anchors: fcos: 8 of 11 objects (72.7%) are smaller than 4 x 4 pixels"
+        "[dataset] object-smaller-than-anchors: fcos: 8 of 11 objects (73%) are smaller than 4 x 4 pixels"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from detkit.checks.finding import Check, Finding, Where
-from detkit.components import Dataset, Messages
+from detkit.components import Dataset, Messages, Silent
 from detkit.data.file_dataset import FileDataset, printable
 from detkit.data.images import UnreadableImage, read_header
 from detkit.data.types import ImageInfo
@@ -66,6 +66,8 @@ CHECKS = (EMPTY, UNREADABLE, TOO_LARGE, CUT, MISFIT, REPEATED_ID, EXTREME_SIZE, 
 SHORTEST_SIDE = 16
 GREATEST_RATIO = 8
 MOST_PIXELS = 50_000_000
+#: Fewer images take no time worth a bar: their headers, or all of their pixels.
+UNNOTICED, UNNOTICED_DECODED = 2000, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +125,10 @@ def empty(dataset: Dataset) -> Iterator[Finding]:
 
 
 def look_at_all(dataset: Dataset, messages: Messages, *, pixels: bool) -> Iterator[tuple[Seen, list[Finding]]]:
-    """Every image, with a bar."""
+    """Every image, with a bar where it takes long."""
     doing = "decoding images" if pixels else "checking images"
-    with messages.progress(doing, len(dataset), "images") as bar:
+    shown = messages if len(dataset) >= (UNNOTICED_DECODED if pixels else UNNOTICED) else Silent()
+    with shown.progress(doing, len(dataset), "images") as bar:
         for index in range(len(dataset)):
             yield look_at(dataset, index, pixels=pixels)
             bar.advance()

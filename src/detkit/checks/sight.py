@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,14 +97,17 @@ def _scale(info: ImageInfo | None, model: Sight) -> float:
 
 def _place(info: ImageInfo | None, number: int) -> str:
     assert info is not None
-    return f"{info.label}, {info.annotations[number].source or f'object {number}'}"
+    source = info.annotations[number].source or f"object {number}"
+    # The image of a file of the same name goes without saying.
+    return source if Path(info.label).stem in source else f"{info.label}, {source}"
 
 
 def _found(model: Sight, count: int, total: int, named: Sequence[str]) -> Finding:
     """Args: named: the smallest of them."""
+    side, percent = f"{model.anchor / 2:.3g}", f"{100 * count / total:.2g}%"
     text = (
-        f"{model.model}: {count} of {total} objects ({count / total:.1%}) are smaller than {model.anchor / 2:g} x"
-        f" {model.anchor / 2:g} pixels, half of its smallest anchor, once resized to min_size = {model.min_size} and"
-        f" max_size = {model.max_size}; the smallest: {'; '.join(named)}"
+        f"{model.model}: {count} of {total} objects ({percent}) are smaller than {side} x {side} pixels,"
+        f" half of its smallest anchor, once resized to min_size = {model.min_size} and max_size = {model.max_size};"
+        f" the smallest: {'; '.join(named)}"
     )
     return Finding(TOO_SMALL, "warning" if count >= MANY * total else TOO_SMALL.severity, text)

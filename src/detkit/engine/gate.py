@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 
 from detkit.checks.duplicates import CHECKS as OF_PAIRS
 from detkit.checks.finding import Finding
@@ -13,6 +13,8 @@ from detkit.checks.looking import in_order
 from detkit.components import Messages
 from detkit.errors import DataError
 from detkit.spec.model import ExperimentSpec
+from detkit.spec.resolve import leaves
+from detkit.spec.scanner import format_key
 
 #: So many findings of a check are listed; more are counted.
 LISTED = 10
@@ -40,7 +42,7 @@ def let_through(spec: ExperimentSpec, findings: Iterable[Finding], messages: Mes
     """
     told = [one for one in in_order(findings) if one.check.id not in spec.skip_checks]
     refuse(spec, [one for one in told if one.severity == "error"])
-    for text in _counted([one for one in told if one.severity == "warning"], spec.path):
+    for text in _counted([one for one in told if one.severity == "warning"], spec):
         messages.warning(text)
 
 
@@ -60,10 +62,10 @@ def refuse(spec: ExperimentSpec, errors: Sequence[Finding]) -> None:
         UnsoundData: lists them, with what to do.
     """
     if errors:
-        raise UnsoundData("\n".join(_refusal(errors, spec.path)), errors)
+        raise UnsoundData("\n".join(_refusal(errors, spec)), errors)
 
 
-def _refusal(errors: Sequence[Finding], spec: Path) -> Iterator[str]:
+def _refusal(errors: Sequence[Finding], spec: ExperimentSpec) -> Iterator[str]:
     yield f"the dataset has {len(errors)} fault{'s' * (len(errors) != 1)}:"
     optional: list[str] = []
     for check, group in groupby(errors, key=lambda one: one.check):
@@ -80,7 +82,7 @@ def _refusal(errors: Sequence[Finding], spec: Path) -> Iterator[str]:
         yield f"  to go on all the same: skip_checks = [{ids}] in [dataset]"
 
 
-def _counted(warnings: Sequence[Finding], spec: Path) -> Iterator[str]:
+def _counted(warnings: Sequence[Finding], spec: ExperimentSpec) -> Iterator[str]:
     for check, group in groupby(warnings, key=lambda one: one.check):
         found = list(group)
         if len(found) == 1:
@@ -92,11 +94,17 @@ def _counted(warnings: Sequence[Finding], spec: Path) -> Iterator[str]:
             )
 
 
-def _command(spec: Path, found: Sequence[Finding] = ()) -> str:
-    """What tells all findings, or those of one check."""
-    command = f"detkit data check {shlex.quote(str(spec))}"
-    if not found:
-        return command
-    # Only where it decodes them, the doctor compares pictures that are no files.
-    decode = found[0].check in OF_PAIRS and any(one.file is None for one in found)
-    return f"{command} --only {found[0].check.id}{' --decode' * decode}"
+def _command(spec: ExperimentSpec, found: Sequence[Finding] = ()) -> str:
+    """What tells all findings, or those of one check, with what the command line changed in the data's tables."""
+    words = ["detkit", "data", "check", str(spec.path)]
+    for path, value in leaves({"dataset": spec.resolved["dataset"]}):
+        origin = spec.provenance.get(format_key(path))
+        if origin is not None and origin.origin == "command line" and path[-1] != "use":
+            words += ["--set", f"{format_key(path)}={json.dumps(value)}"]
+    for name in spec.blocked:
+        words += ["--no-plugin", name]
+    if found:
+        words += ["--only", found[0].check.id]
+        # Only where it decodes them, the doctor compares pictures that are no files.
+        words += ["--decode"] * (found[0].check in OF_PAIRS and any(one.file is None for one in found))
+    return shlex.join(words)
