@@ -57,7 +57,7 @@ def open_coco(options: CocoOptions, messages: Messages, leave_out: LeaveOut = No
     """
     parts = _parts(options)
     unread: Counter[str] = Counter()
-    truths = _truths(parts, unread, masks=options.masks == "auto")
+    truths = _truths(parts, unread, leave_out, masks=options.masks == "auto")
     for part, truth in zip(parts, truths, strict=True):
         for remark in truth.remarks:
             messages.info(f"{part.file}: {remark}")
@@ -137,13 +137,13 @@ def _candidates(root: Path, split: str) -> Iterator[Path]:
     yield from files_ending(root / split, ".json")
 
 
-def _truths(parts: Sequence[Part], unread: Counter[str], *, masks: bool) -> list[CocoTruth]:
+def _truths(parts: Sequence[Part], unread: Counter[str], leave_out: LeaveOut, *, masks: bool) -> list[CocoTruth]:
     """What each file holds; what it states beside is added to `unread`."""
     truths, errors = [], []
     for part in parts:
         try:
             content = read_json(part.file)
-            truths.append(parse_truth(content, part.file, masks=masks))
+            truths.append(parse_truth(content, part.file, masks=masks, leave_out=leave_out))
         except DataError as error:
             errors.append(error)
         else:

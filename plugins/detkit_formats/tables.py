@@ -55,6 +55,7 @@ BOX_NAMES: Sequence[tuple[tuple[str, str, str, str], BoxFormat]] = (
 )
 SPLIT_VALUES = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "test": "test"}
 SPLIT_VALUES |= {"validation": "validation", "testing": "test"}
+SPLIT_VALUES |= {"rest": ""}  # images of no split, as they are written
 #: How many bytes are looked at to find what stands between columns.
 SNIFFED = 1 << 16
 #: How far a share may lie outside 0..1: tools round.

@@ -55,6 +55,7 @@ def test_findings_are_grouped_by_check(spec: Path, capsys: Capture) -> None:
         remedies["object-repeated"],
         "",
         "1 error, 2 warnings, 0 notes",
+        "--fix DIR writes a copy in which all is put right that nobody has to decide",
     ]
 
 

@@ -12,8 +12,9 @@ from detkit.errors import DataError
 #: So many faults are listed in a message; more are counted.
 LISTED = 20
 
-#: What must go for a dataset to be opened without the fault: an object (or a line of a list), an image, or all of it.
-Extent = Literal["object", "image", "dataset"]
+#: What must go for a dataset to be opened without the fault: an id that nothing refers to, an object (or a line of a
+#: list), an image, or all of it.
+Extent = Literal["id", "object", "image", "dataset"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,20 +68,30 @@ def refuse_taken(folder: Path) -> None:
     """Refuse to write into what is there.
 
     Raises:
-        UserError: the path is a file, or a folder that is not empty.
+        UserError: the path is a file, a folder that is not empty, or where nothing can be made.
     """
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if os.path.lexists(folder):
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         what = "is not empty" if folder.is_dir() else "is there and is no folder"
         raise UserError(f"{folder} {what}: nothing is overwritten; name a folder that is not there")
+    above = next(path for path in Path(os.path.abspath(folder)).parents if os.path.lexists(path))
+    if not above.is_dir():
+        raise UserError(f"{folder} cannot be made: {above} is no folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UserError(f"{folder} cannot be made: nobody lets you write in {above}")
 
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside the one that is wanted, that takes its place when all is in it, and is gone otherwise."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    """A folder beside the one that is wanted, that takes its place when all is in it, and is gone otherwise.
+
+    Raises:
+        UserError: no folder can be made there.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made: {error.strerror}") from error
     try:
         inner = unfinished / folder.name
         inner.mkdir()  # with the permissions that people's folders have; mkdtemp's can be entered by its owner only
