@@ -233,12 +233,12 @@ def _read(
         size = stated_size(*(cells[place] for place in columns.size)) if columns.size else None
         if isinstance(size, str):
             if options.stated_size == "check":
-                faults.append(Fault(file, f"line {line}", size))
+                faults.append(Fault(file, f"line {line}", size, "object"))
             size = None
         listed = images.setdefault((folder, name), Listed(file, line, part, columns.format, size))
         if size != listed.size and options.stated_size == "check":
             told = f"says that {name} is {_by(size)} pixels, and line {listed.line} {_by(listed.size)}"
-            faults.append(Fault(file, f"line {line}", told))
+            faults.append(Fault(file, f"line {line}", told, "object"))
         if listed.split != part:
             other = f"{listed.file.name} line {listed.line}"
             faults.append(Fault(file, f"line {line}", f"{name} is in {part}, and in {listed.split} ({other})"))

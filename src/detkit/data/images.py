@@ -371,14 +371,12 @@ def _cause(file: Path, error: Exception) -> tuple[str, Trouble]:
 def _orientation(image: Image.Image) -> int:
     """EXIF's, 1 to 8, without decoding; 1 where the EXIF data is damaged: the picture need not be."""
     try:
-        with _LIMIT, warnings.catch_warnings():  # the lock, since filters of warnings belong to the whole process
-            warnings.simplefilter("ignore")  # Pillow's, of damaged entries
-            # Pillow's PNG class decodes the whole picture where there is no EXIF data before the pixels.
-            exif = Image.Image.getexif(image)
-            if ORIENTATION not in exif and image.format == "PNG" and (late := _late_exif(image)):
-                exif = Image.Exif()
-                exif.load(late)
-            value = exif.get(ORIENTATION, 1)
+        # Pillow's PNG class decodes the whole picture where there is no EXIF data before the pixels.
+        exif = Image.Image.getexif(image)
+        if ORIENTATION not in exif and image.format == "PNG" and (late := _late_exif(image)):
+            exif = Image.Exif()
+            exif.load(late)
+        value = exif.get(ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - Pillow raises SyntaxError, struct.error and others
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
