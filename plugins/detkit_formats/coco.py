@@ -12,11 +12,19 @@ from detkit import BOXES, BOXES_AND_MASKS, Capabilities, DataError, Dataset, Mes
 from detkit.data.classes import chosen_classes, labels_by_name, unlisted
 from detkit.data.coco import CocoTruth, parse_truth, read_json
 from detkit.data.faults import Fault, raise_faults, settle_faults
-from detkit.data.file_dataset import ImageFile, image_ids, missing_images
+from detkit.data.file_dataset import ImageFile, files_ending, image_ids, is_there, missing_images
 from detkit.data.remarks import Remark
 from detkit.data.types import Annotation
 from detkit_formats import CocoOptions
-from detkit_formats.common import LeaveOut, ReadDataset, reading_of, tell_left_out
+from detkit_formats.common import (
+    FARTHEST_PX,
+    LeaveOut,
+    ReadDataset,
+    reading_of,
+    repeated_files,
+    tell_left_out,
+    tell_unnamed,
+)
 
 SPLITS = ("train", "validation", "test")
 #: What people call the splits' folders and files, in the order in which they are looked for.
@@ -60,11 +68,14 @@ def open_coco(options: CocoOptions, messages: Messages, leave_out: LeaveOut = No
         raise_faults(
             [fault for part, truth in zip(parts, truths, strict=True) for fault in _unlisted(part, truth, names)]
         )
+    raise_faults([fault for part, truth in zip(parts, truths, strict=True) for fault in _too_far(part, truth)])
     files = _image_files(parts, truths, check_size=options.stated_size == "check")
     objects = [_relabelled(info.annotations, truth, names) for truth in truths for info in truth.infos]
+    raise_faults([fault for part in parts for fault in repeated_files([f for f in files if f.source == part.file])])
     gone = settle_faults(missing_images(files), leave_out)
     there = [index for index, file in enumerate(files) if file.path not in gone]
     files, objects = [files[index] for index in there], [objects[index] for index in there]
+    tell_unnamed(files, messages, "a row in the list of images takes an image without objects in")
     total = sum(len(info.annotations) for truth in truths for info in truth.infos)
     tell_left_out(messages, total - sum(map(len, objects)), total)
     _tell_ids(parts, truths, names, messages)
@@ -108,7 +119,7 @@ def _looked_for(root: Path, images: Path | None) -> list[Part]:
             found.append(Part(split, candidates[0], images))
     if found and found[0].split == "train":
         return found
-    alone = sorted(file for folder in (root, root / "annotations") for file in folder.glob("[!.]*.json"))
+    alone = sorted(file for folder in (root, root / "annotations") for file in files_ending(folder, ".json"))
     if len(alone) == 1:
         return [Part("", alone[0], images)]
     there = f"it holds {', '.join(file.name for file in alone[:5])}" if alone else "it holds no JSON file"
@@ -124,7 +135,7 @@ def _candidates(root: Path, split: str) -> Iterator[Path]:
         yield from sorted(folder.glob(f"instances_{split}*.json"))
         yield folder / f"{split}.json"
     yield root / split / "_annotations.coco.json"
-    yield from sorted((root / split).glob("[!.]*.json"))
+    yield from files_ending(root / split, ".json")
 
 
 def _truths(parts: Sequence[Part], unread: Counter[str], leave_out: LeaveOut, *, masks: bool) -> list[CocoTruth]:
@@ -180,7 +191,7 @@ def _image_files(parts: Sequence[Part], truths: Sequence[CocoTruth], *, check_si
 
 def _path(folder: Path, name: str) -> Path:
     path = folder / name
-    if "\\" in name and not path.exists():
+    if "\\" in name and not is_there(path):
         return folder / name.replace("\\", "/")  # written on Windows
     return path
 
@@ -199,11 +210,11 @@ def _image_folder(file: Path, names: Sequence[str]) -> Path:
         folder.parent,
     ]
     for candidate in candidates:
-        if any(_path(candidate, name).exists() for name in names[:TRIED]):
+        if any(is_there(_path(candidate, name)) for name in names[:TRIED]):
             return candidate
     looked = ", ".join(dict.fromkeys(str(candidate) for candidate in candidates))
     raise DataError(
-        f'{file}: its images ({names[0]} is the first) are in none of {looked}; name their folder: images = "..."'
+        f'{file}: its images ({names[0][:200]} is the first) are in none of {looked}; name their folder: images = "..."'
     )
 
 
@@ -240,6 +251,14 @@ def _tell_ids(parts: Sequence[Part], truths: Sequence[CocoTruth], names: Sequenc
             )
             text = f"{part.file}: category ids are not 1 to {len(ids)}: as labels, {pairs}{', ...' * (len(ids) > 5)}"
             messages.info(Remark("class-ids-with-holes", text))
+
+
+def _too_far(part: Part, truth: CocoTruth) -> Iterator[Fault]:
+    for info in truth.infos:
+        for item in info.annotations:
+            if max(map(abs, item.box)) > FARTHEST_PX:
+                told = f"has a box {FARTHEST_PX:,} pixels or more away from its image, {info.name}"
+                yield Fault(part.file, item.source, told)
 
 
 def _relabelled(items: Sequence[Annotation], truth: CocoTruth, names: Sequence[str]) -> tuple[Annotation, ...]:

@@ -231,6 +231,16 @@ def _refuse(error: OSError) -> None:
     raise DataError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
 
 
+def files_ending(folder: Path, *endings: str) -> list[Path]:
+    """The files right inside a folder with one of these endings, in upper or lower case, sorted; no hidden ones.
+
+    Args:
+        endings: in lower case, with their dot.
+    """
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(file for file in found if file.suffix.lower() in endings and not file.name.startswith("."))
+
+
 def images_by_stem(folder: Path) -> dict[str, list[Path]]:
     """The images right inside a folder by their names without endings; empty where there is no folder."""
     found: dict[str, list[Path]] = {}
@@ -245,10 +255,31 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; no for names that no system takes, as ones of a thousand letters."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; as `is_there`."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def missing_file(file: Path) -> str:
     """What is wrong with a path that should be a file; empty where it is one."""
-    if file.is_file():
-        return ""
+    try:
+        return "" if file.is_file() else _not_a_file(file)
+    except (OSError, ValueError) as error:
+        return f"cannot be looked at ({getattr(error, 'strerror', None) or error})"
+
+
+def _not_a_file(file: Path) -> str:
     if file.is_symlink():
         return f"is a link to {os.readlink(file)}, which {_of_link(file)}; bring that back, or remove the link"
     return "is a folder, not a file" if file.is_dir() else "does not exist"
