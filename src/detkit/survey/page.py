@@ -1,0 +1,5 @@
+from dataclasses import dataclass
+@dataclass
+class Wanted:
+    pass
+def write_page(*a): ...
