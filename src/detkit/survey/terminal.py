@@ -77,6 +77,8 @@ def _classes(counts: Counts, fill: str) -> Iterator[tuple[str, Table]]:
 def _size_heading(counts: Counts) -> str:
     common = ", ".join(f"{size.width} x {size.height} ({size.images})" for size in counts.common_sizes[:3])
     many = counts.distinct_sizes
+    if many > 1 and counts.common_sizes[0].images == 1:
+        return f"sizes in pixels; each of {many} images has another"
     if many <= 1:
         return f"sizes in pixels; all images have the same: {common}" if common else "sizes in pixels"
     return f"sizes in pixels; images have {many} different ones, most often\n{common}"

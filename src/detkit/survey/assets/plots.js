@@ -22,16 +22,22 @@ const Plots = (() => {
     const grid = Dom.byId("plot-grid");
     grid.querySelectorAll(".plot").forEach((plot) => Plotly.purge(plot));
     const { counts } = survey;
-    const found = [classes(), perImage(), counts.distinct_sizes ? imageSizes() : null];
+    const found = [classes(), perImage()];
+    if (counts.distinct_sizes > 1) found.push(imageSizes());
     if (counts.box_width) found.push(boxSizes(), bands(), aspects(), centres());
-    grid.replaceChildren();
-    for (const one of found.filter(Boolean)) place(grid, one);
+    const places = found.map(place);
+    places[0].classList.toggle("row", found.length % 2 === 1); // so that the last row is full
+    grid.replaceChildren(...places); // all of them before the first is drawn: its width depends on the others
+    found.forEach((one, number) => draw(places[number].querySelector(".plot"), one));
   }
 
-  function place(grid, { title, note = "", traces, layout = {}, height = 320 }) {
+  function place({ title, note = "", height = 320 }) {
     const plot = Dom.make("div", { class: "plot", role: "img", "aria-label": title });
-    grid.append(Dom.make("figure", { class: "card" }, Dom.make("h3", {}, title), plot, Dom.make("figcaption", {}, note)));
     plot.style.height = `${height}px`;
+    return Dom.make("figure", { class: "card" }, Dom.make("h3", {}, title), plot, Dom.make("figcaption", {}, note));
+  }
+
+  function draw(plot, { traces, layout = {}, height = 320 }) {
     const { xaxis = {}, yaxis = {}, ...rest } = layout;
     const line = colour("--line");
     const axis = (own) => ({ gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true, ...own });
@@ -42,7 +48,7 @@ const Plots = (() => {
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: colour("--ink"), family: getComputedStyle(document.body).fontFamily, size: 12 },
       hoverlabel: { bgcolor: colour("--back"), bordercolor: line, font: { color: colour("--ink") } },
-      legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+      legend: { orientation: "h", traceorder: "normal", y: 1.02, yanchor: "bottom", x: 0 },
       bargap: 0.12,
       xaxis: axis(xaxis),
       yaxis: axis(yaxis),
@@ -71,7 +77,7 @@ const Plots = (() => {
       note: [left ? `the ${MOST_CLASSES} most frequent of ${ranked.length}; the table has all` : "",
         own.some((part) => part.fold !== null) ? `of fold ${fold}` : ""].filter(Boolean).join("; "),
       traces,
-      height: Math.max(320, 26 * shown.length + 90),
+      height: Math.max(survey.counts.distinct_sizes > 1 ? 200 : 320, 26 * shown.length + 110),
       layout: {
         barmode: "stack",
         showlegend: parts.length > 1,

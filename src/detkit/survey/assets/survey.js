@@ -5,8 +5,11 @@
   const { counts } = survey;
   const fold = survey.training?.fold ?? 1;
 
+  /* What is between backticks as code. */
+  const coded = (note) => note.split("`").map((part, place) => (place % 2 ? Dom.make("code", {}, part) : part));
+
   function notes() {
-    Dom.byId("notes").replaceChildren(...survey.notes.map((note) => Dom.make("li", {}, note)));
+    Dom.byId("notes").replaceChildren(...survey.notes.map((note) => Dom.make("li", {}, ...coded(note))));
     Dom.byId("notes").classList.toggle("hidden", !survey.notes.length);
   }
 
@@ -50,7 +53,7 @@
 
   function aboutImages() {
     const { training } = survey;
-    const chosen = `${survey.images.length} images, chosen so that every class and split is there; press one to enlarge it. `;
+    const chosen = `${survey.images.length} images, chosen to show every class and split, the rare ones first; press one to enlarge it. `;
     const drawn = survey.images.some(({ before }) => before.objects.some(({ crowd }) => crowd))
       ? " Crowds are dashed; no training has them." : "";
     const told = training
