@@ -13,8 +13,8 @@ NAME = 28
 SHORTEST_BAR = 6
 #: A table: columns, rows, and which columns are aligned to the right.
 Table = tuple[Sequence[str], Sequence[Sequence[str]], Sequence[str]]
-#: So many parts have a column in the table of classes; folds are told in several.
-PARTS_AT_ONCE = 4
+#: Between columns.
+GAP = 2
 
 
 def tables(counts: Counts, *, fill: str = "\u2588") -> Iterator[tuple[str, Table]]:
@@ -59,19 +59,42 @@ def _splits(counts: Counts) -> Table:
 
 
 def _classes(counts: Counts, fill: str) -> Iterator[tuple[str, Table]]:
-    """One table; of folds as many as it takes, so that each fits."""
-    parts = counts.parts
-    groups = [parts[start : start + PARTS_AT_ONCE] for start in range(0, len(parts), PARTS_AT_ONCE)] or [()]
-    for group in groups:
-        titles = [part.title for part in group]
-        head = ("class", "images", "objects", *titles)
+    """One table, or as many as it takes for each to fit. Of folds the validation parts: each image is in one of them."""
+    folded = any(part.fold is not None for part in counts.parts)
+    parts = [part for part in counts.parts if part.fold is None or part.name == "validation"]
+    titles = [part.title if part.fold is None else f"fold {part.fold}" for part in parts]
+    classes = counts.everything.classes
+    fixed = [(shown_name(one.name), str(one.images), str(one.objects)) for one in classes]
+    of_parts = [[str(one.objects) for one in part.classes] for part in parts]
+    amounts = [one.objects for one in classes]
+    heading = "objects of each class" + "; of folds those that are validated" * folded
+    for group in _that_fit(("class", "images", "objects"), fixed, titles, of_parts):
+        head = ("class", "images", "objects", *(titles[place] for place in group))
         rows = [
-            (shown_name(one.name), str(one.images), str(one.objects))
-            + tuple(str(part.classes[number].objects) for part in group)
-            for number, one in enumerate(counts.everything.classes)
+            (*row, *(of_parts[place][number] for place in group)) for number, row in enumerate(fixed)
         ]
-        amounts = [one.objects for one in counts.everything.classes]
-        yield "objects of each class", _with_bars(head, rows, head[1:], amounts, fill)
+        yield heading, _with_bars(head, rows, head[1:], amounts, fill)
+
+
+def _that_fit(
+    head: Sequence[str], rows: Sequence[Sequence[str]], titles: Sequence[str], columns: Sequence[Sequence[str]]
+) -> list[list[int]]:
+    """Places of the columns that go into each table beside the first ones; at least one table."""
+    taken = sum(_width(column) for column in zip(head, *rows, strict=True))
+    groups: list[list[int]] = [[]]
+    room = WIDTH - taken
+    for place, (title, column) in enumerate(zip(titles, columns, strict=True)):
+        width = _width((title, *column))
+        if width > room and groups[-1]:
+            groups.append([])
+            room = WIDTH - taken
+        groups[-1].append(place)
+        room -= width
+    return groups
+
+
+def _width(column: Sequence[str]) -> int:
+    return max(map(len, column)) + GAP
 
 
 def _size_heading(counts: Counts) -> str:
@@ -119,7 +142,7 @@ def _with_bars(
     head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], amounts: Sequence[int], fill: str
 ) -> Table:
     """The table with a column of bars, as wide as there is room."""
-    taken = sum(max(map(len, column)) + 2 for column in zip(head, *rows, strict=True))
+    taken = sum(_width(column) for column in zip(head, *rows, strict=True))
     room, most = min(WIDTH - taken, 40), max(amounts, default=0)
     if room < SHORTEST_BAR or not most:
         return head, rows, right

@@ -12,7 +12,7 @@ const Gallery = (() => {
     survey.images.sort((one, other) => ORDER.indexOf(one.split) - ORDER.indexOf(other.split));
     watcher = new IntersectionObserver(seen, { rootMargin: "300px" });
     controls();
-    State.listen(render);
+    State.listen(changed);
     window.addEventListener("resize", () => { for (const card of cards.values()) stale(card); });
     render();
   }
@@ -83,6 +83,18 @@ const Gallery = (() => {
 
   // --- images --------------------------------------------------------------------------------------------------------
 
+  /* Only what decides which pictures are there makes new cards; the rest draws into those that are there. */
+  function changed(changes) {
+    const others = Object.keys(changes).filter((name) => !["masks", "names", "line"].includes(name));
+    if (others.length) render();
+    else for (const found of cards.values()) stale(found);
+  }
+
+  /* Where the reader was before the viewer was opened, or where the viewer has gone. */
+  function focus(image) {
+    for (const [element, found] of cards) if (found.image === image) element.querySelector(".open").focus();
+  }
+
   function render() {
     const shown = survey.images.filter(State.passes);
     watcher.disconnect();
@@ -105,11 +117,11 @@ const Gallery = (() => {
     });
     const button = Dom.make("button", { type: "button", class: "open", "aria-label": `Enlarge ${image.name}` }, ...frames);
     button.style.setProperty("--columns", String(pictures.length));
-    button.addEventListener("click", () => Viewer.open(image, shown, button));
+    button.addEventListener("click", () => Viewer.open(image, shown));
     const split = image.split ? [Dom.make("span", { class: "split", "data-split": image.split }, image.split)] : [];
     const caption = Dom.make("figcaption", {}, ...split, Dom.make("span", { class: "name" }, image.name));
     const element = Dom.make("figure", { class: "shot", "data-pictures": String(pictures.length) }, button, caption);
-    cards.set(element, { pictures, canvases, visible: false, drawn: false });
+    cards.set(element, { image, pictures, canvases, visible: false, drawn: false });
     return element;
   }
 
@@ -135,5 +147,5 @@ const Gallery = (() => {
     });
   }
 
-  return { start };
+  return { focus, start };
 })();

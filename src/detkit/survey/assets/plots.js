@@ -105,12 +105,13 @@ const Plots = (() => {
     const reach = 1.08 * Math.max(...sizes.flatMap(([width, height]) => [width, height]));
     return {
       title: "Sizes of images",
-      note: sizesLeft ? `the most frequent; ${sizesLeft} more are not drawn` : "a larger point stands for more images",
+      note: [most > 1 ? "a larger point stands for more images" : "", sizesLeft ? `${sizesLeft} rarer sizes are not drawn` : ""]
+        .filter(Boolean).join("; "),
       traces: [{
         type: "scatter", mode: "markers",
         x: sizes.map(([width]) => width), y: sizes.map(([, height]) => height), customdata: sizes.map(([, , images]) => images),
         hovertemplate: "%{x} × %{y}: %{customdata} images<extra></extra>",
-        marker: { color: colour("--accent"), opacity: 0.65, size: sizes.map(([, , images]) => 6 + 18 * Math.sqrt(images / most)) },
+        marker: { color: colour("--accent"), opacity: 0.65, size: sizes.map(([, , images]) => (most > 1 ? 6 + 18 * Math.sqrt(images / most) : 7)) },
       }],
       layout: {
         xaxis: { title: { text: "width, pixels" }, range: [0, reach] },

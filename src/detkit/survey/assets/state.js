@@ -14,7 +14,7 @@ const State = (() => {
 
   function set(changes) {
     Object.assign(values, changes);
-    listeners.forEach((listener) => listener());
+    listeners.forEach((listener) => listener(changes));
   }
 
   /* Press a chip of a set, or release it. */

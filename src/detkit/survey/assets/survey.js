@@ -69,6 +69,7 @@
   tiles();
   tables();
   aboutImages();
+  for (const id of ["images", "to-images"]) Dom.byId(id).classList.toggle("hidden", !survey.images.length);
   Viewer.start(survey.training?.epochs ?? []);
   Gallery.start(survey);
   Plots.start(survey, fold);

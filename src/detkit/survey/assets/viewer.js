@@ -1,7 +1,7 @@
 "use strict";
 /* One image as large as the window, with keys for the next one. One global, `Viewer`. */
 const Viewer = (() => {
-  let images = [], epochs = [], at = 0, dialog, opener;
+  let images = [], epochs = [], at = 0, dialog;
 
   const current = () => images[at];
 
@@ -13,16 +13,15 @@ const Viewer = (() => {
     Dom.byId("viewer-next").addEventListener("click", () => go(1));
     dialog.addEventListener("keydown", pressed);
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-    dialog.addEventListener("close", () => opener?.focus());
+    dialog.addEventListener("close", () => Gallery.focus(current()));
     State.listen(() => { if (dialog.open) show(); });
     window.addEventListener("resize", () => { if (dialog.open) show(); });
   }
 
   /* Open an image; `shown` are those that pass the filters, through which the keys go. */
-  function open(image, shown, button) {
+  function open(image, shown) {
     images = shown;
     at = shown.indexOf(image);
-    opener = button;
     dialog.showModal();
     show();
   }
