@@ -197,7 +197,8 @@ def many(count: int) -> list[ImageInfo | None]:
     box = (0, 0, 5, 5)
     infos: list[ImageInfo | None] = []
     for number in range(count):
-        labels = [] if number % 7 == 3 and number < count - 1 else [1] + [2] * (number % 10 == 0) + [3] * (number == count - 1)
+        last = number == count - 1
+        labels = [] if number % 7 == 3 and not last else [1] + [2] * (number % 10 == 0) + [3] * last
         infos.append(image(number, *(thing(label, box) for label in labels)))
     return infos
 

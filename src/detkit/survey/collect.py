@@ -69,12 +69,7 @@ class Collected:
 
     def part_of(self, fold: int | None) -> dict[int, PartName]:
         """The split of each image in a fold; empty where there is no division."""
-        return {
-            index: name
-            for name, own, indices in self.parts()
-            if own in (None, fold)
-            for index in indices
-        }
+        return {index: name for name, own, indices in self.parts() if own in (None, fold) for index in indices}
 
 
 def collect_data(source: Source, messages: Messages) -> Collected:

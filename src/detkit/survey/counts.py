@@ -194,7 +194,9 @@ def count(data: Collected, source: Source) -> Counts:
         box_width=_range(width),
         box_height=_range(height),
         box_sizes=_size_bars(areas),
-        input_box_sizes=_size_bars(areas * _scales(data.infos, source.input_size)[objects.image[objects.measured]] ** 2),
+        input_box_sizes=_size_bars(
+            areas * _scales(data.infos, source.input_size)[objects.image[objects.measured]] ** 2
+        ),
         input_size=(source.input_size.min_size, source.input_size.max_size),
         box_aspects=bars(width / height, ASPECTS, ASPECT_NAMES),
     )
@@ -222,9 +224,7 @@ def _part(data: Collected, objects: Objects, name: str, fold: int | None, indice
         len(indices) - unreadable - with_objects,
         unreadable,
         int(here.sum()),
-        tuple(
-            ClassCount(one, int(with_class[number]), int(of_class[number])) for number, one in enumerate(names, 1)
-        ),
+        tuple(ClassCount(one, int(with_class[number]), int(of_class[number])) for number, one in enumerate(names, 1)),
     )
 
 

@@ -92,9 +92,7 @@ def _fold(data: Collected, fold: int | None) -> int | None:
     return fold or 1
 
 
-def _training(
-    source: Source, data: Collected, fold: int | None, wanted: Wanted, messages: Messages
-) -> Training | None:
+def _training(source: Source, data: Collected, fold: int | None, wanted: Wanted, messages: Messages) -> Training | None:
     """None where nothing changes the images, or nobody knows which images train."""
     spec, model = source.spec, source.model
     if spec is None or model is None or data.division is None or not any(use.enabled for use in model.augment.values()):

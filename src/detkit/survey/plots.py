@@ -36,9 +36,7 @@ def plot_data(data: Collected) -> dict[str, Any]:
     return {
         "sizes": [[*size, many] for size, many in common],
         "sizesLeft": len(sizes) - len(common),
-        "boxes": [
-            [round(float(width[i]), 1), round(float(height[i]), 1), int(label[i])] for i in shown
-        ],
+        "boxes": [[round(float(width[i]), 1), round(float(height[i]), 1), int(label[i])] for i in shown],
         "boxesLeft": len(label) - len(shown),
         "perImage": _numbers(data.infos),
         "aspectEdges": [round(float(edge), 4) for edge in ASPECT_EDGES],
@@ -68,13 +66,11 @@ def _numbers(infos: Sequence[ImageInfo | None]) -> list[list[int]]:
     return [[number, many] for number, many in sorted(Counter(len(i.annotations) for i in infos if i).items())]
 
 
-def _centres(
-    box: NDArray[np.float64], image: NDArray[np.int64], infos: Sequence[ImageInfo | None]
-) -> list[list[int]]:
+def _centres(box: NDArray[np.float64], image: NDArray[np.int64], infos: Sequence[ImageInfo | None]) -> list[list[int]]:
     """Counts [row][column] over the image, its upper left first; centres outside the image are at its edge."""
     size = np.array([(info.width, info.height) if info else (1, 1) for info in infos], np.float64).reshape(-1, 2)
     centre = (box[:, :2] + box[:, 2:]) / 2 / np.maximum(size[image], 1)
     cell = np.clip((centre * CELLS).astype(int), 0, CELLS - 1)
     found = np.zeros((CELLS, CELLS), int)
     np.add.at(found, (cell[:, 1], cell[:, 0]), 1)
-    return found.tolist()  # type: ignore[no-any-return]  # of integers
+    return found.tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from detkit.survey.counts import COCO_AREAS, Bar, Counts, Part, Range
 
@@ -13,8 +13,8 @@ NAME = 28
 SHORTEST_BAR = 6
 #: A table: columns, rows, and which columns are aligned to the right.
 Table = tuple[Sequence[str], Sequence[Sequence[str]], Sequence[str]]
-#: Between columns.
-GAP = 2
+#: Between columns, as a terminal draws them.
+GAP = 3
 
 
 def tables(counts: Counts, *, fill: str = "\u2588") -> Iterator[tuple[str, Table]]:
@@ -36,7 +36,10 @@ def tables(counts: Counts, *, fill: str = "\u2588") -> Iterator[tuple[str, Table
             f"in the files, and as models see them, resized to [input] {at}",
             _box_sizes(counts, fill),
         )
-        yield "shapes of boxes: the longer side over the shorter", _histogram("shape", "boxes", counts.box_aspects, fill)
+        yield (
+            "shapes of boxes: the longer side over the shorter",
+            _histogram("shape", "boxes", counts.box_aspects, fill),
+        )
 
 
 def shown_name(name: str, most: int = NAME) -> str:
@@ -47,7 +50,7 @@ def shown_name(name: str, most: int = NAME) -> str:
 
 def _splits(counts: Counts) -> Table:
     unread = any(part.unreadable for part in (counts.everything, *counts.parts))
-    head = ("split", "images", "without objects", *(["unreadable"] if unread else []), "objects", "an image")
+    head = ("split", "images", "no objects", *(["unreadable"] if unread else []), "objects", "an image")
 
     def row(part: Part) -> Sequence[str]:
         readable = part.images - part.unreadable
@@ -59,9 +62,10 @@ def _splits(counts: Counts) -> Table:
 
 
 def _classes(counts: Counts, fill: str) -> Iterator[tuple[str, Table]]:
-    """One table, or as many as it takes for each to fit. Of folds the validation parts: each image is in one of them."""
+    """One table, or as many as it takes for each to fit. Of folds the validation parts: together they are all images."""
     folded = any(part.fold is not None for part in counts.parts)
-    parts = [part for part in counts.parts if part.fold is None or part.name == "validation"]
+    whole = [part for part in counts.parts if part.fold is None]
+    parts = [*whole, *(part for part in counts.parts if part.fold is not None and part.name == "validation")]
     titles = [part.title if part.fold is None else f"fold {part.fold}" for part in parts]
     classes = counts.everything.classes
     fixed = [(shown_name(one.name), str(one.images), str(one.objects)) for one in classes]
@@ -70,9 +74,7 @@ def _classes(counts: Counts, fill: str) -> Iterator[tuple[str, Table]]:
     heading = "objects of each class" + "; of folds those that are validated" * folded
     for group in _that_fit(("class", "images", "objects"), fixed, titles, of_parts):
         head = ("class", "images", "objects", *(titles[place] for place in group))
-        rows = [
-            (*row, *(of_parts[place][number] for place in group)) for number, row in enumerate(fixed)
-        ]
+        rows = [(*row, *(of_parts[place][number] for place in group)) for number, row in enumerate(fixed)]
         yield heading, _with_bars(head, rows, head[1:], amounts, fill)
 
 
@@ -143,9 +145,9 @@ def _with_bars(
 ) -> Table:
     """The table with a column of bars, as wide as there is room."""
     taken = sum(_width(column) for column in zip(head, *rows, strict=True))
-    room, most = min(WIDTH - taken, 40), max(amounts, default=0)
+    room, most = min(WIDTH - GAP - taken, 40), max(amounts, default=0)
     if room < SHORTEST_BAR or not most:
         return head, rows, right
-    length: Callable[[int], int] = lambda amount: max(round(room * amount / most), 1 if amount else 0)
-    drawn = [(*row, fill * length(amount)) for row, amount in zip(rows, amounts, strict=True)]
+    lengths = [max(round(room * amount / most), 1 if amount else 0) for amount in amounts]
+    drawn = [(*row, fill * length) for row, length in zip(rows, lengths, strict=True)]
     return (*head, ""), drawn, right
