@@ -1,1 +1,1 @@
-"""What a dataset looks like: counts for the terminal, and a page with plots and images before and after augmentation."""
+"""How a dataset looks: counts for the terminal, and a page with plots and images as they are and as they train."""

@@ -69,7 +69,7 @@ def write_page(
     """Write the page; where it fails there is none, or the one of before.
 
     Raises:
-        UserError: a fold that there is not. RecordError: the file cannot be written. ComponentError: a transform failed.
+        UserError: a fold that there is not. RecordError: the file cannot be written. ComponentError: a transform fails.
     """
     fold = _fold(data, wanted.fold)
     training = _training(source, data, fold, wanted, messages)

@@ -62,7 +62,7 @@ def _splits(counts: Counts) -> Table:
 
 
 def _classes(counts: Counts, fill: str) -> Iterator[tuple[str, Table]]:
-    """One table, or as many as it takes for each to fit. Of folds the validation parts: together they are all images."""
+    """One table, or as many as it takes for each to fit. Of folds the validation parts: together they are all."""
     folded = any(part.fold is not None for part in counts.parts)
     whole = [part for part in counts.parts if part.fold is None]
     parts = [*whole, *(part for part in counts.parts if part.fold is not None and part.name == "validation")]
