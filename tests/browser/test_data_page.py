@@ -76,7 +76,8 @@ def page(shared: Any) -> Any:
           document.getElementById("viewer").close();
           document.getElementById("search").value = "";
           document.getElementById("line").value = 2;
-          State.set({ splits: new Set(), classes: new Set(), search: "", epoch: 0, masks: true, names: false, line: 2 });
+          State.set({ splits: new Set(), classes: new Set(), search: "", epoch: 0 });
+          State.set({ masks: true, names: false, line: 2 });
         }"""
     )
     settle(shared)
@@ -88,7 +89,7 @@ def settle(page: Any) -> None:
     page.set_default_timeout(5000)
     page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
     page.wait_for_function(
-        """() => [...document.querySelectorAll("#gallery canvas")].every((canvas) => canvas.dataset.drawn !== undefined)"""
+        "() => [...document.querySelectorAll('#gallery canvas')].every(({ dataset }) => dataset.drawn !== undefined)"
     )
 
 
@@ -147,7 +148,8 @@ def test_numbers_and_plots(page: Any) -> None:
         True
     ] * len(titles)
     inside = page.evaluate(
-        """[...document.querySelectorAll(".plot")].every((plot) => plot.querySelector(".main-svg").clientWidth <= plot.clientWidth)"""
+        """[...document.querySelectorAll(".plot")].every(
+          (plot) => plot.querySelector(".main-svg").clientWidth <= plot.clientWidth)"""
     )
     assert inside
 
@@ -277,7 +279,7 @@ def test_the_viewer_says_what_is_under_the_mouse(page: Any) -> None:
     scale = min(place["width"] / 40, place["height"] / 30)
     left, top = place["x"] + (place["width"] - 40 * scale) / 2, place["y"] + (place["height"] - 30 * scale) / 2
     page.mouse.move(left + 7 * scale, top + 7 * scale)
-    assert page.inner_text("#viewer-object") == "cat · 12 × 12 pixels, with a mask"
+    assert page.inner_text("#viewer-object") == "cat · 12 \u00d7 12 pixels, with a mask"
     page.mouse.move(left + 30 * scale, top + 25 * scale)
     assert page.inner_text("#viewer-object") == ""
     page.click("#viewer-close")
@@ -286,7 +288,7 @@ def test_the_viewer_says_what_is_under_the_mouse(page: Any) -> None:
 
 def test_crowds_are_told(page: Any) -> None:
     page.locator("figure.shot", has_text="d.png").locator(".open").click()
-    assert page.locator("#viewer figcaption").inner_text() == "60 × 20 · 1 cat (crowd)"
+    assert page.locator("#viewer figcaption").inner_text() == "60 \u00d7 20 · 1 cat (crowd)"
     assert "Crowds are dashed" in page.inner_text("#about-images")
 
 
@@ -367,7 +369,7 @@ def test_what_is_wrong_is_said_on_the_page(tmp_path: Path, open_page: OpenPage) 
     (tmp_path / "3.png").write_bytes(b"")
     page = open_page(shown(tmp_path, '[dataset]\nuse = "coco"\nannotations = "all.json"\nimages = "."\n'))
     notes = page.locator("#notes li").all_inner_texts()
-    assert notes == ["1 images could not be read (3.png); detkit data check spec.toml says why"]
+    assert notes == ["1 image could not be read (3.png); detkit data check spec.toml says why"]
     assert page.locator("#notes code").inner_text() == "detkit data check spec.toml"
     assert json.loads(page.locator("#survey").text_content())["counts"]["box_width"] is None
     assert page.locator("#plot-grid h3").all_inner_texts() == ["Objects of each class", "Objects in an image"]

@@ -9,6 +9,7 @@ from typing import Literal
 
 from detkit.components import BuildContext, Dataset, Messages
 from detkit.data.checks import CleanDataset
+from detkit.data.faults import DataFaults
 from detkit.data.file_dataset import FileDataset, printable
 from detkit.data.images import UnreadableImage
 from detkit.data.splits import Division, Splits, divide
@@ -78,8 +79,7 @@ def collect_data(source: Source, messages: Messages) -> Collected:
     Raises:
         DataError: the dataset cannot be opened, or has no images. PluginError, ComponentError: as for building it.
     """
-    context = BuildContext(spec_folder=source.folder, offline=source.offline, messages=messages)
-    raw = built(source.use, context)
+    raw = _opened(source, messages)
     if not len(raw):
         raise DataError("the dataset has no images")
     dataset = raw if source.degenerate == "error" else CleanDataset(raw, source.degenerate)
@@ -98,6 +98,14 @@ def collect_data(source: Source, messages: Messages) -> Collected:
             bar.advance()
     division, undivided = _divided(raw, infos, unreadable, source)
     return Collected(dataset, tuple(infos), unreadable, left_out, division, undivided)
+
+
+def _opened(source: Source, messages: Messages) -> Dataset:
+    context = BuildContext(spec_folder=source.folder, offline=source.offline, messages=messages)
+    try:
+        return built(source.use, context)
+    except DataFaults as error:
+        raise DataError(f"{error}\n{source.checked} says what to do") from error
 
 
 def _unreadable(dataset: Dataset, index: int, error: Exception) -> Unreadable:

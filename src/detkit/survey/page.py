@@ -24,6 +24,8 @@ from detkit.survey.source import Source
 
 STYLES = ("survey.css",)
 SCRIPTS = ("dom.js", "state.js", "canvas.js", "viewer.js", "gallery.js", "plots.js", "survey.js")
+#: Bytes that are left for what there is to say of the images.
+FOR_NOTES = 4000
 #: So many images that cannot be shown are named.
 NAMED = 5
 
@@ -74,7 +76,8 @@ def write_page(
     fold = _fold(data, wanted.fold)
     training = _training(source, data, fold, wanted, messages)
     plotly = plotly_script()
-    shown, notes = _gallery(data, fold, wanted, training, len(plotly.encode()), messages)
+    empty = _document(source, data, counts, [], training, fold, [], plotly)
+    shown, notes = _gallery(data, fold, wanted, training, len(empty.encode("utf-8")) + FOR_NOTES, messages)
     content = _document(source, data, counts, shown, training, fold, notes, plotly)
     encoded = content.encode("utf-8")
     write_atomically(file, lambda stream: stream.write(encoded), durable=False)
@@ -138,7 +141,7 @@ def _gallery(
     if broken:
         more = f", and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
         notes.append(
-            f"{len(broken)} images could not be shown: {'; '.join(broken[:NAMED])}{more}."
+            f"{len(broken)} image{'s' * (len(broken) != 1)} could not be shown: {'; '.join(broken[:NAMED])}{more}."
             " `detkit data check --decode` finds all of them"
         )
     return shown, notes
@@ -210,17 +213,15 @@ def _data_notes(source: Source, data: Collected, counts: Counts) -> list[str]:
     notes = []
     if data.undivided:
         notes.append(f"There are no splits: {data.undivided}")
-    if data.unreadable:
+    many = len(data.unreadable)
+    if many:
         first = ", ".join(one.image for one in list(data.unreadable.values())[:NAMED])
         notes.append(
-            f"{len(data.unreadable)} images could not be read ({first}{', ...' * (len(data.unreadable) > NAMED)});"
-            f" `detkit data check {source.title}` says why"
+            f"{many} image{'s' * (many != 1)} could not be read ({first}{', ...' * (many > NAMED)});"
+            f" {source.checked} says why"
         )
     if counts.boxes_without_area:
-        notes.append(
-            f"{counts.boxes_without_area} boxes have no area, or NaN in them; `detkit data check {source.title}` names"
-            " them"
-        )
+        notes.append(f"{counts.boxes_without_area} boxes have no area, or NaN in them; {source.checked} names them")
     if counts.left_out:
         notes.append(f"{counts.left_out} objects without area are left out, as `degenerate` says")
     return notes

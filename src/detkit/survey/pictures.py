@@ -17,6 +17,7 @@ from detkit.data.targets import encode_masks
 from detkit.engine.augmenting import augmented_sample
 from detkit.engine.copies import shrunk
 from detkit.errors import DataError
+from detkit.page.document import json_text
 from detkit.spec.model import ExperimentSpec, ModelUse
 from detkit.survey.collect import Collected, PartName
 
@@ -75,11 +76,8 @@ class Shown:
 
     @property
     def bytes(self) -> int:
-        """About how many the page spends on it."""
-        return sum(
-            len(one["source"]) + sum(200 + len((item["mask"] or {}).get("counts", "")) for item in one["objects"])
-            for one in (self.before, *self.after)
-        )
+        """How many the page spends on it, with the comma."""
+        return len(json_text(self.to_dict()).encode("utf-8")) + 1
 
 
 def shown_images(

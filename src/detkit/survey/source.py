@@ -16,10 +16,15 @@ from detkit.spec.parts import load_data, load_input
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Attributes:
-    title: how people know it: the spec file's name. folder: of the spec. use: the dataset.
-    input_size: to which images are resized. spec: the whole of it, where it was read.
-    model: that is asked for; None where the spec was not read, or has no model.
+    """A dataset and its setting.
+
+    Attributes:
+        title: how people know it: the spec file's name, else the dataset's.
+        folder: of the spec. use: the dataset.
+        input_size: to which images are resized.
+        is_file: whether a spec names it.
+        spec: the whole of it, where it was read.
+        model: that is asked for; None where the spec was not read, or has no model.
     """
 
     title: str
@@ -28,9 +33,15 @@ class Source:
     split: SplitTable
     degenerate: Degenerate
     input_size: InputTable
+    is_file: bool = True
     offline: bool = False
     spec: ExperimentSpec | None = None
     model: ModelUse | None = None
+
+    @property
+    def checked(self) -> str:
+        """The command that says what is wrong with the data."""
+        return f"`detkit data check {self.title}`" if self.is_file else "`detkit data check` of a spec that names it"
 
 
 def data_of(file: Path | None, *, set: Mapping[str, Any], blocked: Sequence[str] = ()) -> Source:
@@ -45,7 +56,7 @@ def data_of(file: Path | None, *, set: Mapping[str, Any], blocked: Sequence[str]
     tables = load_data(file, set=set, blocked=blocked)
     size = load_input(file, set=set)
     title, folder = (file.name, file.parent) if file else (tables.dataset.key, Path())
-    return Source(title, folder, tables.dataset, tables.split, tables.degenerate, size)
+    return Source(title, folder, tables.dataset, tables.split, tables.degenerate, size, file is not None)
 
 
 def whole(spec: ExperimentSpec, model: str | None) -> Source:
@@ -66,6 +77,7 @@ def whole(spec: ExperimentSpec, model: str | None) -> Source:
         spec.split,
         spec.degenerate,
         use.input if use else InputTable(),
+        True,
         spec.compute.offline,
         spec,
         use,

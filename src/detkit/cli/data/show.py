@@ -104,6 +104,8 @@ def _refuse_mixtures(
         raise click.UsageError("name a SPEC, or a folder with --from FORMAT --root PATH")
     if root is not None and source is None:
         raise click.UsageError("--root needs --from: in which format is the folder? A SPEC states its own root")
+    if html is not None and html.is_dir():
+        raise click.UsageError(f"--html {html} is a folder: name a file in it")
     if open_it and html is None:
         raise click.UsageError("--open opens the page of --html FILE: name one")
 
@@ -191,13 +193,14 @@ def _fill() -> str:
 def _print_broken(source: Source, data: Collected, counts: Counts, limit: int) -> None:
     from detkit.data.file_dataset import printable
 
-    more = f"`detkit data check {source.title}` says more" if source.title != source.use.key else ""
-    if counts.boxes_without_area:
-        many = counts.boxes_without_area
-        click.echo(f"\n{many} box{'es' * (many != 1)} without area or with NaN; {more or 'training refuses them'}")
+    many = counts.boxes_without_area
+    if many:
+        click.echo(f"\n{many} box{'es' * (many != 1)} without area or with NaN; {source.checked} says more")
     if not data.unreadable:
         return
-    click.echo(f"\n{len(data.unreadable)} images could not be read, and are counted in no size; {more}".rstrip("; "))
+    broken = len(data.unreadable)
+    what = f"{broken} image{'s' * (broken != 1)} could not be read, and count in no size"
+    click.echo(f"\n{what}; {source.checked} says more")
     for one in list(data.unreadable.values())[:limit]:
         told = one.cause if one.image in one.cause else f"{one.file or one.image}: {one.cause}"
         click.echo(printable(f"  {told}"))
