@@ -217,6 +217,13 @@ def test_rare_classes_and_all_splits_are_chosen() -> None:
     assert 3 <= empty <= 5
 
 
+def test_a_class_that_others_have_brought_passes_its_turn() -> None:
+    box = (0, 0, 5, 5)
+    infos = [image(number, thing(1, box), *[thing(2, box)] * (number % 4 == 0)) for number in range(20)]
+    order = list(in_turn(infos, {}, 0))
+    assert sorted(order[:5]) == [0, 4, 8, 12, 16]
+
+
 def test_the_choice_depends_on_the_seed_and_not_on_the_order() -> None:
     infos = many(100)
     order = list(in_turn(infos, {}, 1))
