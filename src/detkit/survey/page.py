@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -75,11 +74,11 @@ def write_page(
     """
     fold = _fold(data, wanted.fold)
     training = _training(source, data, fold, wanted, messages)
-    plotly = plotly_script()
-    empty = _document(source, data, counts, [], training, fold, [], plotly)
+    content = _content(source, data, counts, training, fold)
+    empty = _page(source, data, counts, content)
     shown, notes = _gallery(data, fold, wanted, training, len(empty.encode("utf-8")) + FOR_NOTES, messages)
-    content = _document(source, data, counts, shown, training, fold, notes, plotly)
-    encoded = content.encode("utf-8")
+    content |= {"images": [one.to_dict() for one in shown], "notes": [*notes, *content["notes"]]}
+    encoded = _page(source, data, counts, content).encode("utf-8")
     write_atomically(file, lambda stream: stream.write(encoded), durable=False)
     return Written(file, len(encoded), len(shown), tuple(notes))
 
@@ -147,31 +146,28 @@ def _gallery(
     return shown, notes
 
 
-def _document(
-    source: Source,
-    data: Collected,
-    counts: Counts,
-    shown: Sequence[Shown],
-    training: Training | None,
-    fold: int | None,
-    notes: Sequence[str],
-    plotly: str,
-) -> str:
-    title = f"{source.title}: {source.use.key}"
-    content = {
+def _content(
+    source: Source, data: Collected, counts: Counts, training: Training | None, fold: int | None
+) -> dict[str, Any]:
+    """What the page's scripts show; without the images."""
+    return {
         "classes": list(data.dataset.class_names),
         "counts": counts.to_dict(),
         "plots": plot_data(data),
-        "images": [one.to_dict() for one in shown],
+        "images": [],
         "training": training and _told(training, fold),
         "without": "" if training else _without(source, data),
-        "notes": [*notes, *_data_notes(source, data, counts)],
+        "notes": _data_notes(source, data, counts),
     }
+
+
+def _page(source: Source, data: Collected, counts: Counts, content: dict[str, Any]) -> str:
     styles = [Part(asset("base.css")), *(Part(_own(name)) for name in STYLES)]
-    scripts = [Part(plotly), Part(asset("objects.js")), *(Part(_own(name)) for name in SCRIPTS)]
+    scripts = [Part(plotly_script()), Part(asset("objects.js")), *(Part(_own(name)) for name in SCRIPTS)]
     body = _own("survey.html")
     for name, value in {"TITLE": source.title, "LEAD": _lead(source, data, counts), "FOOT": _foot(source)}.items():
         body = body.replace(f"{{{{{name}}}}}", text(value))
+    title = f"{source.title}: {source.use.key}"
     return document(title=title, body=body, styles=styles, scripts=scripts, data={"survey": content}, plots=True)
 
 
@@ -210,7 +206,7 @@ def _without(source: Source, data: Collected) -> str:
 
 
 def _data_notes(source: Source, data: Collected, counts: Counts) -> list[str]:
-    notes = []
+    notes: list[str] = []
     if data.undivided:
         notes.append(f"There are no splits: {data.undivided}")
     many = len(data.unreadable)

@@ -71,7 +71,6 @@ def command(
     from detkit.cli.console import RichMessages
     from detkit.survey.collect import collect_data
     from detkit.survey.counts import count
-    from detkit.survey.page import Wanted, write_page
 
     _refuse_mixtures(spec, html, open_it, source, root)
     messages = RichMessages()
@@ -82,6 +81,8 @@ def command(
             counts = count(data, shown)
             written = None
             if html is not None:
+                from detkit.survey.page import Wanted, write_page  # which imports torch
+
                 wanted = Wanted(images, size, epoch, draws, run_seed, fold, seed, max_mb * 1_000_000)
                 written = write_page(html, shown, data, counts, wanted, messages)
     except KeyboardInterrupt:
