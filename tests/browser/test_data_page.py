@@ -93,6 +93,13 @@ def settle(page: Any) -> None:
     )
 
 
+def drawn(page: Any) -> None:
+    """Bring each plot into view, upon which it is drawn."""
+    for plot in page.locator("#plot-grid .plot").all():
+        plot.scroll_into_view_if_needed()
+        plot.locator(".main-svg").first.wait_for()
+
+
 def names(page: Any) -> list[str]:
     return list(page.locator("#gallery .name").all_inner_texts())
 
@@ -133,6 +140,7 @@ def test_numbers_and_plots(page: Any) -> None:
     rows = [row.split("\t") for row in page.locator("#splits tbody tr").all_inner_texts()]
     assert rows == [["train", "3", "0", "4", "1.3"], ["validation", "2", "0", "2", "1"], ["all", "5", "0", "6", "1.2"]]
     assert page.locator("#classes tbody tr").nth(1).inner_text().split("\t") == [HOSTILE, "2", "2", "2", "0"]
+    drawn(page)
     titles = page.locator("#plot-grid h3").all_inner_texts()
     assert titles == [
         "Objects of each class",
@@ -157,6 +165,7 @@ def test_numbers_and_plots(page: Any) -> None:
 def test_hostile_names_are_text(page: Any) -> None:
     assert HOSTILE_FILE in names(page)
     assert page.locator("#class-chips").inner_text().count(HOSTILE) == 1
+    drawn(page)
     ticks = page.locator("#plot-grid .plot").first.locator(".ytick text").all_text_contents()
     assert HOSTILE[:23] + "\u2026" in ticks
     page.locator(".open", has=page.locator("canvas")).first.click()
@@ -307,16 +316,34 @@ def test_nothing_is_wider_than_the_window(
 ) -> None:
     page = open_page(page_file, width=width, height=height, dark=dark, touch=width < 500)
     settle(page)
+    drawn(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.locator(".open").first.click()
     assert page.evaluate("document.getElementById('viewer').scrollWidth <= innerWidth")
-    ink = page.evaluate("document.querySelector('.plot .xtick text').style.fill")
+    ink = page.evaluate("document.querySelector('.plot .xtick text')?.style.fill")
     red = int(ink.removeprefix("rgb(").split(",")[0])
     assert (red > 128) == dark
 
 
+def test_many_classes_have_a_row_to_themselves(tmp_path: Path, open_page: OpenPage) -> None:
+    classes = {number: f"class {number}" for number in range(1, 71)}
+    objects = [square(number % 5, number, 2, 3) for number in classes for _ in range(number)]
+    images = [{"id": number, "file_name": f"{number}.png"} for number in range(5)]
+    coco_json(tmp_path / "all.json", images, objects, classes, pictures=tmp_path)
+    page = open_page(shown(tmp_path, '[dataset]\nuse = "coco"\nannotations = "all.json"\nimages = "."\n'))
+    drawn(page)
+    first = page.locator("#plot-grid figure").first
+    assert first.locator("figcaption").inner_text() == "the 60 most frequent of 70; the table has all"
+    assert page.evaluate("document.querySelector('.plot').data[0].customdata.at(0)") == "class 70"
+    assert first.bounding_box()["width"] == page.locator("#plot-grid").bounding_box()["width"]
+    assert page.locator("#classes tbody tr").count() == 70
+    assert page.locator("#class-chips .chip").count() == 70
+
+
 def test_plots_follow_a_change_to_dark(page: Any) -> None:
-    fill = "document.querySelector('.plot .xtick text').style.fill"
+    drawn(page)
+    page.locator("#plots").scroll_into_view_if_needed()
+    fill = "document.querySelector('.plot .xtick text')?.style.fill"
     light = page.evaluate(fill)
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(f"(light) => {fill} !== light", arg=light)

@@ -1,8 +1,9 @@
 "use strict";
 /* The plots, in the page's own colours, light and dark. One global, `Plots`. */
 const Plots = (() => {
-  let survey, fold;
-  const MOST_CLASSES = 40; // bars; the table has all of them
+  let survey, fold, watcher;
+  const MOST_CLASSES = 60; // bars; the table has all of them
+  const MANY_CLASSES = 12; // so many have a row of the page to themselves
   const NAMED_CLASSES = 12; // in a legend
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -18,18 +19,29 @@ const Plots = (() => {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   }
 
+  /* Each plot is drawn when it comes into view: a page with all of them opens slowly. */
   function drawAll() {
     const grid = Dom.byId("plot-grid");
+    watcher?.disconnect();
     grid.querySelectorAll(".plot").forEach((plot) => Plotly.purge(plot));
     const { counts } = survey;
     const found = [classes(), perImage()];
-    if (counts.distinct_sizes > 1) found.push(imageSizes());
+    if (counts.distinct_sizes > 1 || (counts.distinct_sizes && manyClasses())) found.push(imageSizes());
     if (counts.box_width) found.push(boxSizes(), bands(), aspects(), centres());
     const places = found.map(place);
     places[0].classList.toggle("row", found.length % 2 === 1); // so that the last row is full
     grid.replaceChildren(...places); // all of them before the first is drawn: its width depends on the others
-    found.forEach((one, number) => draw(places[number].querySelector(".plot"), one));
+    watcher = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting) continue;
+        watcher.unobserve(target);
+        draw(target.querySelector(".plot"), found[places.indexOf(target)]);
+      }
+    }, { rootMargin: "200px" });
+    places.forEach((one) => watcher.observe(one));
   }
+
+  const manyClasses = () => survey.classes.length > MANY_CLASSES;
 
   function place({ title, note = "", height = 320 }) {
     const plot = Dom.make("div", { class: "plot", role: "img", "aria-label": title });
@@ -56,33 +68,40 @@ const Plots = (() => {
     }, { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
   }
 
+  /* Stacked by split: lying where there are few classes, else standing. */
   function classes() {
     const ranked = survey.counts.everything.classes.map((one, place) => ({ ...one, place }))
       .sort((one, other) => other.objects - one.objects);
-    const shown = ranked.slice(0, MOST_CLASSES).reverse();
+    const standing = manyClasses();
+    const most = ranked.slice(0, MOST_CLASSES);
+    const shown = standing ? most : most.reverse(); // plotly counts from below
     const own = survey.counts.parts.filter((part) => part.fold === null || part.fold === fold);
     const parts = own.length ? own : [survey.counts.everything];
-    const traces = parts.map((part) => ({
-      type: "bar", orientation: "h", name: part.name,
-      y: shown.map(({ place }) => place),
-      x: shown.map(({ place }) => part.classes[place].objects),
-      text: shown.map(({ place }) => part.classes[place].objects.toLocaleString("en")), textposition: "none",
-      customdata: shown.map(({ name }) => plain(name)),
-      hovertemplate: "%{customdata}<br>%{text} objects<extra>" + part.name + "</extra>",
-      marker: { color: colour(`--split-${part.name}`) || colour("--accent") },
-    }));
+    const traces = parts.map((part) => {
+      const places = shown.map(({ place }) => place), amounts = places.map((place) => part.classes[place].objects);
+      return {
+        type: "bar", name: part.name, orientation: standing ? "v" : "h",
+        x: standing ? places : amounts, y: standing ? amounts : places,
+        text: amounts.map((amount) => amount.toLocaleString("en")), textposition: "none",
+        customdata: shown.map(({ name }) => plain(name)),
+        hovertemplate: `%{customdata}<br>%{text} objects<extra>${part.name}</extra>`,
+        marker: { color: colour(`--split-${part.name}`) || colour("--accent") },
+      };
+    });
     const left = ranked.length - shown.length;
+    const names = { type: "category", tickvals: shown.map(({ place }) => place), ticktext: shown.map(({ name }) => short(name)) };
+    const objects = { title: { text: "objects" } };
     return {
       title: "Objects of each class",
       note: [left ? `the ${MOST_CLASSES} most frequent of ${ranked.length}; the table has all` : "",
         own.some((part) => part.fold !== null) ? `of fold ${fold}` : ""].filter(Boolean).join("; "),
       traces,
-      height: Math.max(survey.counts.distinct_sizes > 1 ? 200 : 320, 26 * shown.length + 110),
+      height: standing ? 380 : Math.max(survey.counts.distinct_sizes > 1 ? 200 : 320, 26 * shown.length + 110),
       layout: {
         barmode: "stack",
         showlegend: parts.length > 1,
-        xaxis: { title: { text: "objects" } },
-        yaxis: { type: "category", tickvals: shown.map(({ place }) => place), ticktext: shown.map(({ name }) => short(name)) },
+        xaxis: standing ? { ...names, tickangle: -50 } : objects,
+        yaxis: standing ? objects : names,
       },
     };
   }
