@@ -16,7 +16,9 @@ OpenPage = Callable[..., Any]
 HOSTILE = '</script><img src=x onerror="window.hit=1"><b>%{x}'
 #: A file name has no slash.
 HOSTILE_FILE = "<img src=x onerror='window.hit=1'>.png"
-CLASSES = {1: "cat", 2: HOSTILE, 3: "emu"}
+#: Of the little markup that plotly reads in texts.
+MARKED = "<b>emu</b>"
+CLASSES = {1: "cat", 2: HOSTILE, 3: MARKED}
 SPEC = """
 [dataset]
 use = "coco"
@@ -167,7 +169,9 @@ def test_hostile_names_are_text(page: Any) -> None:
     assert page.locator("#class-chips").inner_text().count(HOSTILE) == 1
     drawn(page)
     ticks = page.locator("#plot-grid .plot").first.locator(".ytick text").all_text_contents()
-    assert HOSTILE[:23] + "\u2026" in ticks
+    assert sorted(ticks) == sorted([HOSTILE[:23] + "\u2026", MARKED, "cat"])
+    names_in_legend = page.locator("#plot-grid .legendtext").all_text_contents()
+    assert MARKED in names_in_legend
     page.locator(".open", has=page.locator("canvas")).first.click()
     assert page.evaluate("window.hit") is None
     assert page.locator("img").count() == 0
@@ -192,7 +196,7 @@ def test_split_chips_choose_images(page: Any) -> None:
 
 def test_class_chips_choose_images_and_objects(page: Any) -> None:
     chips = page.locator("#class-chips .chip")
-    assert [text.rstrip("0123456789") for text in chips.all_text_contents()] == ["cat", HOSTILE, "emu"]
+    assert [text.rstrip("0123456789") for text in chips.all_text_contents()] == ["cat", HOSTILE, MARKED]
     canvas = page.locator("figure.shot", has_text="a.png").locator("canvas").first
     assert canvas.get_attribute("data-drawn") == "2"
     chips.nth(1).click()
