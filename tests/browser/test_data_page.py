@@ -403,4 +403,4 @@ def test_what_is_wrong_is_said_on_the_page(tmp_path: Path, open_page: OpenPage) 
     assert notes == ["1 image could not be read (3.png); detkit data check spec.toml says why"]
     assert page.locator("#notes code").inner_text() == "detkit data check spec.toml"
     assert json.loads(page.locator("#survey").text_content())["counts"]["box_width"] is None
-    assert page.locator("#plot-grid h3").all_inner_texts() == ["Objects of each class", "Objects in an image"]
+    assert page.locator("#plot-grid h3").all_inner_texts() == ["Objects in an image"]

@@ -52,7 +52,7 @@ def test_what_is_printed(spec: Path, capsys: Capture) -> None:
     text = capsys.readouterr().out
     assert text.splitlines()[:14] == [
         "voc: 3 images, 4 objects, 2 classes",
-        "no object has a mask; 1 objects without area are left out",
+        "no object has a mask; 1 object without area is left out",
         "",
         "splits",
         "split       images  no objects  objects  an image",
@@ -67,7 +67,7 @@ def test_what_is_printed(spec: Path, capsys: Capture) -> None:
         "",
     ]
     assert "sizes in pixels; all images have the same: 40 x 30 (3)" in text
-    assert "resized to [input] 800 to 1333 pixels" in text
+    assert "as models see them: shorter side 800, longer at most 1333" in text
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -85,7 +85,7 @@ def test_as_json(spec: Path, capsys: Capture) -> None:
 def test_the_rest_of_the_spec_is_not_looked_at(spec: Path, capsys: Capture) -> None:
     spec.write_text(spec.read_text() + '[input]\nmin_size = 64\nmax_size = 64\n[models.nothing]\nuse = "no such"\n')
     assert run(["data", "show", str(spec)]) == 0
-    assert "resized to [input] 64 to 64 pixels" in capsys.readouterr().out
+    assert "as models see them: shorter side 64, longer at most 64" in capsys.readouterr().out
     assert run(["data", "show", str(spec), "--html", str(spec.with_suffix(".html"))]) == 2  # there it is needed
     assert "no such" in capsys.readouterr().err
     assert not spec.with_suffix(".html").exists()
@@ -168,7 +168,7 @@ def test_a_model_that_there_is_not(tmp_path: Path, capsys: Capture) -> None:
     assert run(["data", "show", str(file), "--model", "fcoss"]) == 2
     assert "--model: the spec has no model 'fcoss'; did you mean 'fcos'?" in capsys.readouterr().err
     assert run(["data", "show", str(file), "--model", "fcos", "--set", "models.fcos.input.min_size=96"]) == 0
-    assert "resized to [input] 96 to 1333 pixels" in capsys.readouterr().out
+    assert "as models see them: shorter side 96, longer at most 1333" in capsys.readouterr().out
 
 
 def test_a_fold_that_there_is_not(spec: Path, capsys: Capture) -> None:

@@ -217,7 +217,7 @@ def _data_notes(source: Source, data: Collected, counts: Counts) -> list[str]:
             f" {source.checked} says why"
         )
     if counts.boxes_without_area:
-        notes.append(f"{counts.boxes_without_area} boxes have no area, or NaN in them; {source.checked} names them")
+        notes.append(f"Boxes without area, or with NaN: {counts.boxes_without_area}; {source.checked} names them")
     if counts.left_out:
-        notes.append(f"{counts.left_out} objects without area are left out, as `degenerate` says")
+        notes.append(f"Without area, and left out as `degenerate` says: {counts.left_out} of the objects in the files")
     return notes

@@ -26,14 +26,15 @@ def tables(counts: Counts, *, fill: str = "\u2588") -> Iterator[tuple[str, Table
     if counts.parts:
         yield "splits", _splits(counts)
     yield from _classes(counts, fill)
-    yield _size_heading(counts), _sizes(counts)
-    yield "objects in an image", _histogram("objects", "images", counts.boxes_per_image, fill)
+    if counts.per_image is not None:
+        yield _size_heading(counts), _sizes(counts)
+        yield "objects in an image", _histogram("objects", "images", counts.boxes_per_image, fill)
     if counts.box_width is not None:
         small, large = (round(limit**0.5) for limit in COCO_AREAS)
-        at = f"{counts.input_size[0]} to {counts.input_size[1]} pixels"
+        at = f"shorter side {counts.input_size[0]}, longer at most {counts.input_size[1]}"
         yield (
             f"sizes of objects, as COCO's: small under {small} x {small} pixels, large from {large} x {large};\n"
-            f"in the files, and as models see them, resized to [input] {at}",
+            f"in the files, and as models see them: {at}",
             _box_sizes(counts, fill),
         )
         yield (
@@ -105,7 +106,7 @@ def _size_heading(counts: Counts) -> str:
     if many > 1 and counts.common_sizes[0].images == 1:
         return f"sizes in pixels; each of {many} images has another"
     if many <= 1:
-        return f"sizes in pixels; all images have the same: {common}" if common else "sizes in pixels"
+        return f"sizes in pixels; all images have the same: {common}"
     return f"sizes in pixels; images have {many} different ones, most often\n{common}"
 
 

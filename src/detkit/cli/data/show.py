@@ -173,11 +173,11 @@ def _print(source: Source, data: Collected, counts: Counts, limit: int) -> None:
 
 
 def _of_objects(counts: Counts) -> str:
-    total = counts.everything
+    total, left = counts.everything, counts.left_out
     parts = [
         f"{counts.masks} of {total.objects} objects have masks" if counts.masks else "no object has a mask",
-        f"{counts.crowds} crowds" if counts.crowds else "",
-        f"{counts.left_out} objects without area are left out" if counts.left_out else "",
+        f"{counts.crowds} crowd{'s' * (counts.crowds != 1)}" if counts.crowds else "",
+        f"{left} object{'s' * (left != 1)} without area {'is' if left == 1 else 'are'} left out" if left else "",
     ]
     return "; ".join(part for part in parts if part)
 

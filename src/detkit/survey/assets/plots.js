@@ -25,11 +25,14 @@ const Plots = (() => {
     watcher?.disconnect();
     grid.querySelectorAll(".plot").forEach((plot) => Plotly.purge(plot));
     const { counts } = survey;
-    const found = [classes(), perImage()];
+    const found = [];
+    if (counts.everything.objects) found.push(classes());
+    if (counts.per_image) found.push(perImage());
     if (counts.distinct_sizes > 1 || (counts.distinct_sizes && manyClasses())) found.push(imageSizes());
     if (counts.box_width) found.push(boxSizes(), bands(), aspects(), centres());
     const places = found.map(place);
-    places[0].classList.toggle("row", found.length % 2 === 1); // so that the last row is full
+    for (const id of ["plots", "to-plots"]) Dom.byId(id).classList.toggle("hidden", !places.length);
+    places[0]?.classList.toggle("row", found.length % 2 === 1); // so that the last row is full
     grid.replaceChildren(...places); // all of them before the first is drawn: its width depends on the others
     watcher = new IntersectionObserver((entries) => {
       for (const { target, isIntersecting } of entries) {
@@ -183,7 +186,7 @@ const Plots = (() => {
     });
     return {
       title: "Small, medium, large",
-      note: `COCO's sizes by area, in the files and as models see them, resized to [input] ${least} to ${most} pixels`,
+      note: `COCO's sizes by area, in the files and as models see them: shorter side ${least} pixels, longer at most ${most}`,
       traces: [trace("in the files", files, colour("--faint")), trace("as models see them", input, colour("--accent"))],
       layout: { barmode: "group", yaxis: { title: { text: "objects" } } },
     };
