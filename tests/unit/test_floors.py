@@ -25,7 +25,7 @@ FLOORS = (
     ("plugins", "record", "checks"),
     ("spec",),
     ("engine",),
-    ("compare", "doctor"),
+    ("compare", "doctor", "survey"),
     ("report", "testing", "predict"),
     ("evaluation",),
     ("top",),

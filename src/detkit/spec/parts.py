@@ -77,16 +77,17 @@ class DataTables:
     models: tuple[ModelUse, ...] = ()
 
 
-def load_data(file: Path, *, set: Mapping[str, Any], blocked: Sequence[str] = ()) -> DataTables:
+def load_data(file: Path | None, *, set: Mapping[str, Any], blocked: Sequence[str] = ()) -> DataTables:
     """All that a file says of data, and the models that it is for; what is wrong with those is left to others.
 
     Args:
+        file: None stands for one without any: `set` says everything, and paths are relative to the working directory.
         set: dotted keys to values that win over the file's. blocked: names of plugins not to load.
 
     Raises:
         SpecError: every problem of these tables. PluginError: as for `load_spec`.
     """
-    reader, registry = _reader(read_document(file), file, set, blocked)
+    reader, registry = _reader(_document(file), file or Path(COMMAND_LINE), set, blocked)
     dataset = reader.dataset(registry)
     split = reader.options(("dataset", "split"), SplitTable)
     degenerate, skip_checks = reader.degenerate(), reader.skip_checks()
@@ -102,6 +103,21 @@ def _models(reader: SpecReader, registry: Registry) -> tuple[ModelUse, ...]:
     own.shared_table("input", InputTable)
     own.shared_table("train", TrainTable)
     return tuple(use for use in own.uses("models", registry) if isinstance(use, ModelUse) and use.enabled)
+
+
+def load_input(file: Path | None, *, set: Mapping[str, Any]) -> InputTable:
+    """[input] of a file; nothing else in it is looked at. The arguments are those of `load_data`.
+
+    Raises:
+        SpecError: every problem of this table.
+    """
+    document = _document(file)
+    reader = SpecReader(document, file or Path(COMMAND_LINE), apply_overrides(document, set, Path.cwd()))
+    found = reader.options(("input",), InputTable)
+    problems = reader.all_problems()
+    if problems or found is None:
+        raise SpecError(problems)
+    return found
 
 
 def load_metrics(
@@ -126,6 +142,11 @@ def load_metrics(
     if problems := reader.all_problems():
         raise SpecError(problems)
     return {name: uses[name] for name in names or uses if uses[name].enabled}
+
+
+def _document(file: Path | None) -> Document:
+    place = Place("command line", COMMAND_LINE, None, Path.cwd(), COMMAND_LINE_RANK)
+    return read_document(file) if file else Document(place)
 
 
 def _reader(
