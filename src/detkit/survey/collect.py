@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from detkit.components import BuildContext, Dataset, Messages
-from detkit.data.checks import CleanDataset
+from detkit.data.degenerate import CleanDataset
 from detkit.data.faults import DataFaults
 from detkit.data.file_dataset import FileDataset, printable
 from detkit.data.images import UnreadableImage

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detkit.data.checks import Degenerate
+from detkit.data.degenerate import Degenerate
 from detkit.errors import UserError, did_you_mean
 from detkit.spec.document import read_document
 from detkit.spec.model import ExperimentSpec, InputTable, ModelUse, SplitTable, Use
