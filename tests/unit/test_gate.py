@@ -19,6 +19,7 @@ from detkit.data.degenerate import CleanDataset
 from detkit.engine.experiment import prepare
 from detkit.engine.gate import LISTED, UnsoundData
 from detkit.engine.prepare import check_dataset, deep_check, prepare_data
+from detkit.engine.smoke import smoke
 from detkit.errors import SpecError
 from detkit.record.layout import ExperimentLayout
 from detkit.spec.loader import load_spec
@@ -153,6 +154,12 @@ def test_the_command_has_what_the_command_line_changed(tmp_path: Path) -> None:
         *("--no-plugin", "coco", "--only", "box-without-area", "--limit", "2"),
     ]
     assert run(command[1:]) == 0
+
+
+def test_a_rehearsal_names_the_file_of_the_user_and_not_its_copy(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, {**cats(), "a": [NO_AREA]})
+    with pytest.raises(UnsoundData, match=re.escape(f"detkit data check {spec.path} tells")):
+        smoke(spec, RecordingDisplay())
 
 
 def test_every_image_that_cannot_be_read_is_named_at_once(tmp_path: Path) -> None:
