@@ -65,14 +65,8 @@ def run_experiment(
                 prepare(spec, layout, display, limits)
             record = write_experiment(spec, layout, planned)
             replay_missing(spec, [plan.record for plan in planned if plan.action == "keep"], display)
-            for number, plan in enumerate(pending, 1):
-                write_run(spec, plan, limits)
-                display.run_started(plan.record, number, len(pending), resumed=plan.action in ("resume", "extend"))
-                try:
-                    run_in_child(plan.record, display)
-                finally:
-                    display.run_ended(plan.record)
-                _refuse_logger(plan)
+            if pending:
+                _run_all(spec, record, planned, display, limits)
             return record
     except (Interrupted, KeyboardInterrupt) as error:
         if limits is not None:
@@ -83,6 +77,29 @@ def run_experiment(
         raise Interrupted(f"stopped; go on with: detkit run {shlex.quote(str(layout.spec))} --resume") from error
     finally:
         _remove_if_nothing_began(layout)
+
+
+def _run_all(
+    spec: ExperimentSpec,
+    record: ExperimentRecord,
+    planned: Sequence[PlannedRun],
+    display: Display,
+    limits: Limits | None,
+) -> None:
+    """One run after another; a display that was started is ended, whatever happens."""
+    pending = [plan for plan in planned if plan.action != "keep"]
+    try:
+        display.experiment_started(record, [plan.record for plan in planned])
+        for number, plan in enumerate(pending, 1):
+            write_run(spec, plan, limits)
+            display.run_started(plan.record, number, len(pending), resumed=plan.action in ("resume", "extend"))
+            try:
+                run_in_child(plan.record, display)
+            finally:
+                display.run_ended(plan.record)
+            _refuse_logger(plan)
+    finally:
+        display.experiment_ended()
 
 
 def _remove_if_nothing_began(layout: ExperimentLayout) -> None:
