@@ -100,7 +100,7 @@ class Terminal:
         """
         end = time.monotonic() + timeout_s
         while not told(self.output):
-            if time.monotonic() > end or not self._read(0.2) and self.process.poll() is not None:
+            if time.monotonic() > end or (not self._read(0.2) and self.process.poll() is not None):
                 raise AssertionError(f"not seen in time; the terminal has:\n{self.output[-4000:]}")
         return self.output
 

@@ -14,7 +14,9 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes as MB or GB (powers of ten)."""
+    """Bytes as kB, MB or GB (powers of ten)."""
+    if count < 1e6:
+        return f"{-(-count // 1e3):.0f} kB"
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
