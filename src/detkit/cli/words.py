@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 def duration(seconds: float) -> str:
     """As 45 s, 3 min 20 s, 2 h 05 min."""
@@ -16,7 +18,7 @@ def duration(seconds: float) -> str:
 def size(count: float) -> str:
     """Bytes as kB, MB or GB (powers of ten)."""
     if count < 1e6:
-        return f"{-(-count // 1e3):.0f} kB"
+        return f"{math.ceil(count / 1e3)} kB"
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 

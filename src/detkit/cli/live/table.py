@@ -252,6 +252,8 @@ def _line(cells: Sequence[tuple[str | Text, str]]) -> Text:
 
 def _fit(text: str, width: int, glyphs: Glyphs, *, middle: bool = False) -> str:
     """Exactly `width` cells: filled with blanks, or cut; in the middle where the end tells more."""
+    if width <= 0:
+        return ""
     if cell_len(text) <= width:
         return text + " " * (width - cell_len(text))
     mark = glyphs.ellipsis
@@ -265,7 +267,7 @@ def _fit(text: str, width: int, glyphs: Glyphs, *, middle: bool = False) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    while cell_len(text) > width:
+    while text and cell_len(text) > width:
         text = text[:-1]
     return text
 
