@@ -71,7 +71,9 @@ def test_at_the_end_the_table_gives_way_to_the_results(tmp_path: Path) -> None:
         assert part in told
     # Four lines at most under the table and its notes.
     closing = told[told.index("validation images: ") :].strip().splitlines()[1:]
-    assert 3 <= len([line for line in closing if line.startswith(("record", "report", "next", "second", "centre"))]) <= 4
+    assert (
+        3 <= len([line for line in closing if line.startswith(("record", "report", "next", "second", "centre"))]) <= 4
+    )
 
 
 def test_an_ascii_terminal_gets_ascii(tmp_path: Path) -> None:

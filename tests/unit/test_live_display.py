@@ -84,7 +84,15 @@ def test_runs_that_have_not_begun_are_like_those_of_their_model_or_else_like_the
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "5 s"), (41, "40 s"), (59, "1 min"), (203, "3 min 20 s"), (181, "3 min"), (2057, "34 min"), (27_600, "7 h 40 min")],
+    [
+        (0, "5 s"),
+        (41, "40 s"),
+        (59, "1 min"),
+        (203, "3 min 20 s"),
+        (181, "3 min"),
+        (2057, "34 min"),
+        (27_600, "7 h 40 min"),
+    ],
 )
 def test_rough_durations(seconds: float, words: str) -> None:
     assert roughly(seconds) == words
@@ -162,7 +170,15 @@ def test_a_long_epoch_gives_a_sign_of_life(
     now = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     display._lines._said_at = now[0]
-    progress = {"phase": "training", "epoch": 1, "epochs": 3, "total": 100, "loss": 0.5, "lr": 0.01, "images_per_s": 2.0}
+    progress = {
+        "phase": "training",
+        "epoch": 1,
+        "epochs": 3,
+        "total": 100,
+        "loss": 0.5,
+        "lr": 0.01,
+        "images_per_s": 2.0,
+    }
     for done in range(0, 70, 10):
         now[0] = 1000.0 + done
         display.run_progress(run, {**progress, "done": done})
@@ -202,7 +218,13 @@ def test_on_a_terminal_there_is_a_table_and_nothing_said_is_lost(
     terminal = on_terminal(monkeypatch)
     play(ConsoleDisplay(), record)
     text = terminal.getvalue()
-    for part in ("two", "0 of 2 runs done", "a logger has lost its server", "what a logger prints [1/2]", "finished in"):
+    for part in (
+        "two",
+        "0 of 2 runs done",
+        "a logger has lost its server",
+        "what a logger prints [1/2]",
+        "finished in",
+    ):
         assert part in text
     assert text.count("\x1b[?25l") == 1
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is shown again

@@ -235,7 +235,14 @@ def test_a_bar() -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "glyphs"),
-    [("utf-8", UNICODE), ("UTF8", UNICODE), ("utf_16", UNICODE), ("ascii", ASCII), ("latin-1", ASCII), ("cp437", ASCII)],
+    [
+        ("utf-8", UNICODE),
+        ("UTF8", UNICODE),
+        ("utf_16", UNICODE),
+        ("ascii", ASCII),
+        ("latin-1", ASCII),
+        ("cp437", ASCII),
+    ],
 )
 def test_the_characters_of_an_encoding(encoding: str, glyphs: Glyphs) -> None:
     assert glyphs_of(encoding) is glyphs
