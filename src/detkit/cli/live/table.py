@@ -25,8 +25,8 @@ COUNTED = (("running", "running"), ("finished", "finished"), ("failed", "failed"
 
 GAP = 2
 BEST, LOSS, TIME = 12, 7, 15
-#: From these widths on there is room for the loss, and for the time.
-LOSS_FROM, TIME_FROM = 76, 92
+#: From these widths on there is room for the curve, for the loss, and for the time.
+SPARK_FROM, LOSS_FROM, TIME_FROM = 50, 76, 92
 WIDEST_SPARK = 40
 WIDEST_PROGRESS = 44
 #: So many lines are left to what stands above the table.
@@ -55,7 +55,7 @@ def widths_for(width: int, longest_name: int, epochs: int) -> Widths:
     time = TIME if width >= TIME_FROM else 0
     rest = width - BEST - sum(part + GAP for part in (loss, time) if part) - 3 * GAP
     run = min(longest_name, max(rest * 2 // 5, min(20, rest - 24), 8))
-    spark = min(max(epochs, 8), WIDEST_SPARK, max(6, (rest - run) // 3))
+    spark = min(max(epochs, 8), WIDEST_SPARK, max(6, (rest - run) // 3)) if width >= SPARK_FROM else 0
     progress = min(WIDEST_PROGRESS, max(0, rest - run - spark))
     return Widths(run, progress, spark, BEST, loss, time)
 
@@ -182,7 +182,7 @@ class _Painter:
                 words = "starting"
             elif run.epochs and run.epochs_done >= run.epochs:
                 words = f"epoch {run.epochs}/{run.epochs}"
-            return [(self._bar(words, width, run.share), "")]
+            return [(self._bar(words, run, run.share), "")]
         epochs = f"{run.epochs_done}/{run.epochs}" if run.epochs else f"{run.epochs_done}"
         words = {
             WAITING: f"{WAITING} at {epochs}" if run.rows else WAITING,
@@ -199,13 +199,15 @@ class _Painter:
         detail = f"{done}  lr {progress['lr']:.2g}  {progress['images_per_s']:.1f} img/s" if phase == TRAINING else done
         cells: list[tuple[str | Text, str]] = [
             (" " * w.run, ""),
-            (self._bar(words, w.progress, done_share(progress)), "dim"),
+            (self._bar(words, run, done_share(progress)), "dim"),
             (_fit(detail, self._width - w.run - w.progress - 2 * GAP, self._glyphs), "dim"),
         ]
         return _line(cells)
 
-    def _bar(self, words: str, width: int, share: float) -> Text:
-        words = _fit(words, min(width, 11), self._glyphs)
+    def _bar(self, words: str, run: RunCourse, share: float) -> Text:
+        """As wide as the column, after words that are as wide in all frames."""
+        width = self._widths.progress
+        words = _fit(words, min(width, max(11, len(f"epoch {run.epochs}/{run.epochs}"))), self._glyphs)
         room = width - cell_len(words) - 1
         if room < 4:
             return Text(_fit(words.rstrip(), width, self._glyphs))
