@@ -356,7 +356,12 @@ def test_rm_asks_on_a_terminal(
     for stream in ("stdin", "stderr"):
         monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True, raising=False)
     asked: list[str] = []
-    monkeypatch.setattr("click.termui.visible_prompt_func", lambda text: (asked.append(text), answer)[1])
+
+    def ask(text: str) -> str:
+        asked.append(text)
+        return answer
+
+    monkeypatch.setattr("click.termui.visible_prompt_func", ask)
     assert runs("rm", "old/fcos-seed1") == (0 if gone else 1)
     assert len(asked) == 1
     assert (output / "old/fcos-seed1").exists() != gone
@@ -477,11 +482,10 @@ def test_rm_of_checkpoints_keeps_the_best(output: Path, capsys: Capture) -> None
 
 def test_rm_keeps_others_out_while_it_works(output: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """A `detkit run` that begins in the middle is refused: the experiment is held."""
-    from detkit.record import removal
     from detkit.record.lock import is_held
 
     held: list[bool] = []
-    original = removal.shutil.rmtree
+    original = shutil.rmtree
 
     def look(path: Path) -> None:
         looker = threading.Thread(target=lambda: held.append(is_held(output / "old/lock")))
@@ -489,7 +493,7 @@ def test_rm_keeps_others_out_while_it_works(output: Path, monkeypatch: pytest.Mo
         looker.join()
         original(path)
 
-    monkeypatch.setattr(removal.shutil, "rmtree", look)
+    monkeypatch.setattr("detkit.record.removal.shutil.rmtree", look)
     printed(capsys, "rm", "old/fcos-seed1", "--yes")
     assert held
     assert all(held)

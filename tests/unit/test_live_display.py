@@ -70,7 +70,7 @@ def test_within_an_epoch() -> None:
 
 
 def test_runs_that_have_not_begun_are_like_those_of_their_model_or_else_like_the_others() -> None:
-    done = {"began": 0.0, "trained_from": 7.0, "last_epoch": 100.0, "ended": 120.0}
+    done: Any = {"began": 0.0, "trained_from": 7.0, "last_epoch": 100.0, "ended": 120.0}
     fast = RunCourse("a1", "a", "finished", 2, rows(2, 60, 10), **done)
     slow = RunCourse("b1", "b", "finished", 2, rows(2, 200, 30), **done)
     same, other = RunCourse("a2", "a", "waiting", 2), RunCourse("c1", "c", "waiting", 2)
@@ -272,10 +272,13 @@ def test_long_work_while_the_table_stands_is_told_in_a_line(
     terminal = on_terminal(monkeypatch)
     display = ConsoleDisplay()
     display.experiment_started(record, record.runs)
+    assert terminal.getvalue() == ""  # where nothing is left to run, there is nothing to see
+    display.run_started(begin(record.runs[0]), 1, 2, resumed=False)
     with display.progress("sending", 10) as bar:
         bar.advance(5)
     display.experiment_ended()
     assert "sending" in terminal.getvalue()
+    assert "runs done" in terminal.getvalue()
 
 
 def test_what_was_finished_before_is_in_the_table(record: ExperimentRecord) -> None:

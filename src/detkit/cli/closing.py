@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 def closing_lines(record: ExperimentRecord, board: Leaderboard) -> list[str]:
     """What is left to say under the table of an experiment."""
-    lines = [verdict(board), f"record: {record.folder}", report_line(record), next_line(record, board)]
+    lines = [verdict(record, board), f"record: {record.folder}", report_line(record), next_line(record, board)]
     return [line for line in lines if line]
 
 
-def verdict(board: Leaderboard) -> str:
-    """The sentence about who won; empty where fewer than two models have figures."""
+def verdict(record: ExperimentRecord, board: Leaderboard) -> str:
+    """The sentence about who won: the comparison's, where the record has one; empty with fewer than two models."""
+    compared = (record.leaderboard or {}).get("comparison") or {}
+    if compared.get("sentence"):
+        return str(compared["sentence"])
     rows = [row for row in board.rows if board.primary in row.values]
     if len(rows) < 2:
         return ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from detkit.components import Messages, Silent
@@ -53,6 +54,16 @@ class Display(Messages, Protocol):
 
     def experiment_ended(self) -> None:
         """No run goes on: all have ended, or were stopped, or could not go on. Called in any case."""
+
+
+@contextmanager
+def shown(display: Display, experiment: ExperimentRecord, runs: Sequence[RunRecord]) -> Iterator[None]:
+    """For the time in which runs go on: whatever ends it, the display is told."""
+    try:
+        display.experiment_started(experiment, runs)
+        yield
+    finally:
+        display.experiment_ended()
 
 
 class SilentDisplay(Silent):

@@ -23,17 +23,16 @@ from detkit.record.layout import ExperimentLayout, RunLayout
 from detkit.record.lock import exclusive, is_held
 from detkit.record.reader import ExperimentRecord, RunRecord
 
+
+def _names(layout: RunLayout | ExperimentLayout) -> frozenset[str]:
+    """What lies right in a folder, of all that its layout knows."""
+    places = [getattr(layout, name) for name, value in vars(type(layout)).items() if isinstance(value, property)]
+    return frozenset(place.relative_to(layout.folder).parts[0] for place in places)
+
+
 #: Everything that detkit itself writes into the folder of a run, and into that of an experiment.
-RUN_FILES = frozenset(
-    (
-        *("run.json", "model.txt", "quantities.json", "progress.json", "failure.json", "summary.json", "loggers.json"),
-        *("metrics.jsonl", "steps.jsonl", "system.jsonl", "messages.jsonl", "console.log", "lock"),
-        *("predictions", "tables", "curves", "matrices", "checkpoints", "incidents"),
-    )
-)
-EXPERIMENT_FILES = frozenset(
-    ("experiment.json", "spec.toml", "lock", "leaderboard.json", "search.json", "data", "report", "search")
-)
+RUN_FILES = _names(RunLayout(Path("run"))) | {"predictions", "tables", "curves", "matrices"}
+EXPERIMENT_FILES = _names(ExperimentLayout(Path("experiment"))) | {"report"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,13 +36,8 @@ class ConsoleDisplay(RichMessages):
     # --- the experiment ----------------------------------------------------------------------------------------------
 
     def experiment_started(self, experiment: ExperimentRecord, runs: Sequence[RunRecord]) -> None:
-        """Show the table, where there is a terminal to draw on."""
+        """Look at all runs; the table comes with the first that begins."""
         self._course = ExperimentCourse.of(experiment, runs, time.monotonic())
-        if can_draw(sys.stderr):
-            from detkit.cli.live.screen import Screen
-
-            self._screen = Screen(self._shared_console(), self._course)
-            self._screen.start()
 
     def experiment_ended(self) -> None:
         """Take the table away; the terminal is as before."""
@@ -53,9 +48,14 @@ class ConsoleDisplay(RichMessages):
     # --- runs --------------------------------------------------------------------------------------------------------
 
     def run_started(self, run: RunRecord, number: int, total: int, resumed: bool) -> None:
-        """Announce the run."""
+        """Announce the run; show the table, where there is a terminal to draw on."""
         with self._changing() as course:
             course.run_started(run, time.monotonic())
+        if self._screen is None and can_draw(sys.stderr):
+            from detkit.cli.live.screen import Screen
+
+            self._screen = Screen(self._shared_console(), course)
+            self._screen.start()
         self._lines.run_started(course.runs[run.run_id])
         self._say(f"[{number}/{total}] {run.run_id}{' (resumed)' if resumed else ''}", style="bold")
 
