@@ -161,6 +161,14 @@ def test_with_json_nothing_else_goes_to_stdout(record: ExperimentRecord, capsys:
     assert "what a logger prints [1/2]" in captured.err
 
 
+def test_a_stream_without_the_letters_gets_escapes(record: ExperimentRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="latin-1"))
+    display = ConsoleDisplay()
+    display.run_line(record.runs[0], "歩行者 0.5")
+    assert raw.getvalue() == rb"\u6b69\u884c\u8005 0.5" + b"\n"
+
+
 def test_a_long_epoch_gives_a_sign_of_life(
     record: ExperimentRecord, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,12 @@ def can_draw(stream: IO[str]) -> bool:
     if not stream.isatty() or os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
         return False
     return not (os.environ.get("NO_COLOR") or os.environ.get("CI", "").lower() not in ("", "0", "false"))
+
+
+def tolerate(stream: IO[str]) -> None:
+    """Write what the stream's encoding lacks as escapes: a name in another script must not end a command."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
 
 
 def print_table(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from detkit.cli.console import RichMessages, can_draw, plain_table
+from detkit.cli.console import RichMessages, can_draw, plain_table, tolerate
 from detkit.cli.live.course import ExperimentCourse, RunCourse
 from detkit.cli.live.lines import Lines
 from detkit.cli.words import duration
@@ -28,6 +28,7 @@ class ConsoleDisplay(RichMessages):
     def __init__(self, *, lines_on_stdout: bool = True) -> None:
         """Args: lines_on_stdout: where lines of the runs go off a terminal; not there when JSON is to stand there."""
         super().__init__()
+        tolerate(sys.stdout)
         self._lines_on_stdout = lines_on_stdout
         self._course: ExperimentCourse | None = None
         self._screen: Screen | None = None
