@@ -13,6 +13,8 @@ from detkit.cli.console import can_draw
 from detkit.cli.live import ConsoleDisplay
 from detkit.cli.live.course import ExperimentCourse, RunCourse
 from detkit.cli.live.forecast import run_seconds_left, seconds_left
+from detkit.cli.live.sparkline import UNICODE
+from detkit.cli.live.table import frame
 from detkit.cli.words import roughly
 from detkit.record.reader import ExperimentRecord
 from unit.written_records import begin, fail, finish, train, write_experiment
@@ -80,6 +82,20 @@ def test_runs_that_have_not_begun_are_like_those_of_their_model_or_else_like_the
     assert seconds_left(course, 0.0) == pytest.approx(147 + 20 + 307 + 20)
     failed = RunCourse("d1", "d", "failed", 2)
     assert run_seconds_left(course_of(fast, failed), failed, 0.0) == 0.0
+
+
+def test_trials_that_are_known_by_their_number_alone_count(record: ExperimentRecord) -> None:
+    course = ExperimentCourse.of(record, record.runs[:1], 0.0)
+    finish(train(begin(record.runs[0]), [0.1, 0.2, 0.3]), 0.3)
+    course.run_started(record.runs[0], 0.0, after=2)
+    course.run_ended(record.runs[0], 300.0)
+    assert course.to_come == 2
+    # Each as the first one: three epochs, and the final evaluation.
+    assert seconds_left(course, 300.0) == pytest.approx(2 * (3 * 70 + 10))
+    course.run_started(record.runs[1], 300.0, after=1)
+    assert course.to_come == 1
+    lines = frame(course, width=100, height=20, now=300.0, glyphs=UNICODE)
+    assert "1 of 3 runs done" in lines[0].plain
 
 
 @pytest.mark.parametrize(

@@ -104,13 +104,19 @@ def done_share(progress: Mapping[str, Any]) -> float:
 
 
 class ExperimentCourse:
-    """All runs of an experiment, in their order. What the record does not tell is told by events."""
+    """All runs of an experiment, in their order. What the record does not tell is told by events.
+
+    Attributes:
+        began: when this command began, of the monotonic clock. warnings: told so far.
+        to_come: runs that are known only by their number: the next trials of a search.
+    """
 
     def __init__(self, name: str, now: float, epochs: Mapping[str, int]) -> None:
         """Args: epochs: how many each model shall be trained, where that is known."""
         self.name = name
         self.began = now
         self.warnings = 0
+        self.to_come = 0
         self.runs: dict[str, RunCourse] = {}
         self._epochs = epochs
 
@@ -121,10 +127,15 @@ class ExperimentCourse:
         course.runs = {run.run_id: course._course(run) for run in runs}
         return course
 
-    def run_started(self, run: RunRecord, now: float) -> None:
-        """Also of a run that was not announced: the trials of a search come one by one."""
+    def run_started(self, run: RunRecord, now: float, after: int = 0) -> None:
+        """Also of a run that was not announced: the trials of a search come one by one.
+
+        Args:
+            after: so many are to be run after this one, whether they are announced or not.
+        """
         course = self.runs[run.run_id] = self._course(run)
         course.state, course.began, course.cause = "running", now, ""
+        self.to_come = max(0, after - self.counts()[WAITING])
 
     def run_progress(self, run: RunRecord, progress: Mapping[str, Any], now: float) -> None:
         course = self.runs[run.run_id]

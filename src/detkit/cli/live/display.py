@@ -51,7 +51,7 @@ class ConsoleDisplay(RichMessages):
     def run_started(self, run: RunRecord, number: int, total: int, resumed: bool) -> None:
         """Announce the run; show the table, where there is a terminal to draw on."""
         with self._changing() as course:
-            course.run_started(run, time.monotonic())
+            course.run_started(run, time.monotonic(), after=total - number)
         if self._screen is None and can_draw(sys.stderr):
             from detkit.cli.live.screen import Screen
 

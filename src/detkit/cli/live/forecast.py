@@ -19,7 +19,13 @@ def seconds_left(course: ExperimentCourse, now: float) -> float | None:
     A run that has not begun takes as long an epoch as those of the same model, or else as all others in the mean;
     before and after its epochs it takes as long as other runs did.
     """
-    return _sum(run_seconds_left(course, run, now) for run in course.runs.values())
+    known = _sum(run_seconds_left(course, run, now) for run in course.runs.values())
+    latest = next((run for run in reversed(course.runs.values()) if run.began is not None), None)
+    if known is None or latest is None or not course.to_come:
+        return known
+    next_one = RunCourse("", latest.model, WAITING, latest.epochs)
+    one = run_seconds_left(course, next_one, now)
+    return None if one is None else known + course.to_come * one
 
 
 def run_seconds_left(course: ExperimentCourse, run: RunCourse, now: float) -> float | None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STYLES = {"finished": "green", "failed": "red", "interrupted": "yellow", "running": "bold", WAITING: "dim"}
-#: What each state is called in the counts, in this order.
-COUNTED = (("running", "running"), ("finished", "finished"), ("failed", "failed"), ("interrupted", "interrupted"))
+#: The order of the states in the counts; others come after them.
+COUNTED = ("running", "finished", "failed", "interrupted", WAITING)
 
 GAP = 2
 BEST, LOSS, TIME = 12, 7, 15
@@ -116,8 +116,9 @@ class _Painter:
         """What the experiment is, how far, how long; on two lines where one is too narrow."""
         course = self._course
         counts = Counter(course.counts())
-        told = [f"{counts['finished']} of {len(course.runs)} runs done"]
-        told += [f"{counts[state]} {name}" for state, name in COUNTED[2:] if counts[state]]
+        told = [f"{counts['finished']} of {len(course.runs) + course.to_come} runs done"]
+        others = [state for state in counts if state not in ("running", "finished", WAITING)]
+        told += [f"{counts[state]} {state}" for state in sorted(others, key=_order)]
         if course.warnings:
             told.append(f"{course.warnings} warning{'s' if course.warnings > 1 else ''}")
         left = seconds_left(course, self._now)
@@ -169,9 +170,7 @@ class _Painter:
 
     def counted(self, runs: Iterable[RunCourse], where: str) -> Text:
         counts = Counter(run.state for run in runs)
-        order = [state for state, _ in COUNTED] + [WAITING]
-        listed = [f"{counts.pop(state)} {state}" for state in order if counts[state]]
-        listed += [f"{count} {state}" for state, count in counts.items() if count]
+        listed = [f"{counts[state]} {state}" for state in sorted(counts, key=_order)]
         return Text(f"{self._glyphs.ellipsis} {where}: {', '.join(listed)}", style="dim")
 
     def _progress(self, run: RunCourse) -> list[tuple[str | Text, str]]:
@@ -232,6 +231,10 @@ def _leader(runs: Sequence[RunCourse], quantity: Quantity | None) -> RunCourse |
         if found is None or quantity.is_better(run.best.value, found.best.value):  # type: ignore[union-attr]  # valued
             found = run
     return found
+
+
+def _order(state: str) -> tuple[int, str]:
+    return (COUNTED.index(state) if state in COUNTED else len(COUNTED), state)
 
 
 def _best(best: Best | None) -> str:
