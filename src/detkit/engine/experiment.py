@@ -21,7 +21,7 @@ from detkit.data.fingerprint import FORM, fingerprint, first_form_sha256, split_
 from detkit.data.names import image_names
 from detkit.engine.compute import resolve_compute
 from detkit.engine.copies import write_copies
-from detkit.engine.display import Display
+from detkit.engine.display import Display, shown
 from detkit.engine.facts import versions
 from detkit.engine.launch import failure_of, run_in_child
 from detkit.engine.limits import Limits
@@ -67,14 +67,15 @@ def run_experiment(
                 prepare(spec, layout, display, limits)
             record = write_experiment(spec, layout, planned)
             replay_missing(spec, [plan.record for plan in planned if plan.action == "keep"], display)
-            for number, plan in enumerate(pending, 1):
-                write_run(spec, plan, limits)
-                display.run_started(plan.record, number, len(pending), resumed=plan.action in ("resume", "extend"))
-                try:
-                    run_in_child(plan.record, display)
-                finally:
-                    display.run_ended(plan.record)
-                _refuse_logger(plan)
+            with shown(display, record, [plan.record for plan in planned]):
+                for number, plan in enumerate(pending, 1):
+                    write_run(spec, plan, limits)
+                    display.run_started(plan.record, number, len(pending), resumed=plan.action in ("resume", "extend"))
+                    try:
+                        run_in_child(plan.record, display)
+                    finally:
+                        display.run_ended(plan.record)
+                    _refuse_logger(plan)
             return record
     except (Interrupted, KeyboardInterrupt) as error:
         if limits is not None:
