@@ -284,8 +284,8 @@ def _crossed(there: NDArray[np.float64], models: Sequence[Seeds], images: int) -
 
 
 def _variance(drawn: NDArray[np.float64], images: int) -> float:
-    """Of a number over samples of so many images."""
-    return float(drawn.var(ddof=1)) * images / (images - 1)
+    """Of a number over samples of so many images; exactly 0 where all draws are equal."""
+    return 0.0 if drawn.min() == drawn.max() else float(drawn.var(ddof=1)) * images / (images - 1)
 
 
 def _interval(middle: float, variance: float, freedom: float, level: float, resamples: int) -> Interval | None:
