@@ -22,6 +22,7 @@ def compare(
     by: str | None = None,
     best: str | None = None,
     where: str | None = None,
+    sort: str | None = None,
     pareto: Sequence[tuple[str, str]] = (),
     by_run: bool = False,
     anyway: bool = False,
@@ -40,6 +41,7 @@ def compare(
             `best`, or the primary one.
         best: the rule that names the winner, as "ap where latency_ms < 50 and memory_mb < 500".
         where: which models are shown, as "ap > 0.3".
+        sort: another quantity that orders the rows, the best first.
         pareto: fronts beside those of accuracy and speed, and accuracy and memory, as ("latency_ms", "f1").
         by_run: every run is a row of its own, instead of every model with its seeds and folds.
         anyway: compare what can be compared where models were scored on other images, instead of refusing.
@@ -61,6 +63,7 @@ def compare(
         by=by,
         best=best,
         where=where,
+        sort=sort,
         pareto=pareto,
         by_run=by_run,
         anyway=anyway,

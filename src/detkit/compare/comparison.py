@@ -54,6 +54,11 @@ class Comparison:
     notes: Sequence[str] = ()
 
     @property
+    def names(self) -> Names:
+        """What expressions may name."""
+        return Names(self.quantities, self.by)
+
+    @property
     def primary(self) -> Quantity:
         """What `by` names."""
         return self.quantities[self.by]
@@ -143,6 +148,7 @@ def comparison(
     by: str | None = None,
     best: str | None = None,
     where: str | None = None,
+    sort: str | None = None,
     pareto: Sequence[tuple[str, str]] = (),
     by_run: bool = False,
     anyway: bool = False,
@@ -158,6 +164,7 @@ def comparison(
             metric, else the primary one of the runs.
         best: the rule that names the winner, as "ap where latency_ms < 50"; by default the best `by`.
         where: which models are shown, as "ap > 0.3".
+        sort: another quantity that orders the rows, the best first; or a text, as "name".
         pareto: further fronts, as pairs of quantities.
         by_run: every run is a row of its own, instead of every model with its seeds and folds.
         anyway: compare what can be compared where models were scored on other images, instead of refusing.
@@ -198,7 +205,7 @@ def comparison(
     return Comparison(
         experiments=experiments,
         by=compared,
-        rows=_ranked(rows, quantity),
+        rows=_sorted(_ranked(rows, quantity), names, sort),
         quantities=quantities,
         split=str(summaries[0]["scored"]["split"]),
         images=_images(rows),
@@ -255,6 +262,22 @@ def _ranked(rows: Sequence[Contender], quantity: Quantity) -> list[Contender]:
     def rank(row: Contender) -> tuple[bool, float]:
         value = row.value(quantity.name)
         return (value is None, 0.0 if value is None else value if quantity.higher_is_better is False else -value)
+
+    return sorted(rows, key=rank)
+
+
+def _sorted(rows: Sequence[Contender], names: Names, by: str | None) -> list[Contender]:
+    """Those without the quantity last; low first where neither high nor low is better."""
+    if not by:
+        return list(rows)
+    name = names.name(by)
+    higher = None if name.is_text else names.quantities[name.full].higher_is_better
+
+    def rank(row: Contender) -> tuple[bool, float, str]:
+        value = names.of(name, row)
+        if value is None or isinstance(value, str):
+            return (value is None, 0.0, value or "")
+        return (False, -value if higher else value, "")
 
     return sorted(rows, key=rank)
 

@@ -49,13 +49,19 @@ class Names:
     def condition(self, text: str) -> Condition:
         return read_condition(text, self.look_up)
 
+    def name(self, text: str) -> Name:
+        """Raises:
+        ExpressionError: there is no such name.
+        """
+        return read_name(text, self.look_up)
+
     def number(self, text: str) -> str:
         """The full name of a quantity.
 
         Raises:
             ExpressionError: there is none of that name, or it is words.
         """
-        name = read_name(text, self.look_up)
+        name = self.name(text)
         if name.is_text or name.of_class is not None:
             raise UserError(f"{text} is no quantity of a table{' but words' if name.is_text else ''}")
         return name.full
