@@ -68,15 +68,27 @@ def _run(spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, as_json:
     if as_json:
         runs = [{"run_id": run.run_id, "state": run.state, "failure": _told(run)} for run in record.runs]
         report: dict[str, Any] = {"folder": str(record.folder), "runs": runs, "leaderboard": board.to_dict()}
+        report["comparison"] = (record.leaderboard or {}).get("comparison")
         click.echo(json.dumps(report, indent=2))
     else:
         print_leaderboard(board)
         click.echo(f"record: {record.folder}")
+        _print_winner(record)
     for run in failed:
         click.echo(f"details of {run.run_id}: {run.files.console}", err=True)
         if debug:
             click.echo(str((run.failure or {}).get("traceback", "")), err=True)
     return 1 if failed else 0
+
+
+def _print_winner(record: ExperimentRecord) -> None:
+    """The sentence about who won, from the record; and why there is none, where there could be one."""
+    compared = (record.leaderboard or {}).get("comparison") or {}
+    if trouble := compared.get("trouble"):
+        click.echo(f"warning: the models could not be compared: {trouble}", err=True)
+    if sentence := compared.get("sentence"):
+        click.echo(f"more: detkit compare {record.folder}")
+        click.echo(sentence)
 
 
 def _told(run: RunRecord) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from detkit.compare.figure import NotResampled
 from detkit.compare.leaderboard import SAME_IMAGES
 from detkit.compare.members import Named, find_members
 from detkit.compare.names import Names
-from detkit.compare.pairs import Drawn, Pair, draw, pairs_of
+from detkit.compare.pairs import Drawn, Pair, draw, images_of, pairs_of
 from detkit.compare.pareto import Front, front
 from detkit.compare.quantities import COSTS, Quantity, by_wanted, of_metric
 from detkit.components import Messages, Silent
@@ -214,7 +214,7 @@ def comparison(
         pairs=found,
         pairs_note=note,
         choice=choose(rows, names, found, rule or names.rule(compared)),
-        notes=[*notes, *_states(rows)],
+        notes=[*notes, *_about(found), *_states(rows)],
     )
 
 
@@ -295,13 +295,8 @@ def _fronts(
 
 
 def _images(rows: Sequence[Contender]) -> int:
-    """Behind the first model's numbers, over its folds; those of one test split are the same."""
-    done = next((row for row in rows if row.finished), None)
-    if done is None:
-        return 0
-    by_fold = {one.run.fold: one.summary["scored"] for one in done.finished}
-    counts = [int(scored["images"]) for scored in by_fold.values()]
-    return counts[0] if next(iter(by_fold.values()))["split"] == "test" else sum(counts)
+    """Behind the first model's numbers."""
+    return next((images_of(row) for row in rows if row.finished), 0)
 
 
 def _notes(rows: Sequence[Contender]) -> list[str]:
@@ -312,6 +307,18 @@ def _notes(rows: Sequence[Contender]) -> list[str]:
         *([f"{rough(images)}: below 30 images say little"] if rough(images) else []),
         *warnings(rows),
     ]
+
+
+def _about(pairs: Sequence[Pair]) -> list[str]:
+    """What pairs of single trainings do not tell."""
+    if all(pair.seeds_a > 1 and pair.seeds_b > 1 for pair in pairs):
+        return []
+    if any(pair.seeds_a > 1 or pair.seeds_b > 1 for pair in pairs):
+        return [
+            "of models with one seed, pairs speak of that one trained model: another training may come out otherwise"
+        ]
+    which = "these two trained models" if len(pairs) == 1 else "these trained models"
+    return [f"one seed each: this is about {which} on these images; another training may come out otherwise"]
 
 
 def _states(rows: Sequence[Contender]) -> list[str]:
