@@ -314,9 +314,7 @@ def _about(pairs: Sequence[Pair]) -> list[str]:
     if all(pair.seeds_a > 1 and pair.seeds_b > 1 for pair in pairs):
         return []
     if any(pair.seeds_a > 1 or pair.seeds_b > 1 for pair in pairs):
-        return [
-            "of models with one seed, pairs speak of that one trained model: another training may come out otherwise"
-        ]
+        return ["of a model with one seed, pairs speak of that one training: another may come out otherwise"]
     which = "these two trained models" if len(pairs) == 1 else "these trained models"
     return [f"one seed each: this is about {which} on these images; another training may come out otherwise"]
 
