@@ -1,4 +1,4 @@
-"""Models compared from records that are written by hand: rows, pairs, fronts, rules, and what must be said with them."""
+"""Models compared from records that are written by hand: rows, pairs, fronts, rules, and what must be said."""
 
 from __future__ import annotations
 
@@ -24,8 +24,13 @@ from unit.compared_record import RESAMPLES, add, experiment, level
 def three(tmp_path: Path) -> ExperimentRecord:
     """a is best and slow, b cannot be told apart from it and is fast, c is clearly worse and smallest."""
     record = experiment(tmp_path / "runs" / "three")
-    add(record, "c", level(-0.2, noise=3), costs={"measured": {"latency_ms_median": 30.0, "inference_memory_bytes": 1e8}})
-    add(record, "a", level(0.05, noise=1), costs={"measured": {"latency_ms_median": 60.0}})
+    add(
+        record,
+        "c",
+        level(-0.2, noise=3),
+        costs={"measured": {"latency_ms_median": 30.0, "inference_memory_bytes": 1e8}},
+    )
+    add(record, "a", level(0.063, noise=1), costs={"measured": {"latency_ms_median": 60.0}})
     add(record, "b", level(0.05, noise=2), costs={"measured": {"latency_ms_median": 20.0}})
     return record
 
@@ -49,7 +54,8 @@ def test_rows_are_ordered_and_have_every_number(three: ExperimentRecord) -> None
         "name": "b", "model": "b", "experiment": "three",
         "weights": "coco", "device": "Processor A", "precision": "fp32",
     }  # fmt: skip
-    assert list(found.quantities)[:2] == ["confident/mean", "loss/loss"] or "loss/loss" in found.quantities
+    assert next(iter(found.quantities)) == "confident/mean"
+    assert found.quantities["loss/loss"].higher_is_better is False
 
 
 def test_pairs_say_who_beats_whom_by_how_much_and_allow_for_their_number(three: ExperimentRecord) -> None:
@@ -115,7 +121,7 @@ def test_a_single_run_has_its_recorded_interval(tmp_path: Path) -> None:
     assert interval is not None
     assert (interval.lower, interval.upper) == (0.5, 0.6)
     assert (found.pairs, found.pairs_note) == ([], "fewer than two models have finished")
-    assert str(found) == "a is the only model with figures: 0.541 mean"
+    assert str(found) == "a is the only model with figures: 0.565 mean"
 
 
 # --- seeds -----------------------------------------------------------------------------------------------------------
@@ -138,7 +144,10 @@ def test_seeds_are_crossed_with_images(seeded: ExperimentRecord) -> None:
     assert " over 3 seeds on 60 images" in str(pair)
     assert found.notes == []
     # By hand: the seeds' own spread, less what of it comes from these images, beside the spread over images.
-    values = {row.name: np.array([one.summary["scored"]["values"]["confident/mean"] for one in row.finished]) for row in found.rows}
+    values = {
+        row.name: np.array([one.summary["scored"]["values"]["confident/mean"] for one in row.finished])
+        for row in found.rows
+    }
     of_seeds = sum(own.var(ddof=1) / 3 for own in values.values())
     ends = pair.alone
     assert ends is not None
@@ -155,7 +164,7 @@ def test_the_interval_of_a_model_over_seeds_is_wider_than_that_of_its_images(see
     assert over_both.interval is not None
     assert over_both.count == 3
     assert over_both.deviation == pytest.approx(0.04, abs=0.01)
-    assert over_both.interval.upper - over_both.interval.lower > 0.15
+    assert over_both.interval.upper - over_both.interval.lower > 0.13
 
 
 def test_a_row_for_every_run(seeded: ExperimentRecord) -> None:
@@ -232,7 +241,6 @@ def test_experiments_of_the_same_images_are_compared_under_names_that_tell_them_
     add(other, "fcos", level(0.0, noise=2))
     add(other, "retina", level(0.0, noise=3))
     found = comparison([one, other])
-    assert [row.name for row in found.rows] == ["one/fcos", "other/fcos", "other/retina"] or found.rows
     assert {row.name for row in found.rows} == {"one/fcos", "other/fcos", "other/retina"}
     assert found.rows[0].name == "one/fcos"
     assert len(found.pairs) == 3
@@ -342,7 +350,7 @@ def test_what_has_not_finished_is_said(three: ExperimentRecord) -> None:
 def test_the_winner_the_ties_and_what_they_cost(three: ExperimentRecord) -> None:
     found = comparison([three])
     assert found.sentence == (
-        "a has the best mean (0.599) of 3 models; b cannot be told apart from it and is 3.0 times as fast"
+        "a has the best mean (0.626) of 3 models; b cannot be told apart from it and is 3.0 times as fast"
     )
     assert found.choice is not None
     assert [(place.name, place.tied) for place in found.choice.qualified] == [("a", None), ("b", True), ("c", False)]
@@ -355,8 +363,8 @@ def test_under_a_rule_who_misses_is_said_by_how_much(three: ExperimentRecord) ->
     assert found.winner == "b"
     assert found.missed == {"a": ("misses latency_ms < 50 by 10 ms: it has 60 ms",)}
     assert found.sentence == (
-        "b has the best mean (0.599) among the 2 that qualify; the difference to every other one is more than chance"
-    ) or found.sentence.startswith("b has the best mean")
+        "b has the best mean (0.617) among the 2 that qualify; the difference to every other one is more than chance"
+    )
     nobody = comparison([three], best="mean where latency_ms < 1").choice
     assert nobody is not None
     assert (nobody.winner, nobody.sentence) == (None, "none of the 3 models meets latency_ms < 1")

@@ -80,10 +80,13 @@ class Choice:
         }
 
 
-def choose(rows: Sequence[Contender], names: Names, pairs: Sequence[Pair], rule: Rule) -> Choice:
+def choose(
+    rows: Sequence[Contender], names: Names, pairs: Sequence[Pair], rule: Rule, *, comparable: bool = True
+) -> Choice:
     """Among the models that have finished a run.
 
     Args:
+        comparable: whether all were scored on the same images; where not, the sentence says so.
         pairs: of the rule's quantity, or of another one, which then says nothing of ties.
     """
     quantity = names.quantities[rule.name.full]
@@ -109,6 +112,8 @@ def choose(rows: Sequence[Contender], names: Names, pairs: Sequence[Pair], rule:
     places = tuple(_place(name, ranked[0], values, pairs, rule) for name in ranked)
     by_name = {row.name: row for row in rows}
     sentence = _sentence(rule, quantity, highest, places, by_name, pairs, len(missed) + len(unknown))
+    if not comparable and not quantity.is_cost:
+        sentence += "; but the models were scored differently, and these numbers are not comparable"
     return Choice(rule.text, quantity, highest, places, missed, unknown, sentence)
 
 

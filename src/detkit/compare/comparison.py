@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from detkit.compare.alike import likeness, refuse, warnings
+from detkit.compare.alike import folds_left_out, likeness, rare_classes, refuse, warnings
 from detkit.compare.choice import Choice, choose
 from detkit.compare.contenders import Contender, Measured, contenders
 from detkit.compare.figure import NotResampled
@@ -19,12 +19,11 @@ from detkit.compare.pareto import Front, front
 from detkit.compare.quantities import COSTS, Quantity, by_wanted, of_metric
 from detkit.components import Messages, Silent
 from detkit.errors import UserError
+from detkit.record.reader import RunRecord
 from detkit.resampling import FEWEST_RESAMPLES, LEVEL, interval_over_seeds, rough
 
 #: Names of the fronts that are always there: of the primary number against these.
 FRONTS = {"speed": "latency_ms", "memory": "memory_mb"}
-#: A class with fewer objects than this makes intervals too narrow (benchmarks/interval_coverage.py).
-FEW_OBJECTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +199,7 @@ def comparison(
     kept = {row.name for row in rows}
     groups = [[name for name in group if name in kept] for group in alike.groups]
     found = pairs_of(drawn, quantity, groups) if drawn else []
-    notes = [*(f"NOT COMPARABLE: {sentence}" for sentence in alike.differs), *_notes(rows), *left_out]
+    notes = [*(f"NOT COMPARABLE: {sentence}" for sentence in alike.differs), *_notes(rows, members), *left_out]
     fronts = _fronts(rows, quantities, compared, [(names.number(x), names.number(y)) for x, y in pareto])
     return Comparison(
         experiments=experiments,
@@ -213,7 +212,7 @@ def comparison(
         fronts=fronts,
         pairs=found,
         pairs_note=note,
-        choice=choose(rows, names, found, rule or names.rule(compared)),
+        choice=choose(rows, names, found, rule or names.rule(compared), comparable=not alike.differs),
         notes=[*notes, *_about(found), *_states(rows)],
     )
 
@@ -299,12 +298,14 @@ def _images(rows: Sequence[Contender]) -> int:
     return next((images_of(row) for row in rows if row.finished), 0)
 
 
-def _notes(rows: Sequence[Contender]) -> list[str]:
+def _notes(rows: Sequence[Contender], members: Sequence[RunRecord]) -> list[str]:
     images = _images(rows)
     same = [one for row in rows for one in row.finished if one.summary["scored"]["same_images"]]
     return [
         *([f"{SAME_IMAGES}, so all numbers are a little too good"] if same else []),
         *([f"{rough(images)}: below 30 images say little"] if rough(images) else []),
+        *folds_left_out(rows, members),
+        *rare_classes(rows),
         *warnings(rows),
     ]
 
