@@ -192,6 +192,49 @@ def test_more_seeds_without_spread_are_no_wider_than_the_images_say() -> None:
     assert (three.interval.lower, three.interval.upper) == pytest.approx((one.interval.lower, one.interval.upper))
 
 
+# --- quantities that cannot be resampled -----------------------------------------------------------------------------
+
+
+def with_primary(record: ExperimentRecord, primary: str, *, intervals: bool) -> None:
+    """Its runs' summaries, with that primary quantity, and the interval of the mean or none at all."""
+    ends = {"confident/images": None, "confident/mean": {"lower": 0.1, "upper": 0.2} if intervals else None}
+    resampling = {"method": "x", "level": 0.95, "resamples": 400, "seed": 1}
+    for run in record.runs:
+        summary = read_json(run.files.summary)
+        summary["scored"] |= {"intervals": ends, "resampling": resampling}
+        write_json(run.files.summary, {**summary, "primary": primary})
+
+
+@pytest.mark.parametrize("primary", ["loss/loss", "confident/images"])
+def test_where_the_primary_quantity_cannot_be_resampled_another_is_compared(
+    three: ExperimentRecord, primary: str
+) -> None:
+    with_primary(three, primary, intervals=True)
+    found = comparison([three])
+    assert found.by == primary
+    assert {pair.quantity.name for pair in found.pairs} == {"confident/mean"}
+    assert found.pairs_note == f"of confident/mean: {primary} cannot be resampled"
+
+
+def test_where_nothing_can_be_resampled_that_is_said(three: ExperimentRecord) -> None:
+    with_primary(three, "loss/loss", intervals=False)
+    found = comparison([three])
+    assert found.pairs == []
+    assert "loss/loss of" in found.pairs_note
+    assert "is no number of a metric" in found.pairs_note
+    assert len(found.rows) == 3
+
+
+def test_a_run_without_a_value_is_left_out_of_pairs(three: ExperimentRecord) -> None:
+    summary = read_json(three.run("b").files.summary)
+    summary["scored"]["values"]["confident/mean"] = None
+    write_json(three.run("b").files.summary, summary)
+    found = comparison([three])
+    assert [(pair.a, pair.b) for pair in found.pairs] == [("a", "c")]
+    assert found.choice is not None
+    assert found.choice.unknown == {"b": ("confident/mean is not known",)}
+
+
 # --- folds -----------------------------------------------------------------------------------------------------------
 
 

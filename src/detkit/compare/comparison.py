@@ -20,6 +20,7 @@ from detkit.compare.quantities import COSTS, Quantity, by_wanted, of_metric
 from detkit.components import Messages, Silent
 from detkit.errors import UserError
 from detkit.record.reader import RunRecord
+from detkit.record.summary import scored_intervals
 from detkit.resampling import FEWEST_RESAMPLES, LEVEL, interval_over_seeds, rough
 
 #: Names of the fronts that are always there: of the primary number against these.
@@ -192,13 +193,16 @@ def comparison(
     alike = likeness(rows, compared)
     if not anyway:
         refuse(alike)
-    drawn, note = _draw(rows, compared, pairs, resamples, messages or Silent())
-    rows = [_with_interval(row, compared, drawn) for row in rows]
+    stand_ins = [] if by or rule else _with_intervals(rows)
+    drawn, of_pairs, note = (
+        _draw(rows, compared, stand_ins, resamples, messages or Silent()) if pairs else ({}, compared, "")
+    )
+    rows = [_with_interval(row, of_pairs, drawn) for row in rows]
     rows, left_out = names.kept(where, rows)
     quantity = quantities[compared]
     kept = {row.name for row in rows}
     groups = [[name for name in group if name in kept] for group in alike.groups]
-    found = pairs_of(drawn, quantity, groups) if drawn else []
+    found = pairs_of(drawn, quantities[of_pairs], groups) if drawn else []
     notes = [*(f"NOT COMPARABLE: {sentence}" for sentence in alike.differs), *_notes(rows, members), *left_out]
     fronts = _fronts(rows, quantities, compared, [(names.number(x), names.number(y)) for x, y in pareto])
     return Comparison(
@@ -212,7 +216,7 @@ def comparison(
         fronts=fronts,
         pairs=found,
         pairs_note=note,
-        choice=choose(rows, names, found, rule or names.rule(compared), comparable=not alike.differs),
+        choice=choose(rows, names, found, rule or names.plain_rule(compared), comparable=not alike.differs),
         notes=[*notes, *_about(found), *_states(rows)],
     )
 
@@ -234,18 +238,31 @@ def _quantities(rows: Sequence[Contender], primary: str) -> dict[str, Quantity]:
 
 
 def _draw(
-    rows: Sequence[Contender], quantity: str, wanted: bool, resamples: int | None, messages: Messages
-) -> tuple[dict[str, Drawn], str]:
-    """The draws, and why there are none."""
+    rows: Sequence[Contender], quantity: str, others: Sequence[str], resamples: int | None, messages: Messages
+) -> tuple[dict[str, Drawn], str, str]:
+    """The draws, of which quantity they are, and what must be said of that.
+
+    Args:
+        others: what may stand in for a quantity that cannot be resampled.
+    """
     done = [row for row in rows if row.value(quantity) is not None]
-    if not wanted:
-        return {}, ""
-    if len(done) < 2:
-        return {}, "fewer than two models have finished"
+    few = "fewer than two models have finished" if len(done) < 2 else ""
+    if few and all(len(row.finished) < 2 for row in done):
+        return {}, quantity, few
     try:
-        return draw(done, quantity, resamples=resamples, messages=messages), ""
+        return draw(done, quantity, resamples=resamples, messages=messages), quantity, few
     except NotResampled as error:
-        return {}, str(error)
+        why = str(error)
+    if not others:
+        return {}, quantity, why
+    found, _, few = _draw(rows, others[0], others[1:], resamples, messages)
+    return found, others[0], few or f"of {others[0]}: {quantity} cannot be resampled"
+
+
+def _with_intervals(rows: Sequence[Contender]) -> list[str]:
+    """The quantities that have an interval in every finished run, in the order of the first."""
+    finished = [scored_intervals(one.summary) for row in rows for one in row.finished]
+    return [name for name in finished[0] if all(name in found for found in finished)] if finished else []
 
 
 def _with_interval(row: Contender, quantity: str, drawn: Mapping[str, Drawn]) -> Contender:

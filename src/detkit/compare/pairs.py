@@ -144,7 +144,7 @@ def draw(rows: Sequence[Contender], quantity: str, *, resamples: int | None, mes
         NotResampled: the quantity has no intervals. RecordError: a record does not give its own number again.
         ComponentError: the metric failed.
     """
-    finished = [(row, one) for row in rows for one in row.finished]
+    finished = [(row, one) for row in rows for one in row.finished if _value(one, quantity) is not None]
     left = {id(one): column for _, one in finished if (column := read_draws(one.run, quantity)) is not None}
     count = resamples or min((len(column) for column in left.values()), default=0)
     if count < FEWEST_RESAMPLES and finished:
@@ -154,7 +154,13 @@ def draw(rows: Sequence[Contender], quantity: str, *, resamples: int | None, mes
         with messages.progress(f"resampling {len(missing)} runs", len(missing) * count, "draws") as bar:
             for one in missing:
                 left[id(one)] = _computed(one.run, quantity, count, messages, bar.advance)
-    return {row.name: _drawn(row, quantity, left, count) for row in rows if row.finished}
+    drawn = {row.name: _drawn(row, quantity, left, count) for row in rows}
+    return {name: found for name, found in drawn.items() if found is not None}
+
+
+def _value(one: Finished, quantity: str) -> float | None:
+    value: float | None = one.summary["scored"]["values"].get(quantity)
+    return value
 
 
 def _computed(
@@ -165,18 +171,21 @@ def _computed(
     return draw_figure(figure, resamples=count, seed=SEED, messages=messages, advance=advance)
 
 
-def _drawn(row: Contender, quantity: str, columns: Mapping[int, NDArray[np.float64]], count: int) -> Drawn:
-    """A seed counts where it has finished all folds that any of the model's seeds has."""
+def _drawn(row: Contender, quantity: str, columns: Mapping[int, NDArray[np.float64]], count: int) -> Drawn | None:
+    """A seed counts where it has finished all folds that any seed of the model has; None where no run has a value."""
     by_seed: dict[int, list[Finished]] = {}
     for one in row.finished:
-        by_seed.setdefault(one.run.seed, []).append(one)
+        if id(one) in columns:
+            by_seed.setdefault(one.run.seed, []).append(one)
+    if not by_seed:
+        return None
     whole = [own for own in by_seed.values() if len(own) >= len(row.folds)] or list(by_seed.values())
     values, drawn = [], []
     for own in whole:
         of_seed = [columns[id(one)][:count] for one in own]
         mean: NDArray[np.float64] = sum(of_seed[1:], of_seed[0]) / len(of_seed)
         drawn.append(mean)
-        values.append(sum(float(one.summary["scored"]["values"][quantity]) for one in own) / len(own))
+        values.append(sum(_value(one, quantity) or 0.0 for one in own) / len(own))
     return Drawn(Seeds(values, drawn), images_of(row), row.folds)
 
 
