@@ -496,7 +496,7 @@ def test_plain_values_hold_all_and_are_json(three: ExperimentRecord) -> None:
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert set(plain) == {
         "experiments", "by", "scored_on", "quantities", "rows", "fronts",
-        "pairs", "pairs_note", "choice", "sentence", "notes",
+        "pairs", "pairs_note", "choice", "sentence", "comparable", "notes",
     }  # fmt: skip
     assert plain["rows"][0]["values"]["latency_ms"]["value"] == 60.0
     assert plain["pairs"][0]["sentence"] == str(found.pairs[0])

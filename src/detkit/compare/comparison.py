@@ -38,6 +38,7 @@ class Comparison:
         split, images, folds: what the numbers were measured on.
         fronts: Pareto fronts. pairs: the better model first. pairs_note: why there are none, or not all.
         choice: who wins by which rule. notes: what must be said wherever the numbers are shown.
+        comparable: whether all were scored on the same images by the same metric.
     """
 
     experiments: Sequence[str]
@@ -52,6 +53,7 @@ class Comparison:
     pairs_note: str = ""
     choice: Choice | None = None
     notes: Sequence[str] = ()
+    comparable: bool = True
 
     @property
     def names(self) -> Names:
@@ -71,6 +73,8 @@ class Comparison:
     @property
     def scored_on(self) -> str:
         """As "50 test images", or "120 validation images in 3 folds"; empty before any run has finished."""
+        if not self.comparable:
+            return "other images each"
         folds = f" in {len(self.folds)} folds" if len(self.folds) > 1 else ""
         return f"{self.images} {self.split} images{folds}" if self.split else ""
 
@@ -91,6 +95,7 @@ class Comparison:
             "pairs_note": self.pairs_note,
             "choice": self.choice.to_dict() if self.choice else None,
             "sentence": self.sentence,
+            "comparable": self.comparable,
             "notes": list(self.notes),
         }
 
@@ -218,6 +223,7 @@ def comparison(
         pairs_note=note,
         choice=choose(rows, names, found, rule or names.plain_rule(compared), comparable=not alike.differs),
         notes=[*notes, *_about(found), *_states(rows)],
+        comparable=not alike.differs,
     )
 
 

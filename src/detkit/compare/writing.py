@@ -12,7 +12,7 @@ from detkit.record.files import write_json
 from detkit.record.reader import ExperimentRecord
 
 #: Of a comparison, what is not in the table already.
-BESIDE_ROWS = ("by", "scored_on", "fronts", "pairs", "pairs_note", "choice", "sentence", "notes")
+BESIDE_ROWS = ("by", "scored_on", "fronts", "pairs", "pairs_note", "choice", "sentence", "comparable", "notes")
 
 
 def write_leaderboard(record: ExperimentRecord, messages: Messages | None = None) -> Leaderboard:
