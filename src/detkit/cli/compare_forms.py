@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from detkit.cli.compare_table import (
     all_columns,
@@ -31,7 +32,8 @@ Writer = Callable[[Comparison, "Sequence[str] | None", bool], str]
 
 def as_text(found: Comparison, columns: Sequence[str] | None, per_class: bool) -> str:
     """For a terminal: a table that fits it, and plain sentences; the last one says who won."""
-    fitting = fitting_columns(found, terminal_width())
+    # A table that is drawn has a blank on each side.
+    fitting = fitting_columns(found, terminal_width() - 2 * sys.stdout.isatty())
     shown, left_out = (list(columns), list[str]()) if columns else fitting
     lines = [heading(found), *_table(*cells(found, shown), numbers(found, shown))]
     if left_out:
@@ -64,8 +66,11 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
 
 
 def heading(found: Comparison) -> str:
-    """As "quickstart (runs/quickstart), on 40 validation images"."""
-    names = ", ".join(found.experiments)
+    """As "runs/quickstart: scored on 40 validation images"; folders below the working directory by their short names."""
+    here = Path.cwd()
+    folders = [Path(name) for name in found.experiments]
+    short = [path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path for path in folders]
+    names = ", ".join(map(str, short))
     return f"{names}: scored on {found.scored_on}" if found.scored_on else names
 
 

@@ -21,7 +21,7 @@ from detkit.components import Messages, Silent
 from detkit.errors import UserError
 from detkit.record.reader import RunRecord
 from detkit.record.summary import scored_intervals
-from detkit.resampling import FEWEST_RESAMPLES, LEVEL, interval_over_seeds, rough
+from detkit.resampling import FEWEST_IMAGES, FEWEST_RESAMPLES, LEVEL, interval_over_seeds, rough
 
 #: Names of the fronts that are always there: of the primary number against these.
 FRONTS = {"speed": "latency_ms", "memory": "memory_mb"}
@@ -326,7 +326,7 @@ def _notes(rows: Sequence[Contender], members: Sequence[RunRecord]) -> list[str]
     same = [one for row in rows for one in row.finished if one.summary["scored"]["same_images"]]
     return [
         *([f"{SAME_IMAGES}, so all numbers are a little too good"] if same else []),
-        *([f"{rough(images)}: below 30 images say little"] if rough(images) else []),
+        *([f"{rough(images)}: fewer than {FEWEST_IMAGES} say little"] if rough(images) else []),
         *folds_left_out(rows, members),
         *rare_classes(rows),
         *warnings(rows),
