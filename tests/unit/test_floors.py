@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 #: not see each other. "contracts" are components.py, figures.py, resampling.py, search_space.py, student.py and data/:
 #: targets are made of both.
 FLOORS = (
-    ("errors", "environment"),
+    ("errors", "environment", "page"),
     ("contracts",),
     ("hookspecs",),
     ("plugins", "record"),
