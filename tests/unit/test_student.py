@@ -16,7 +16,8 @@ from detkit.student import t_reach, t_two_sided
     ("level", "freedom", "reach"),
     [  # Abramowitz and Stegun, Handbook of Mathematical Functions, table 26.10
         (0.95, 1, 12.706), (0.95, 2, 4.303), (0.95, 3, 3.182), (0.95, 10, 2.228), (0.95, 49, 2.0096),
-        (0.95, 120, 1.980), (0.99, 1, 63.657), (0.99, 5, 4.032), (0.99, 30, 2.750), (0.995, 20, 3.153), (0.8, 7, 1.415), (0.5, 4, 0.741),
+        (0.95, 120, 1.980),
+        (0.99, 1, 63.657), (0.99, 5, 4.032), (0.99, 30, 2.750), (0.995, 20, 3.153), (0.8, 7, 1.415), (0.5, 4, 0.741),
     ],
 )  # fmt: skip
 def test_how_far_the_middle_reaches(level: float, freedom: float, reach: float) -> None:
