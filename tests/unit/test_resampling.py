@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,16 @@ from detkit.resampling import (
     SEED,
     Difference,
     Interval,
+    Seeds,
     difference,
+    difference_over_seeds,
     draws,
     interval,
+    interval_over_seeds,
     resample,
     rough,
 )
+from detkit.student import t_reach, t_two_sided
 
 Floats = NDArray[np.float64]
 
@@ -328,3 +332,48 @@ def test_the_share_above_counts_ties_half_and_leaves_out_draws_without_a_value()
     assert difference(nothing, nothing, estimate=0.0, images=50).share_above is None
     same = np.array([0.3, 0.4])
     assert difference(same, same, estimate=0.0, images=50).share_above == 0.5
+
+
+# --- images and seeds ------------------------------------------------------------------------------------------------
+
+
+def seeds_of(generator: np.random.Generator, effects: Sequence[float], own: float) -> Seeds:
+    """A mean over 60 images of a model that is better with some seeds; an image has a luck of its own with each."""
+    weights = drawn_weights(60, 400)
+    luck = [generator.normal(size=60) for _ in effects]
+    samples = [effect + own * (one - one.mean()) for effect, one in zip(effects, luck, strict=True)]
+    return Seeds([float(sample.mean()) for sample in samples], [weights @ sample / 60 for sample in samples])
+
+
+@pytest.mark.parametrize("effects", [(0.0, 0.5, 1.0), (0.0, 0.0, 0.0)])
+def test_the_variance_over_images_and_seeds_written_out(effects: Sequence[float]) -> None:
+    """Draws of means over seeds, and what the seeds differ by beyond what these images explain, counted once."""
+    generator = np.random.default_rng(4)
+    a, b = seeds_of(generator, effects, 0.4), seeds_of(generator, [0.2], 0.4)
+    found = difference_over_seeds(a, b, images=60)
+    assert found.interval is not None
+    of_images = np.var(np.mean(a.drawn, axis=0) - b.drawn[0], ddof=1) * 60 / 59
+    spread = np.var(a.values, ddof=1)
+    by_images = sum(np.var(one - np.mean(a.drawn, axis=0), ddof=1) * 60 / 59 for one in a.drawn) / 2
+    beyond = max(spread - by_images, 0.0)
+    assert (beyond > 0) == (effects[1] > 0)  # without effects, all of the seeds' spread is of these images
+    variance = of_images + beyond / 3
+    rest = variance - spread / 3
+    freedom = variance**2 / ((spread / 3) ** 2 / 2 + rest**2 / 59)
+    reach = t_reach(0.95, freedom) * math.sqrt(variance)
+    estimate = float(np.mean(a.values)) - b.values[0]
+    assert found.estimate == pytest.approx(estimate)
+    assert (found.interval.lower, found.interval.upper) == pytest.approx((estimate - reach, estimate + reach))
+    assert found.p_value == pytest.approx(t_two_sided(estimate / math.sqrt(variance), freedom))
+
+
+def test_the_interval_of_one_model_over_seeds_is_corrected_for_bias() -> None:
+    generator = np.random.default_rng(7)
+    model = seeds_of(generator, [2.0, 2.5, 3.0], 0.4)
+    shifted = Seeds(model.values, [one + 0.1 for one in model.drawn])
+    plain, moved = interval_over_seeds(model, images=60), interval_over_seeds(shifted, images=60)
+    assert plain is not None
+    assert moved is not None
+    assert (moved.lower, moved.upper) == pytest.approx((plain.lower - 0.1, plain.upper - 0.1))
+    assert interval_over_seeds(model, images=1) is None
+    assert interval_over_seeds(Seeds([0.3, 0.3], [np.full(9, 0.3)] * 2), images=60) == Interval(0.3, 0.3, 0.95, 9)

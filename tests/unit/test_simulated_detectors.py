@@ -94,6 +94,7 @@ def coverage(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # two thousand pairs, ten minutes on a busy core
 @pytest.mark.parametrize("images", [50, 200])
 @pytest.mark.parametrize(
     ("skills", "shares"),
@@ -149,6 +150,7 @@ def seeds_coverage(images: int, seeds: int, spread: float, *, pairs: int) -> tup
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # two thousand pairs, ten minutes on a busy core
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_over_seeds_the_interval_holds_the_difference_where_that_of_the_images_does_not(seeds: int) -> None:
     held, of_images = seeds_coverage(50, seeds, 0.5, pairs=600)
@@ -158,6 +160,7 @@ def test_over_seeds_the_interval_holds_the_difference_where_that_of_the_images_d
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # two thousand pairs, ten minutes on a busy core
 def test_where_seeds_make_no_difference_the_interval_is_cautious() -> None:
     held, of_images = seeds_coverage(50, 3, 0.0, pairs=600)
     print(f"held {held:.3f}, by images alone {of_images:.3f}")

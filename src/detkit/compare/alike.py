@@ -16,8 +16,8 @@ from detkit.record.scored import ScoredImages, read_scored_truths, unlike
 #: So many names stand in a note.
 SHOWN = 4
 #: A class with fewer objects than this among the scored images makes intervals too narrow: of a mean over four classes,
-#: of which one has four objects, they held the true difference in 89 to 91 % of simulated samples
-#: (benchmarks/interval_coverage.py).
+#: of which one has about four objects, they held the true difference in 89 to 93 % of simulated samples, by how the
+#: simulation was made (benchmarks/interval_coverage.py).
 FEW_OBJECTS = 10
 
 
