@@ -26,7 +26,7 @@ NORMAL = NormalDist()
 RESAMPLES = 300
 ONE = (1.0,)
 THREE = (0.4, 0.35, 0.25)
-#: The rarest has two or three objects in 50 images, and counts a quarter.
+#: The rarest has about four objects in 50 images, and counts a quarter.
 FOUR = (0.7, 0.2, 0.07, 0.03)
 #: Shares of 20 classes: the rarest has a sixth of the objects of the most frequent.
 MANY = tuple(share / 70 for share in [6.0] * 5 + [4.0] * 5 + [3.0] * 5 + [1.0] * 5)
