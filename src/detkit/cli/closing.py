@@ -47,8 +47,7 @@ def next_line(record: ExperimentRecord, board: Leaderboard) -> str:
         return ""
     winner = board.best.model if board.best is not None else finished[0].model
     best = next((run for run in finished if run.model == winner), finished[0])
-    compare = f"detkit compare {folder}" if "compare" in COMMANDS else f"detkit show {folder} --pairs"
-    steps = [compare] if len(finished) > 1 else []
+    steps = [f"detkit compare {folder}"] if len(finished) > 1 else []
     steps += [f"detkit report {folder}"] if "report" in COMMANDS and not report_line(record) else []
     steps.append(f"detkit predict {shown_path(best.files.folder)} IMAGE")
     return f"next: {'; '.join(steps)}"

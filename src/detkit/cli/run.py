@@ -69,9 +69,11 @@ def _run(spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, as_json:
     if as_json:
         runs = [{"run_id": run.run_id, "state": run.state, "failure": _told(run)} for run in record.runs]
         report: dict[str, Any] = {"folder": str(record.folder), "runs": runs, "leaderboard": board.to_dict()}
+        report["comparison"] = (record.leaderboard or {}).get("comparison")
         click.echo(json.dumps(report, indent=2))
     else:
         print_leaderboard(board)
+        _warn_of_comparison(record)
         for line in closing_lines(record, board):
             click.echo(line)
     for run in failed:
@@ -79,6 +81,13 @@ def _run(spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, as_json:
         if debug:
             click.echo(str((run.failure or {}).get("traceback", "")), err=True)
     return 1 if failed else 0
+
+
+def _warn_of_comparison(record: ExperimentRecord) -> None:
+    """Why there is no sentence about who won, where there could be one."""
+    compared = (record.leaderboard or {}).get("comparison") or {}
+    if trouble := compared.get("trouble"):
+        click.echo(f"warning: the models could not be compared: {trouble}", err=True)
 
 
 def _told(run: RunRecord) -> dict[str, Any] | None:

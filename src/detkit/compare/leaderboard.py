@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from detkit.record.files import write_json
 from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.record.summary import scored_intervals
 from detkit.resampling import SHARE_WITH_VALUE, Interval, rough
@@ -196,13 +195,6 @@ def interval_note(level: float, images: int) -> str:
     return "; ".join(filter(None, (f"in brackets: {100 * level:g} % intervals over the images", rough(images))))
 
 
-def write_leaderboard(record: ExperimentRecord) -> Leaderboard:
-    """Make it, and put it into the record as leaderboard.json."""
-    leaderboard = make_leaderboard(record)
-    write_json(record.files.leaderboard, leaderboard.to_dict())
-    return leaderboard
-
-
 def _summaries(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
     return [summary for run in runs if (summary := run.summary) is not None]
 
@@ -228,7 +220,9 @@ def _row(model: str, runs: Sequence[RunRecord]) -> Row:
         return Row(model, states, causes)
     names = dict.fromkeys(name for summary in summaries for name in summary["scored"]["values"])
     folds = [summary.get("fold") for summary in summaries]
-    values = {name: _value([summary["scored"]["values"].get(name) for summary in summaries], folds) for name in names}
+    values = {
+        name: mean_value([summary["scored"]["values"].get(name) for summary in summaries], folds) for name in names
+    }
     return Row(
         model=model,
         states=states,
@@ -249,12 +243,16 @@ def _row(model: str, runs: Sequence[RunRecord]) -> Row:
 def _costs(summaries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     plain = [summary.get("costs", {}) for summary in summaries]
     found = [{**costs, **costs.get("measured", {})} for costs in plain]
-    values = {name: _value([costs.get(name) for costs in found]) for name in SHOWN_COSTS}
+    values = {name: mean_value([costs.get(name) for costs in found]) for name in SHOWN_COSTS}
     return {name: value.mean for name, value in values.items() if value is not None}
 
 
-def _value(values: Sequence[float | None], folds: Sequence[int | None] = ()) -> Value | None:
-    """Args: folds: of each value; None, or left out, where there are none."""
+def mean_value(values: Sequence[float | None], folds: Sequence[int | None] = ()) -> Value | None:
+    """The mean of those that are there; None where none is.
+
+    Args:
+        folds: of each value; None, or left out, where there are none.
+    """
     there = [value for value in values if value is not None]
     if not there:
         return None
