@@ -57,6 +57,7 @@ from detkit.search_space import Choices, Objective, Proposal, Range, SearchSpace
 
 if TYPE_CHECKING:
     from detkit.api import evaluate, load_detector, load_spec, open_record, open_run, paired_difference, replay, run
+    from detkit.compare import compare
     from detkit.record.files import write_atomically
     from detkit.record.images import RecordedImage
     from detkit.record.reader import ExperimentRecord, RunRecord
@@ -119,6 +120,7 @@ __all__ = [
     "WeightsError",
     "Written",
     "__version__",
+    "compare",
     "evaluate",
     "hookimpl",
     "load_detector",
@@ -140,6 +142,7 @@ LATE = {
     ),
     **dict.fromkeys(("ExperimentRecord", "RunRecord"), "detkit.record.reader"),
     "RecordedImage": "detkit.record.images",
+    "compare": "detkit.compare",
     "write_atomically": "detkit.record.files",
 }
 

@@ -9,35 +9,45 @@ Of the intervals that can be read from the draws this is the normal one, correct
 Bootstrap Methods and their Application, 1997, section 5.2; the bias: Efron and Tibshirani, chapter 10). AP is too high
 where there are few objects, and in a draw, which has fewer different images, by about as much again: how far the mean
 of the draws is above the number tells how far the number is above the truth. So the middle of the interval is the
-number less that bias, and its ends are 1.96 standard deviations of the draws away. Where the bias is larger than that,
-the number lies outside its own interval. Percentiles of the draws lie on the wrong side of the truth with many classes;
-the bias-corrected percentile interval and BCa (Efron and Tibshirani, chapter 14) ask how many draws are below the
-number, and have no answer where nearly none is (benchmarks/interval_coverage.py). With few images all of them are too
-narrow (Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69, 2015), and `rough` says
-so.
+number less that bias, and its ends are about two standard deviations of the draws away. Where the bias is larger than
+that, the number lies outside its own interval. Percentiles of the draws lie on the wrong side of the truth with many
+classes; the bias-corrected percentile interval and BCa (Efron and Tibshirani, chapter 14) ask how many draws are below
+the number, and have no answer where nearly none is (benchmarks/interval_coverage.py).
 
-In a difference of two runs the biases cancel: the plain percentile interval seldom tells equal models apart, and it
-leaves out 0 exactly where few draws favour the other run.
+Draws of few images spread too little: those of a mean by (n - 1) / n, and "two" is not enough where the spread itself
+is known from few. Both are mended as for a mean: by the factor n / (n - 1), and by Student's t (Hesterberg, What
+Teachers Should Know About the Bootstrap, The American Statistician 69, 2015). From very few images the interval is
+rough all the same, and `rough` says so.
 
-An interval is of the images alone. How a number moves with the seed of the training, only other seeds show.
+In a difference of two models the biases cancel, and taking them off would only add noise: its middle is the number.
+
+An interval of one run is of its images alone. How a number moves with the seed of the training, only other seeds show:
+with several, the number of a model is the mean over them, and a new experiment would have other images *and* other
+seeds, which are crossed: all seeds see the same images. The variance has a part of the images, from draws in which all
+seeds of all models get the same ones, and a part of the seeds, from the spread of the seeds' own numbers. The latter
+holds, too, what the seeds differ by on these images alone, which is in the former already: the draws tell how much that
+is, and it is counted once (moments of a crossed design; Searle, Casella and McCulloch, Variance Components, 1992,
+chapter 4; why plain resampling of both counts it twice: Owen, The pigeonhole bootstrap, The Annals of Applied
+Statistics 1, 2007). The degrees of freedom of the sum are Satterthwaite's (Biometrics Bulletin 2, 1946).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+import statistics
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from detkit.data.seeds import derive_seed
 from detkit.figures import Number, Resampler
+from detkit.student import t_reach, t_two_sided
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-METHOD = "bias-corrected normal"
+METHOD = "bias-corrected t"
 #: The share of samples whose interval is to hold the true value.
 LEVEL = 0.95
 #: Draws, where nobody says how many. The ends of a difference's interval are then about the 25th value from each side.
@@ -82,13 +92,15 @@ class Difference:
         estimate: on the images as they are.
         interval: None where there is none.
         share_above: in which share of the draws the first is higher, draws with equal values counting half; None where
-            no draw has a value. It says what was counted, and is no probability that the first is better; of 0.99, the
-            two-sided p-value of the percentile bootstrap is 2 * (1 - 0.99).
+            no draw has a value. It says what was counted, and is no probability that the first is better.
+        p_value: how often two equal models would differ by so much or more, two-sided, by the same t as the interval;
+            None where there is no interval.
     """
 
     estimate: float
     interval: Interval | None
     share_above: float | None
+    p_value: float | None = None
 
     @property
     def is_clear(self) -> bool:
@@ -155,7 +167,7 @@ def resample(
 def interval(
     values: NDArray[np.float64], *, estimate: float | None, images: int, level: float = LEVEL
 ) -> Interval | None:
-    """The bias-corrected normal interval of a quantity.
+    """The bias-corrected interval of a quantity, by Student's t.
 
     Where the estimate and all draws are within 0 and 1, as shares are, so is the interval. Where all draws are equal it
     is a point, the estimate. The estimate may lie outside it, where the bias of the draws is large.
@@ -170,15 +182,32 @@ def interval(
     there = _enough(values, images)
     if there is None or estimate is None:
         return None
-    lowest, highest = float(there.min()), float(there.max())
-    if lowest == highest:
-        return Interval(estimate, estimate, level, len(values))
-    middle = 2 * estimate - float(there.mean())
-    reach = NormalDist().inv_cdf((1 + level) / 2) * float(there.std(ddof=1))
-    ends = (middle - reach, middle + reach)
-    if min(lowest, estimate) >= 0 and max(highest, estimate) <= 1:
-        ends = (min(max(ends[0], 0.0), 1.0), min(max(ends[1], 0.0), 1.0))
-    return Interval(*ends, level, len(values))
+    found = _interval(2 * estimate - float(there.mean()), _variance(there, images), images - 1, level, len(values))
+    return _as_share(Interval(estimate, estimate, level, len(values)) if found is None else found, there, estimate)
+
+
+def interval_over_seeds(model: Seeds, *, images: int, level: float = LEVEL) -> Interval | None:
+    """The bias-corrected interval of a model's mean over its seeds, for other images and other seeds.
+
+    None where there are fewer than two images, or too few draws have a value (`SHARE_WITH_VALUE`).
+    """
+    import numpy as np
+
+    drawn = np.asarray(model.drawn).mean(axis=0)
+    there = _enough(drawn, images)
+    if there is None:
+        return None
+    variance, freedom = _crossed(there, (model,), images)
+    found = _interval(2 * model.mean - float(there.mean()), variance, freedom, level, len(drawn))
+    return _as_share(found or Interval(model.mean, model.mean, level, len(drawn)), there, model.mean)
+
+
+def _as_share(found: Interval, there: NDArray[np.float64], estimate: float) -> Interval:
+    """Within 0 and 1 where all numbers are."""
+    if min(float(there.min()), estimate) < 0 or max(float(there.max()), estimate) > 1:
+        return found
+    lower, upper = (min(max(end, 0.0), 1.0) for end in (found.lower, found.upper))
+    return Interval(lower, upper, found.level, found.resamples)
 
 
 def difference(
@@ -189,14 +218,82 @@ def difference(
     Args:
         estimate: the difference on the images as they are.
     """
+    return difference_over_seeds(Seeds([estimate], [first]), Seeds([0.0], [second]), images=images, level=level)
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """A model's number with each of its seeds.
+
+    Attributes:
+        values: on the images as they are. drawn: in the same draws of the same images, float64 [resamples] a seed, NaN
+            where there is none.
+    """
+
+    values: Sequence[float]
+    drawn: Sequence[NDArray[np.float64]]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+
+def difference_over_seeds(first: Seeds, second: Seeds, *, images: int, level: float = LEVEL) -> Difference:
+    """Of two models, the first less the second, for other images and, of a model with several seeds, other seeds.
+
+    Where a model has one seed, the difference is that of this one training of it.
+    """
     import numpy as np
 
-    differences = first - second
+    differences = np.mean(np.asarray(first.drawn), axis=0) - np.mean(np.asarray(second.drawn), axis=0)
+    estimate = first.mean - second.mean
     there = differences[~np.isnan(differences)]
     above = float(np.mean((there > 0) + (there == 0) / 2)) if len(there) else None
     enough = _enough(differences, images)
-    found = None if enough is None else _percentiles(enough, level, len(differences))
-    return Difference(estimate, found, above)
+    if enough is None:
+        return Difference(estimate, None, above)
+    variance, freedom = _crossed(enough, (first, second), images)
+    found = _interval(estimate, variance, freedom, level, len(differences))
+    if found is None:
+        same = Interval(estimate, estimate, level, len(differences))
+        return Difference(estimate, same, above, 1.0 if estimate == 0 else 0.0)
+    return Difference(estimate, found, above, t_two_sided(estimate / math.sqrt(variance), freedom))
+
+
+def _crossed(there: NDArray[np.float64], models: Sequence[Seeds], images: int) -> tuple[float, float]:
+    """Variance and degrees of freedom of a sum of means over seeds, whose draws are given."""
+    import numpy as np
+
+    of_images = _variance(there, images)
+    variance, spreads = of_images, []
+    for model in models:
+        seeds = len(model.values)
+        if seeds < 2:
+            continue
+        drawn = np.asarray(model.drawn)
+        drawn = drawn[:, ~np.isnan(drawn).any(axis=0)]
+        # What the seeds differ by on these images alone: a part of their spread that the images have brought already.
+        with_images = sum(_variance(column, images) for column in drawn - drawn.mean(axis=0)) / (seeds - 1)
+        spread = statistics.variance(model.values)
+        variance += max(0.0, spread - with_images) / seeds
+        spreads.append((spread / seeds, seeds - 1))
+    rest = max(0.0, variance - sum(part for part, _ in spreads))
+    parts = [*spreads, (rest, images - 1)]
+    below = sum(part * part / freedom for part, freedom in parts)
+    return variance, variance * variance / below if below else images - 1
+
+
+def _variance(drawn: NDArray[np.float64], images: int) -> float:
+    """Of a number over samples of so many images; exactly 0 where all draws are equal."""
+    return 0.0 if drawn.min() == drawn.max() else float(drawn.var(ddof=1)) * images / (images - 1)
+
+
+def _interval(middle: float, variance: float, freedom: float, level: float, resamples: int) -> Interval | None:
+    """None where nothing varies."""
+    if variance == 0:
+        return None
+    reach = t_reach(level, freedom) * math.sqrt(variance)
+    return Interval(middle - reach, middle + reach, level, resamples)
 
 
 def _enough(values: NDArray[np.float64], images: int) -> NDArray[np.float64] | None:
@@ -204,15 +301,7 @@ def _enough(values: NDArray[np.float64], images: int) -> NDArray[np.float64] | N
     import numpy as np
 
     there = values[~np.isnan(values)]
-    return there if images > 1 and len(there) and len(there) >= SHARE_WITH_VALUE * len(values) else None
-
-
-def _percentiles(there: NDArray[np.float64], level: float, resamples: int) -> Interval:
-    """The middle of the values."""
-    import numpy as np
-
-    lower, upper = np.quantile(there, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return Interval(lower, upper, level, resamples)
+    return there if images > 1 and len(there) > 1 and len(there) >= SHARE_WITH_VALUE * len(values) else None
 
 
 def _verified_once(resampler: Resampler, scalars: Mapping[str, Number], image_ids: Collection[int]) -> list[str]:

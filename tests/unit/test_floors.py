@@ -16,8 +16,8 @@ import detkit
 ROOT = Path(__file__).parents[2]
 
 #: From the ground up. A module imports from its own floor's group and from the floors below; groups of one floor do
-#: not see each other. "contracts" are components.py, figures.py, resampling.py, search_space.py and data/: targets are
-#: made of both.
+#: not see each other. "contracts" are components.py, figures.py, resampling.py, search_space.py, student.py and data/:
+#: targets are made of both.
 FLOORS = (
     ("errors", "environment", "page"),
     ("contracts",),
@@ -31,7 +31,7 @@ FLOORS = (
     ("top",),
 )
 GROUPS = {
-    **dict.fromkeys(("components", "figures", "resampling", "search_space", "data"), "contracts"),
+    **dict.fromkeys(("components", "figures", "resampling", "search_space", "student", "data"), "contracts"),
     **dict.fromkeys(("api", "cli"), "top"),
 }
 RANKS = {group: rank for rank, floor in enumerate(FLOORS) for group in floor}

@@ -25,6 +25,10 @@ from detkit.resampling import (
 Floats = NDArray[np.float64]
 
 
+#: How many deviations of the draws an interval from 50 images reaches: Student's t with 49 degrees, for 50 images.
+OF_50 = 2.0095752 * math.sqrt(50 / 49)
+
+
 def mean_of(values: Mapping[int, float]) -> Callable[[Mapping[int, float]], dict[str, float | None]]:
     """A resampler of the mean over images."""
 
@@ -114,10 +118,8 @@ def test_draws_without_a_value_are_left_out_and_too_many_leave_no_interval(witho
     found = interval(values, estimate=0.5, images=50)
     assert (found is not None) == there
     if found is not None:
-        deviation = float(np.nanstd(values, ddof=1))
-        assert (found.lower, found.upper) == pytest.approx(
-            (max(0.5 - 1.959964 * deviation, 0), min(0.5 + 1.959964 * deviation, 1))
-        )
+        reach = OF_50 * float(np.nanstd(values, ddof=1))
+        assert (found.lower, found.upper) == pytest.approx((max(0.5 - reach, 0), min(0.5 + reach, 1)))
 
 
 def test_a_rare_class_may_be_in_too_few_draws() -> None:
@@ -140,11 +142,23 @@ def test_one_image_allows_no_interval() -> None:
 
 
 def test_a_bias_of_the_draws_is_taken_back() -> None:
-    """The formula, written out: twice the number less the mean of the draws, and 1.96 of their deviations."""
+    """The formula, written out: twice the number less the mean of the draws, and two of their deviations."""
     values = np.random.default_rng(1).normal(3, 2, size=20_000)
     found = interval(values, estimate=2.5, images=50)
     assert found is not None
-    assert (found.lower, found.upper) == pytest.approx((2.0 - 1.96 * 2, 2.0 + 1.96 * 2), abs=0.1)
+    assert (found.lower, found.upper) == pytest.approx((2.0 - OF_50 * 2, 2.0 + OF_50 * 2), abs=0.1)
+
+
+@pytest.mark.parametrize("images", [5, 10, 20, 50])
+def test_the_interval_of_a_mean_over_few_images_holds_it_as_often_as_it_says(images: int) -> None:
+    generator = np.random.default_rng(images)
+    weights = drawn_weights(images, 400)
+    held = 0
+    for _ in range(1000):
+        sample = generator.normal(size=images)
+        found = interval(weights @ sample / images, estimate=float(sample.mean()), images=images)
+        held += found is not None and found.lower <= 0 <= found.upper
+    assert 0.93 <= held / 1000 <= 0.97
 
 
 def test_the_interval_of_a_biased_number_holds_the_true_value() -> None:
@@ -185,13 +199,13 @@ def test_a_number_below_all_its_draws_has_an_interval_that_holds_the_true_value(
 @pytest.mark.parametrize(
     ("estimate", "values", "ends"),
     [
-        (0.01, [0.0, 0.02], (0.0, 0.037718)),  # shares
-        (0.99, [0.98, 1.0], (0.962282, 1.0)),
+        (0.01, [0.0, 0.02], (0.0, 0.038708)),  # shares
+        (0.99, [0.98, 1.0], (0.961292, 1.0)),
         (0.01, [0.4, 0.42], (0.0, 0.0)),
-        (0.0, [-0.01, 0.01], (-0.027718, 0.027718)),  # no shares
-        (1.0, [0.99, 1.01], (0.972282, 1.027718)),
-        (1.5, [0.98, 1.0], (1.982282, 2.037718)),
-        (-0.5, [0.0, 0.02], (-1.037718, -0.982282)),
+        (0.0, [-0.01, 0.01], (-0.028708, 0.028708)),  # no shares
+        (1.0, [0.99, 1.01], (0.971292, 1.028708)),
+        (1.5, [0.98, 1.0], (1.981292, 2.038708)),
+        (-0.5, [0.0, 0.02], (-1.038708, -0.981292)),
     ],
 )
 def test_an_interval_of_a_share_is_within_0_and_1(
@@ -272,8 +286,9 @@ def test_equal_models_are_seldom_told_apart() -> None:
     clear = 0
     for _ in range(400):
         hard = generator.normal(size=60)  # what an image is for both
-        a, b = (weights @ (hard + generator.normal(0, 0.5, size=60)) / 60 for _ in range(2))
-        clear += difference(a, b, estimate=0.0, images=60).is_clear
+        a, b = (hard + generator.normal(0, 0.5, size=60) for _ in range(2))
+        estimate = float((a - b).mean())
+        clear += difference(weights @ a / 60, weights @ b / 60, estimate=estimate, images=60).is_clear
     assert clear / 400 <= 0.07
     assert clear  # it is a test at all
 

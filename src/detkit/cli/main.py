@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "data": ("detkit.cli.data", "Compare datasets, or convert one to another format"),
     "predict": ("detkit.cli.predict", "Find objects in images with a trained detector"),
     "eval": ("detkit.cli.eval", "Evaluate a trained detector, or predictions of any model"),
+    "compare": ("detkit.cli.compare", "Compare models: who wins, by how much, and how sure that is"),
     "show": ("detkit.cli.show", "Show the table of an experiment, or a page in Markdown"),
     "report": ("detkit.cli.report", "Write the report of an experiment: pages that open anywhere"),
     "replay": ("detkit.cli.replay", "Replay a training step whose loss exploded"),

@@ -228,7 +228,9 @@ def _row(model: str, runs: Sequence[RunRecord]) -> Row:
         return Row(model, states, causes)
     names = dict.fromkeys(name for summary in summaries for name in summary["scored"]["values"])
     folds = [summary.get("fold") for summary in summaries]
-    values = {name: _value([summary["scored"]["values"].get(name) for summary in summaries], folds) for name in names}
+    values = {
+        name: mean_value([summary["scored"]["values"].get(name) for summary in summaries], folds) for name in names
+    }
     return Row(
         model=model,
         states=states,
@@ -249,12 +251,16 @@ def _row(model: str, runs: Sequence[RunRecord]) -> Row:
 def _costs(summaries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     plain = [summary.get("costs", {}) for summary in summaries]
     found = [{**costs, **costs.get("measured", {})} for costs in plain]
-    values = {name: _value([costs.get(name) for costs in found]) for name in SHOWN_COSTS}
+    values = {name: mean_value([costs.get(name) for costs in found]) for name in SHOWN_COSTS}
     return {name: value.mean for name, value in values.items() if value is not None}
 
 
-def _value(values: Sequence[float | None], folds: Sequence[int | None] = ()) -> Value | None:
-    """Args: folds: of each value; None, or left out, where there are none."""
+def mean_value(values: Sequence[float | None], folds: Sequence[int | None] = ()) -> Value | None:
+    """The mean of those that are there; None where none is.
+
+    Args:
+        folds: of each value; None, or left out, where there are none.
+    """
     there = [value for value in values if value is not None]
     if not there:
         return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from detkit.data.coco_form import read_ground_truth, read_predictions
@@ -37,23 +38,46 @@ def read_scored(run: RunRecord) -> ScoredImages:
     Raises:
         RecordError: the run has not finished, or a file of the record is missing or damaged.
     """
-    summary = run.summary
-    if summary is None:
-        raise RecordError(f"{run}: only a finished run has figures")
+    truths = read_scored_truths(run)
+    split = _scored_split(run)
+    with _fitting(run):
+        predictions = read_predictions(read_json_gz(run.files.predictions(split)), truths.image_ids)
+    return ScoredImages(truths.class_names, truths.truths, predictions)
+
+
+def read_scored_truths(run: RunRecord) -> ScoredImages:
+    """The same without what the run found, for comparing the images alone.
+
+    Raises:
+        RecordError: as `read_scored`.
+    """
     experiment = ExperimentLayout(run.experiment)
-    split = str(summary["scored"]["split"])
-    try:
+    split = _scored_split(run)
+    with _fitting(run):
         infos, class_names = read_ground_truth(read_json(experiment.ground_truth))
         ids = sorted(row["image_id"] for row in read_split_rows(experiment, run.fold)[as_split(split)])
         by_id = {info.image_id: info for info in infos}
-        truths = [by_id[image_id] for image_id in ids]
-        predictions = read_predictions(read_json_gz(run.files.predictions(split)), ids)
+        return ScoredImages(class_names, [by_id[image_id] for image_id in ids], ())
+
+
+def _scored_split(run: RunRecord) -> str:
+    summary = run.summary
+    if summary is None:
+        raise RecordError(f"{run}: only a finished run has figures")
+    return str(summary["scored"]["split"])
+
+
+@contextmanager
+def _fitting(run: RunRecord) -> Iterator[None]:
+    """Says which files do not fit each other."""
+    experiment = ExperimentLayout(run.experiment)
+    try:
+        yield
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(
             f"{run.run_id}: its predictions, {experiment.splits} and {experiment.ground_truth} do not fit each other:"
             f" {type(error).__name__}: {error}"
         ) from error
-    return ScoredImages(class_names, truths, predictions)
 
 
 def unlike(first: ScoredImages, second: ScoredImages) -> str:

@@ -1,0 +1,154 @@
+"""Whether models can be compared: scored on the same images by the same metric; and what else differs between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from detkit.compare.contenders import Contender, Finished
+from detkit.errors import RecordError
+from detkit.record.layout import ExperimentLayout
+from detkit.record.reader import ExperimentRecord
+from detkit.record.scored import ScoredImages, read_scored_truths, unlike
+
+#: So many names stand in a note.
+SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """Which of the models can be compared with which.
+
+    Attributes:
+        groups: names of models; those of one group were scored on the same images. One group where all were.
+        differs: a sentence for each group after the first: what differs from the first.
+    """
+
+    groups: Sequence[Sequence[str]]
+    differs: Sequence[str] = ()
+
+
+def likeness(rows: Sequence[Contender], quantity: str) -> Likeness:
+    """By the images of the final figures, their objects, the folds, and the options of the quantity's metric.
+
+    Raises:
+        RecordError: a file of a record is missing or damaged.
+    """
+    groups: list[list[Contender]] = []
+    differs: list[str] = []
+    for row in (row for row in rows if row.finished):
+        reasons = [_difference(group[0], row, quantity) for group in groups]
+        place = next((number for number, reason in enumerate(reasons) if not reason), None)
+        if place is not None:
+            groups[place].append(row)
+            continue
+        if groups:
+            differs.append(f"{groups[0][0].name} and {row.name} {reasons[0]}")
+        groups.append([row])
+    return Likeness([[row.name for row in group] for group in groups], differs)
+
+
+def refuse(found: Likeness) -> None:
+    """Raises:
+    RecordError: not all models can be compared; says what differs, and how to go on.
+    """
+    if found.differs:
+        listed = "\n".join(f"  {sentence}" for sentence in found.differs)
+        raise RecordError(
+            f"these models cannot be compared as they are:\n{listed}\n"
+            "name models of the same data and splits, or add --anyway: it puts the numbers side by side and compares"
+            " what can be compared"
+        )
+
+
+def _difference(one: Contender, other: Contender, quantity: str) -> str:
+    """What keeps two models from being compared, as the end of a sentence; empty where nothing does."""
+    if one.folds != other.folds:
+        return f"have not finished the same folds ({_listed(one.folds)}; {_listed(other.folds)})"
+    split, others = one.finished[0].summary["scored"]["split"], other.finished[0].summary["scored"]["split"]
+    if split != others:
+        return f"were scored on other splits ({split}; {others})"
+    if _folder(one) != _folder(other):
+        for fold in one.folds or (None,):
+            reason = unlike(_truths(one, fold), _truths(other, fold))
+            if reason:
+                return f"were not scored on the same images{f' of fold {fold}' if fold else ''}: {reason}"
+    metric = quantity.partition("/")[0]
+    a, b = (row.finished[0].run.facts.get("spec", {}).get("metrics", {}).get(metric) for row in (one, other))
+    if a != b:
+        return f"were not scored by the same metric: {a} and {b}"
+    return ""
+
+
+def _truths(row: Contender, fold: int | None) -> ScoredImages:
+    return read_scored_truths(next(one.run for one in row.finished if one.run.fold == fold))
+
+
+def _folder(row: Contender) -> str:
+    return str(row.finished[0].run.experiment.resolve())
+
+
+def _listed(folds: Sequence[int]) -> str:
+    return ", ".join(map(str, folds)) or "none"
+
+
+# --- what must be said, though they can be compared ------------------------------------------------------------------
+
+
+def warnings(rows: Sequence[Contender]) -> list[str]:
+    """Sentences about finished models: where they were trained on other images, in another precision, elsewhere."""
+    done = [row for row in rows if row.finished]
+    return list(
+        filter(
+            None,
+            (
+                _trained_on(done),
+                _apart(done, "they compute in different precisions", lambda one: one.summary.get("precision")),
+                _apart(done, "their costs were measured on different hardware", _hardware),
+            ),
+        )
+    )
+
+
+def _hardware(one: Finished) -> str | None:
+    costs: Mapping[str, Any] = one.summary.get("costs", {})
+    device = costs.get("device_name") or one.summary.get("device")
+    threads = costs.get("threads")
+    return f"{device}, {threads} thread{'' if threads == 1 else 's'}" if device and threads else device
+
+
+def _trained_on(rows: Sequence[Contender]) -> str:
+    """Experiments that score on the same images may train on others."""
+    folders = {_folder(row): row for row in rows}
+    if len(folders) < 2:
+        return ""
+    found: dict[Any, list[str]] = {}
+    for row in folders.values():
+        record = ExperimentRecord(row.finished[0].run.experiment)
+        if not ExperimentLayout(record.folder).fingerprint.exists():
+            continue
+        fingerprint = record.fingerprint
+        key = (fingerprint.get("sha256"), fingerprint.get("splits_sha256"))
+        images = fingerprint.get("split_sizes", {}).get("train")
+        found.setdefault(key, []).append(f"{row.experiment} ({images} images)" if images else row.experiment)
+    if len(found) < 2:
+        return ""
+    return f"they were trained on different images: {'; '.join(', '.join(names) for names in found.values())}"
+
+
+def _apart(rows: Sequence[Contender], what: str, read: Callable[[Finished], Any]) -> str:
+    """The models by a fact of their runs; empty where all share it, or it is not known."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for fact in dict.fromkeys(str(value) for one in row.finished if (value := read(one)) is not None):
+            found.setdefault(fact, []).append(row.name)
+    if len(found) < 2:
+        return ""
+    listed = "; ".join(f"{fact}: {_names(names)}" for fact, names in found.items())
+    return f"{what} ({listed})"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

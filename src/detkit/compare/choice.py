@@ -1,0 +1,186 @@
+"""Who wins by an explicit rule, who comes next, and what each of the others missed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from detkit.compare.contenders import Contender
+from detkit.compare.expression import Rule
+from detkit.compare.names import Names
+from detkit.compare.pairs import Pair
+from detkit.compare.quantities import Quantity, significant
+
+#: From this factor on a tied model is said to be faster or smaller: latency is not measured more sharply.
+WORTH_SAYING = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A model that qualifies.
+
+    Attributes:
+        value: of the rule's quantity. behind: the winner, by so much; 0 of the winner itself.
+        tied: whether it cannot be told apart from the winner; None where that was not asked or has no answer.
+    """
+
+    name: str
+    value: float
+    behind: float = 0.0
+    tied: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Attributes: rule: as written. quantity: full name. highest: whether high is good.
+
+    qualified: the winner first. missed: name to what it misses, and by how much. unknown: name to what is not known
+    of it. sentence: the whole in one.
+    """
+
+    rule: str
+    quantity: Quantity
+    highest: bool
+    qualified: tuple[Place, ...]
+    missed: Mapping[str, tuple[str, ...]]
+    unknown: Mapping[str, tuple[str, ...]]
+    sentence: str
+
+    @property
+    def winner(self) -> str | None:
+        return self.qualified[0].name if self.qualified else None
+
+    def lines(self) -> list[str]:
+        """What stands below the sentence: the runners-up, who missed what, and what is not known."""
+        shown = self.quantity.amount
+        places = [
+            f"{number}. {place.name}: {shown(place.value)}"
+            + (f", {self.quantity.bare(place.behind)} behind{_told(place.tied)}" if number > 1 else "")
+            for number, place in enumerate(self.qualified, 1)
+        ]
+        missed = [f"{name} {'; '.join(why)}" for name, why in self.missed.items()]
+        unknown = [f"{name} may qualify or not: {'; '.join(why)}" for name, why in self.unknown.items()]
+        return [*(places if len(places) > 1 else []), *missed, *unknown]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "rule": self.rule,
+            "quantity": self.quantity.name,
+            "highest": self.highest,
+            "winner": self.winner,
+            "qualified": [
+                {"name": place.name, "value": place.value, "behind": place.behind, "tied": place.tied}
+                for place in self.qualified
+            ],
+            "missed": {name: list(why) for name, why in self.missed.items()},
+            "unknown": {name: list(why) for name, why in self.unknown.items()},
+            "sentence": self.sentence,
+            "lines": self.lines(),
+        }
+
+
+def choose(rows: Sequence[Contender], names: Names, pairs: Sequence[Pair], rule: Rule) -> Choice:
+    """Among the models that have finished a run.
+
+    Args:
+        pairs: of the rule's quantity, or of another one, which then says nothing of ties.
+    """
+    quantity = names.quantities[rule.name.full]
+    highest = bool(quantity.higher_is_better) if rule.highest is None else rule.highest
+    values: dict[str, float] = {}
+    missed: dict[str, tuple[str, ...]] = {}
+    unknown: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        if not row.finished:
+            unknown[row.name] = ("no run of it has finished",)
+            continue
+        value = names.of(rule.name, row)
+        verdict = names.verdict(rule.where, row) if rule.where else None
+        if verdict is not None and verdict.met is False:
+            missed[row.name] = verdict.why
+        elif verdict is not None and verdict.met is None:
+            unknown[row.name] = verdict.why
+        elif value is None:
+            unknown[row.name] = (f"{rule.name.written} is not known",)
+        else:
+            values[row.name] = float(value)
+    ranked = sorted(values, key=lambda name: -values[name] if highest else values[name])
+    places = tuple(_place(name, ranked[0], values, pairs, rule) for name in ranked)
+    by_name = {row.name: row for row in rows}
+    sentence = _sentence(rule, quantity, highest, places, by_name, pairs, len(missed) + len(unknown))
+    return Choice(rule.text, quantity, highest, places, missed, unknown, sentence)
+
+
+def _place(name: str, winner: str, values: Mapping[str, float], pairs: Sequence[Pair], rule: Rule) -> Place:
+    if name == winner:
+        return Place(name, values[name])
+    pair = _pair_of(name, winner, pairs, rule)
+    known = pair is not None and pair.difference.interval is not None
+    tied = not pair.told_apart if pair is not None and known else None
+    return Place(name, values[name], abs(values[winner] - values[name]), tied)
+
+
+def _pair_of(name: str, other: str, pairs: Sequence[Pair], rule: Rule) -> Pair | None:
+    if rule.name.of_class is not None:
+        return None
+    wanted = {name, other}
+    return next((p for p in pairs if {p.a, p.b} == wanted and p.quantity.name == rule.name.full), None)
+
+
+def _told(tied: bool | None) -> str:
+    return {None: "", True: ", cannot be told apart", False: ", which is more than chance"}[tied]
+
+
+def _sentence(
+    rule: Rule,
+    quantity: Quantity,
+    highest: bool,
+    places: Sequence[Place],
+    rows: Mapping[str, Contender],
+    pairs: Sequence[Pair],
+    others: int,
+) -> str:
+    what = f"{quantity.label}{f' of {rule.name.of_class}' if rule.name.of_class else ''}"
+    if not places:
+        met = f"meets {rule.condition}" if rule.where else f"has {what}"
+        return f"none of the {len(rows)} models {met}" if len(rows) > 1 else "the only model is not known to qualify"
+    winner = places[0]
+    amount = quantity.amount(winner.value)
+    if len(places) == 1:
+        if others and rule.where:
+            return f"{winner.name} is the only one of {len(rows)} models that meets {rule.condition}, with {amount}"
+        return f"{winner.name} is the only model with figures: {amount}"
+    if len(places) == 2 and len(rows) == 2:
+        pair = _pair_of(places[0].name, places[1].name, pairs, rule)
+        if pair is not None and pair.told_apart:
+            return str(pair)
+    best = "best" if quantity.higher_is_better and highest else "highest" if highest else "lowest"
+    among = f"among the {len(places)} that qualify" if rule.where else f"of {len(places)} models"
+    value = quantity.bare(winner.value) if not quantity.is_cost else amount
+    return f"{winner.name} has the {best} {what} ({value}) {among}{'' if quantity.is_cost else _ties(places, rows)}"
+
+
+def _ties(places: Sequence[Place], rows: Mapping[str, Contender]) -> str:
+    """Who cannot be told apart from the winner, and what of them is better."""
+    winner = rows[places[0].name]
+    rest = places[1:]
+    tied = [place for place in rest if place.tied]
+    if tied:
+        listed = [f"{place.name} cannot be told apart from it{_better(rows[place.name], winner)}" for place in tied]
+        return "; " + "; ".join(listed)
+    if all(place.tied is False for place in rest):
+        return "; the difference to every other one is more than chance"
+    return "; whether that is more than chance is not known"
+
+
+def _better(row: Contender, winner: Contender) -> str:
+    """As " and is 1.4 times as fast"; empty where it is not, or was measured elsewhere."""
+    if row.texts.get("device") != winner.texts.get("device"):
+        return ""
+    said = []
+    for cost, words in (("latency_ms", "is {} times as fast"), ("memory_mb", "needs {} times less memory")):
+        own, others = row.value(cost), winner.value(cost)
+        if own and others and others / own >= WORTH_SAYING:
+            said.append(words.format(significant(others / own)))
+    return "".join(f" and {words}" for words in said)

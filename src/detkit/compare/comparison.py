@@ -1,0 +1,346 @@
+"""Which model is best: every number of every model, who can be told apart from whom, and what must be said with it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from detkit.compare.alike import likeness, refuse, warnings
+from detkit.compare.choice import Choice, choose
+from detkit.compare.contenders import Contender, Measured, contenders
+from detkit.compare.figure import NotResampled
+from detkit.compare.leaderboard import SAME_IMAGES
+from detkit.compare.members import Named, find_members
+from detkit.compare.names import Names
+from detkit.compare.pairs import Drawn, Pair, draw, pairs_of
+from detkit.compare.pareto import Front, front
+from detkit.compare.quantities import COSTS, Quantity, by_wanted, of_metric
+from detkit.components import Messages, Silent
+from detkit.errors import UserError
+from detkit.resampling import FEWEST_RESAMPLES, LEVEL, interval_over_seeds, rough
+
+#: Names of the fronts that are always there: of the primary number against these.
+FRONTS = {"speed": "latency_ms", "memory": "memory_mb"}
+#: A class with fewer objects than this makes intervals too narrow (benchmarks/interval_coverage.py).
+FEW_OBJECTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The models side by side. In a notebook it shows itself; as text it is the sentence about the winner.
+
+    Attributes:
+        experiments: folders. by: the quantity that orders the rows and is compared in pairs.
+        rows: the best first; without a number last.
+        quantities: of all rows, by name: numbers of metrics first, the most wanted first, then costs.
+        split, images, folds: what the numbers were measured on.
+        fronts: Pareto fronts. pairs: the better model first. pairs_note: why there are none, or not all.
+        choice: who wins by which rule. notes: what must be said wherever the numbers are shown.
+    """
+
+    experiments: Sequence[str]
+    by: str
+    rows: Sequence[Contender]
+    quantities: Mapping[str, Quantity]
+    split: str = ""
+    images: int = 0
+    folds: tuple[int, ...] = ()
+    fronts: Sequence[Front] = ()
+    pairs: Sequence[Pair] = ()
+    pairs_note: str = ""
+    choice: Choice | None = None
+    notes: Sequence[str] = ()
+
+    @property
+    def names(self) -> Names:
+        """What expressions may name."""
+        return Names(self.quantities, self.by)
+
+    @property
+    def primary(self) -> Quantity:
+        """What `by` names."""
+        return self.quantities[self.by]
+
+    @property
+    def sentence(self) -> str:
+        """Who won, in plain words; empty before any run has finished."""
+        return self.choice.sentence if self.choice else ""
+
+    @property
+    def scored_on(self) -> str:
+        """As "50 test images", or "120 validation images in 3 folds"; empty before any run has finished."""
+        folds = f" in {len(self.folds)} folds" if len(self.folds) > 1 else ""
+        return f"{self.images} {self.split} images{folds}" if self.split else ""
+
+    def fronts_of(self, name: str) -> list[str]:
+        """The fronts that a model is on."""
+        return [found.name for found in self.fronts if name in found.members]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON."""
+        return {
+            "experiments": list(self.experiments),
+            "by": self.by,
+            "scored_on": {"split": self.split, "images": self.images, "folds": list(self.folds)},
+            "quantities": {name: asdict(quantity) for name, quantity in self.quantities.items()},
+            "rows": [self._row(row) for row in self.rows],
+            "fronts": [_plain(found) for found in self.fronts],
+            "pairs": [pair.to_dict() for pair in self.pairs],
+            "pairs_note": self.pairs_note,
+            "choice": self.choice.to_dict() if self.choice else None,
+            "sentence": self.sentence,
+            "notes": list(self.notes),
+        }
+
+    def _row(self, row: Contender) -> dict[str, Any]:
+        return {
+            "name": row.name,
+            "experiment": row.experiment,
+            "model": row.model,
+            "runs": [
+                {"run_id": run, "state": state, "cause": row.causes.get(run)} for run, state in row.states.items()
+            ],
+            "finished": [one.run.run_id for one in row.finished],
+            "seeds": list(row.seeds),
+            "folds": list(row.folds),
+            "values": {name: _plain_measured(value) for name, value in row.values.items()},
+            "per_class": {name: _plain_measured(value) for name, value in row.per_class(self.by).items()},
+            "texts": dict(row.texts),
+            "fronts": self.fronts_of(row.name),
+        }
+
+    def __str__(self) -> str:
+        return self.sentence or "no run has finished yet"
+
+    def _repr_html_(self) -> str:
+        shown = [name for name in self.quantities if any(name in row.values for row in self.rows)][:12]
+        head = "".join(f"<th>{html.escape(title)}</th>" for title in ("model", *(self._title(name) for name in shown)))
+        body = "".join(
+            f"<tr><td>{html.escape(row.name)}</td>"
+            + "".join(f"<td>{html.escape(self.cell(row, name))}</td>" for name in shown)
+            + "</tr>"
+            for row in self.rows
+        )
+        said = "".join(f"<li>{html.escape(text)}</li>" for text in (*map(str, self.pairs), *self.notes))
+        return f"<p><b>{html.escape(str(self))}</b></p><table>{head}{body}</table><ul>{said}</ul>"
+
+    def _title(self, name: str) -> str:
+        quantity = self.quantities[name]
+        return f"{quantity.title} ({quantity.unit})" if quantity.unit else quantity.title
+
+    def cell(self, row: Contender, name: str) -> str:
+        """A number as a table shows it: "0.601 [0.553, 0.644]", "0.601 ± 0.012", "11.2"; "-" where there is none."""
+        value = row.values.get(name)
+        if value is None:
+            return "-"
+        quantity = self.quantities[name]
+        if name == self.by and value.interval is not None:
+            return f"{quantity.shown(value.value)} {value.interval}"
+        spread = f" ± {quantity.shown(value.deviation)}" if value.deviation is not None and not quantity.is_cost else ""
+        return f"{quantity.shown(value.value)}{spread}"
+
+
+def comparison(
+    named: Sequence[Named] = (),
+    *,
+    by: str | None = None,
+    best: str | None = None,
+    where: str | None = None,
+    sort: str | None = None,
+    pareto: Sequence[tuple[str, str]] = (),
+    by_run: bool = False,
+    anyway: bool = False,
+    pairs: bool = True,
+    resamples: int | None = None,
+    messages: Messages | None = None,
+) -> Comparison:
+    """Compare models from their records alone.
+
+    Args:
+        named: experiments and runs, see `find_members`; by default the newest experiment in runs/.
+        by: the quantity that orders the rows and is compared in pairs; by default that of `best` where it is one of a
+            metric, else the primary one of the runs.
+        best: the rule that names the winner, as "ap where latency_ms < 50"; by default the best `by`.
+        where: which models are shown, as "ap > 0.3".
+        sort: another quantity that orders the rows, the best first; or a text, as "name".
+        pareto: further fronts, as pairs of quantities.
+        by_run: every run is a row of its own, instead of every model with its seeds and folds.
+        anyway: compare what can be compared where models were scored on other images, instead of refusing.
+        pairs: whether to say which models can be told apart.
+        resamples: draws of the images; by default as many as the spec says.
+        messages: where the progress is shown.
+
+    Raises:
+        RecordError: there is no such experiment or run, a record is damaged, or models cannot be compared.
+        UserError: an expression is wrong, says where; or there are fewer than 100 resamples.
+        ComponentError: a metric failed.
+    """
+    if resamples is not None and resamples < FEWEST_RESAMPLES:
+        raise UserError(f"pairs need at least {FEWEST_RESAMPLES} resamples, not {resamples}")
+    members = find_members(named)
+    experiments = list(dict.fromkeys(str(run.experiment) for run in members))
+    rows = contenders(members, by_run=by_run)
+    summaries = [one.summary for row in rows for one in row.finished]
+    if not summaries:
+        return Comparison(experiments, "", rows, {}, notes=_states(rows))
+    primary = str(summaries[0]["primary"])
+    quantities = _quantities(rows, primary)
+    names = Names(quantities, primary)
+    rule = names.rule(best) if best else None
+    compared = names.number(by) if by else _by(rule.name.full if rule else "", primary)
+    alike = likeness(rows, compared)
+    if not anyway:
+        refuse(alike)
+    drawn, note = _draw(rows, compared, pairs, resamples, messages or Silent())
+    rows = [_with_interval(row, compared, drawn) for row in rows]
+    rows, left_out = names.kept(where, rows)
+    quantity = quantities[compared]
+    kept = {row.name for row in rows}
+    groups = [[name for name in group if name in kept] for group in alike.groups]
+    found = pairs_of(drawn, quantity, groups) if drawn else []
+    notes = [*(f"NOT COMPARABLE: {sentence}" for sentence in alike.differs), *_notes(rows), *left_out]
+    fronts = _fronts(rows, quantities, compared, [(names.number(x), names.number(y)) for x, y in pareto])
+    return Comparison(
+        experiments=experiments,
+        by=compared,
+        rows=_sorted(_ranked(rows, quantity), names, sort),
+        quantities=quantities,
+        split=str(summaries[0]["scored"]["split"]),
+        images=_images(rows),
+        folds=next((row.folds for row in rows if row.finished), ()),
+        fronts=fronts,
+        pairs=found,
+        pairs_note=note,
+        choice=choose(rows, names, found, rule or names.rule(compared)),
+        notes=[*notes, *_states(rows)],
+    )
+
+
+def _by(wanted: str, primary: str) -> str:
+    """Costs have no draws: models are then compared by the primary number."""
+    return wanted if "/" in wanted else primary
+
+
+def _quantities(rows: Sequence[Contender], primary: str) -> dict[str, Quantity]:
+    higher: dict[str, bool] = {}
+    for row in rows:
+        for one in row.finished:
+            higher |= one.summary["higher_is_better"]
+    names = by_wanted(dict.fromkeys(name for row in rows for name in row.values if name not in COSTS), primary)
+    ordered = dict.fromkeys([primary, *names])
+    costs = {name: quantity for name, (quantity, _) in COSTS.items() if any(name in row.values for row in rows)}
+    return {**{name: of_metric(name, higher.get(name)) for name in ordered}, **costs}
+
+
+def _draw(
+    rows: Sequence[Contender], quantity: str, wanted: bool, resamples: int | None, messages: Messages
+) -> tuple[dict[str, Drawn], str]:
+    """The draws, and why there are none."""
+    done = [row for row in rows if row.value(quantity) is not None]
+    if not wanted:
+        return {}, ""
+    if len(done) < 2:
+        return {}, "fewer than two models have finished"
+    try:
+        return draw(done, quantity, resamples=resamples, messages=messages), ""
+    except NotResampled as error:
+        return {}, str(error)
+
+
+def _with_interval(row: Contender, quantity: str, drawn: Mapping[str, Drawn]) -> Contender:
+    """Over images and seeds, where the model has several runs: a single run has its own in its summary."""
+    value, found = row.values.get(quantity), drawn.get(row.name)
+    if value is None or found is None or value.count < 2:
+        return row
+    interval = interval_over_seeds(found.seeds, images=found.images)
+    return replace(row, values={**row.values, quantity: replace(value, interval=interval)})
+
+
+def _ranked(rows: Sequence[Contender], quantity: Quantity) -> list[Contender]:
+    def rank(row: Contender) -> tuple[bool, float]:
+        value = row.value(quantity.name)
+        return (value is None, 0.0 if value is None else value if quantity.higher_is_better is False else -value)
+
+    return sorted(rows, key=rank)
+
+
+def _sorted(rows: Sequence[Contender], names: Names, by: str | None) -> list[Contender]:
+    """Those without the quantity last; low first where neither high nor low is better."""
+    if not by:
+        return list(rows)
+    name = names.name(by)
+    higher = None if name.is_text else names.quantities[name.full].higher_is_better
+
+    def rank(row: Contender) -> tuple[bool, float, str]:
+        value = names.of(name, row)
+        if value is None or isinstance(value, str):
+            return (value is None, 0.0, value or "")
+        return (False, -value if higher else value, "")
+
+    return sorted(rows, key=rank)
+
+
+def _fronts(
+    rows: Sequence[Contender], quantities: Mapping[str, Quantity], by: str, more: Sequence[tuple[str, str]]
+) -> list[Front]:
+    usual = [(name, cost, by) for name, cost in FRONTS.items() if cost in quantities]
+    wanted = [*usual, *((f"{x}, {y}", x, y) for x, y in more)]
+    done = [row for row in rows if row.finished]
+    return [
+        front(name, quantities[x], quantities[y], {row.name: (row.value(x), row.value(y)) for row in done})
+        for name, x, y in wanted
+    ]
+
+
+def _images(rows: Sequence[Contender]) -> int:
+    """Behind the first model's numbers, over its folds; those of one test split are the same."""
+    done = next((row for row in rows if row.finished), None)
+    if done is None:
+        return 0
+    by_fold = {one.run.fold: one.summary["scored"] for one in done.finished}
+    counts = [int(scored["images"]) for scored in by_fold.values()]
+    return counts[0] if next(iter(by_fold.values()))["split"] == "test" else sum(counts)
+
+
+def _notes(rows: Sequence[Contender]) -> list[str]:
+    images = _images(rows)
+    same = [one for row in rows for one in row.finished if one.summary["scored"]["same_images"]]
+    return [
+        *([f"{SAME_IMAGES}, so all numbers are a little too good"] if same else []),
+        *([f"{rough(images)}: below 30 images say little"] if rough(images) else []),
+        *warnings(rows),
+    ]
+
+
+def _states(rows: Sequence[Contender]) -> list[str]:
+    """What has not finished, and why."""
+    return [
+        f"{run} {state}" + (f": {cause}" if (cause := row.causes.get(run)) else "")
+        for row in rows
+        for run, state in row.states.items()
+        if state != "finished"
+    ]
+
+
+def _plain(found: Front) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "x": found.x,
+        "y": found.y,
+        "members": list(found.members),
+        "unknown": list(found.unknown),
+    }
+
+
+def _plain_measured(value: Measured) -> dict[str, Any]:
+    ends = value.interval
+    return {
+        "value": value.value,
+        "deviation": value.deviation,
+        "count": value.count,
+        "lower": None if ends is None else ends.lower,
+        "upper": None if ends is None else ends.upper,
+        "level": None if ends is None else LEVEL,
+    }

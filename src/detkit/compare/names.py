@@ -1,0 +1,182 @@
+"""The names that expressions may use, what they mean, and what a model has under them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from detkit.compare.contenders import Contender
+from detkit.compare.expression import AllOf, Compare, Condition, Name, Rule, Side, read_condition, read_name, read_rule
+from detkit.compare.quantities import COSTS, OTHER_UNITS, TEXTS, Quantity, full_name, significant
+from detkit.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a model meets a condition.
+
+    Attributes:
+        met: None where that is not known. why: of one that is not met, each comparison that was missed and by how much;
+            of an unknown one, what is not known.
+    """
+
+    met: bool | None
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Attributes: quantities: of all rows, by full name. primary: the metric number whose metric short names mean.
+
+    classes: names of classes, where the rows have tables of them.
+    """
+
+    quantities: Mapping[str, Quantity]
+    primary: str
+
+    def rule(self, text: str) -> Rule:
+        """Raises:
+        ExpressionError: see `read_rule`; or neither high nor low is good.
+        """
+        rule = read_rule(text, self.look_up)
+        if rule.highest is None and self.quantities[rule.name.full].higher_is_better is None:
+            name = rule.name.written
+            raise UserError(
+                f"neither a high nor a low {name} is better by itself: write 'highest {name}' or 'lowest {name}'"
+            )
+        return rule
+
+    def condition(self, text: str) -> Condition:
+        return read_condition(text, self.look_up)
+
+    def name(self, text: str) -> Name:
+        """Raises:
+        ExpressionError: there is no such name.
+        """
+        return read_name(text, self.look_up)
+
+    def number(self, text: str) -> str:
+        """The full name of a quantity.
+
+        Raises:
+            ExpressionError: there is none of that name, or it is words.
+        """
+        name = self.name(text)
+        if name.is_text or name.of_class is not None:
+            raise UserError(f"{text} is no quantity of a table{' but words' if name.is_text else ''}")
+        return name.full
+
+    def look_up(self, written: str) -> Name:
+        """Raises:
+        KeyError: there is no such name; says the nearest, and all.
+        """
+        if written in TEXTS:
+            return Name(written, written, is_text=True)
+        if written in COSTS:
+            return Name(written, written)
+        if written in OTHER_UNITS:
+            full, factor = OTHER_UNITS[written]
+            return Name(written, full, factor=factor)
+        metrics = [name for name in self.quantities if "/" in name]
+        full_or_none = full_name(written, metrics, self.primary)
+        if full_or_none is None:
+            raise KeyError(f"there is no quantity {written!r}{self._hint(written)}")
+        full, bracket, of_class = full_or_none.partition("[")
+        return Name(written, full, of_class=of_class.removesuffix("]") if bracket else None)
+
+    def all(self) -> list[str]:
+        """As one would write them: numbers of the primary metric by their short names."""
+        prefix = f"{self.primary.partition('/')[0]}/"
+        metrics = [name.removeprefix(prefix) for name in self.quantities if "/" in name]
+        return [*metrics, *COSTS, *OTHER_UNITS, *TEXTS]
+
+    def _hint(self, written: str) -> str:
+        near = did_you_mean(written.partition("[")[0], self.all())
+        listed = ", ".join(self.all())
+        return f"{near} There are: {listed}" if near.endswith("?") else f"; there are: {listed}"
+
+    # --- what a model has --------------------------------------------------------------------------------------------
+
+    def kept(self, text: str | None, rows: Sequence[Contender]) -> tuple[list[Contender], list[str]]:
+        """The models that meet a condition, and what must be said of the others.
+
+        Raises:
+            ExpressionError: it cannot be read.
+        """
+        if not text:
+            return list(rows), []
+        condition = self.condition(text)
+        verdicts = {row.name: self.verdict(condition, row) for row in rows}
+        missed = [name for name, verdict in verdicts.items() if verdict.met is False]
+        unknown = [f"{name} ({'; '.join(v.why)})" for name, v in verdicts.items() if v.met is None]
+        said = [
+            *([f"left out by {text}: {', '.join(missed)}"] if missed else []),
+            *([f"left out, for it is not known whether they meet {text}: {', '.join(unknown)}"] if unknown else []),
+        ]
+        return [row for row in rows if verdicts[row.name].met], said
+
+    def verdict(self, condition: Condition, row: Contender) -> Verdict:
+        """By Kleene's logic: what is not known makes a whole unknown only where it could decide it."""
+        if isinstance(condition, Compare):
+            return self._compared(condition, row)
+        parts = [self.verdict(part, row) for part in condition.parts]
+        deciding, otherwise = (False, True) if isinstance(condition, AllOf) else (True, False)
+        met = deciding if any(part.met is deciding for part in parts) else None
+        if met is None and all(part.met is otherwise for part in parts):
+            met = otherwise
+        return Verdict(met, tuple(dict.fromkeys(why for part in parts if part.met is met for why in part.why)))
+
+    def _compared(self, one: Compare, row: Contender) -> Verdict:
+        left, right = self.of(one.left, row), self.of(one.right, row)
+        lacking = [side for side, value in ((one.left, left), (one.right, right)) if value is None]
+        if lacking:
+            names = [side.written for side in lacking if isinstance(side, Name)]
+            return Verdict(None, tuple(f"{name} is not known" for name in names))
+        assert left is not None
+        assert right is not None
+        if _holds(left, one.sign, right):
+            return Verdict(True)
+        return Verdict(False, (self._missed(one, left, right),))
+
+    def of(self, side: Side, row: Contender) -> float | str | None:
+        """What a model has; None where it is not known."""
+        if not isinstance(side, Name):
+            return side
+        if side.is_text:
+            return row.texts.get(side.full)
+        if side.of_class is not None:
+            measured = row.per_class(side.full).get(side.of_class)
+            return None if measured is None else measured.value
+        value = row.value(side.full)
+        return None if value is None else value * side.factor
+
+    def _missed(self, one: Compare, left: float | str, right: float | str) -> str:
+        name = one.left if isinstance(one.left, Name) else one.right
+        value = left if isinstance(one.left, Name) else right
+        assert isinstance(name, Name)
+        if isinstance(left, str) or isinstance(right, str):
+            return f"misses {one}: it is {value}"
+        by = abs(left - right)
+        unit = self._unit(name)
+        shown = _exact(float(value))
+        return f"misses {one} by {_exact(by)}{unit}: it has {shown}{unit}"
+
+    def _unit(self, name: Name) -> str:
+        """As " ms": the last part of the name as written, where it is that of a cost."""
+        if name.full not in COSTS or not COSTS[name.full][0].unit:
+            return ""
+        unit = name.written.rsplit("_", 1)[-1] if name.written in OTHER_UNITS else COSTS[name.full][0].unit
+        return "" if unit == "parameters" else f" {unit.upper() if unit in ('gb', 'kb') else unit}"
+
+
+def _exact(value: float) -> str:
+    """Three significant digits, and for shares three behind the point."""
+    return f"{value:.3f}" if abs(value) < 1 else significant(value)
+
+
+def _holds(left: float | str, sign: str, right: float | str) -> bool:
+    if sign in ("==", "!="):
+        return (left == right) is (sign == "==")
+    assert isinstance(left, float | int)
+    assert isinstance(right, float | int)
+    return {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[sign]

@@ -1,0 +1,207 @@
+"""Which models can be told apart: pairs in the same draws of the same images, and over seeds where there are some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from detkit.compare.contenders import Contender
+from detkit.compare.figure import Figure, draw_figure, find_figure
+from detkit.compare.quantities import Quantity
+from detkit.components import Messages
+from detkit.resampling import LEVEL, RESAMPLES, SEED, Difference, Interval, Seeds, difference_over_seeds
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two models. As text it is one plain sentence.
+
+    Attributes:
+        a, b: names; a has the better number. quantity: what they are compared by.
+        value_a, value_b: means over seeds and folds.
+        difference: a less b; its interval is of all pairs together: that all of them hold what they are to hold is as
+            likely as its level. Its p-value is of this pair alone.
+        alone: the interval of this pair alone.
+        pairs: how many pairs the interval allows for. images: over all folds. seeds_a, seeds_b: how many.
+        folds: over which the numbers are means; none without.
+    """
+
+    a: str
+    b: str
+    quantity: Quantity
+    value_a: float
+    value_b: float
+    difference: Difference
+    alone: Interval | None
+    pairs: int
+    images: int
+    seeds_a: int = 1
+    seeds_b: int = 1
+    folds: tuple[int, ...] = ()
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the interval of all pairs together leaves out 0."""
+        return self.difference.is_clear
+
+    @property
+    def level(self) -> float:
+        """At which the pairs hold together."""
+        return LEVEL
+
+    def to_dict(self) -> dict[str, Any]:
+        found, alone = self.difference.interval, self.alone
+        return {
+            "a": self.a,
+            "b": self.b,
+            "quantity": self.quantity.name,
+            "value_a": self.value_a,
+            "value_b": self.value_b,
+            "difference": self.difference.estimate,
+            "lower": None if found is None else found.lower,
+            "upper": None if found is None else found.upper,
+            "level": LEVEL,
+            "pairs": self.pairs,
+            "lower_alone": None if alone is None else alone.lower,
+            "upper_alone": None if alone is None else alone.upper,
+            "p_value": self.difference.p_value,
+            "p_value_of_all": None
+            if self.difference.p_value is None
+            else min(1.0, self.pairs * self.difference.p_value),
+            "share_above": self.difference.share_above,
+            "told_apart": self.told_apart,
+            "images": self.images,
+            "seeds_a": self.seeds_a,
+            "seeds_b": self.seeds_b,
+            "folds": list(self.folds),
+            "sentence": str(self),
+        }
+
+    def __str__(self) -> str:
+        estimate, found = self.difference.estimate, self.difference.interval
+        by = self.quantity.amount(abs(estimate))
+        if found is None:
+            return f"{self.a} and {self.b} differ by {by}; the images ({self.images}) allow no interval"
+        level = f"{100 * LEVEL:g} % interval"
+        if not self.told_apart:
+            ends = f"{self.quantity.bare(found.lower)} to {self.quantity.bare(found.upper)}"
+            return f"{self.a} and {self.b} cannot be told apart {self._where()}: they differ by {by} ({level} {ends})"
+        lower, upper = sorted((abs(found.lower), abs(found.upper)))
+        verb = "is above" if self.quantity.higher_is_better is None else "beats"
+        first, second = self._in_order(found)
+        ends = f"{self.quantity.bare(lower)} to {self.quantity.bare(upper)}"
+        return f"{first} {verb} {second} by {by} ({level} {ends}) {self._where()}"
+
+    def _in_order(self, found: Interval) -> tuple[str, str]:
+        """The better one first, whichever stands first here."""
+        a_better = (found.lower > 0) != (self.quantity.higher_is_better is False)
+        return (self.a, self.b) if a_better else (self.b, self.a)
+
+    def _where(self) -> str:
+        folds = f" in {len(self.folds)} folds" if self.folds else ""
+        images = f"on {self.images} images{folds}"
+        if self.seeds_a == self.seeds_b == 1:
+            return f"{images}, these two trained models"
+        if self.seeds_a == self.seeds_b:
+            return f"over {self.seeds_a} seeds {images}"
+        return f"over {self.seeds_a} and {self.seeds_b} seeds {images}"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A model's numbers with each seed, and in the draws: means over folds. images: over all folds."""
+
+    seeds: Seeds
+    images: int
+    folds: tuple[int, ...]
+
+
+def draw(rows: Sequence[Contender], quantity: str, *, resamples: int | None, messages: Messages) -> dict[str, Drawn]:
+    """By name of the model: of those that have finished.
+
+    Args:
+        resamples: None: as many as the spec of the first says.
+
+    Raises:
+        NotResampled: the quantity has no intervals. RecordError: a record does not give its own number again.
+        ComponentError: the metric failed.
+    """
+    figures = {
+        row.name: {(one.run.seed, one.run.fold): find_figure(one.run, quantity) for one in row.finished}
+        for row in rows
+        if row.finished
+    }
+    every = [figure for own in figures.values() for figure in own.values()]
+    if not every:
+        return {}
+    count = resamples or every[0].spec.experiment.resamples or RESAMPLES
+    with messages.progress(f"resampling {len(every)} runs", len(every) * count, "draws") as bar:
+        return {name: _drawn(own, count, messages, bar.advance) for name, own in figures.items()}
+
+
+def _drawn(
+    figures: Mapping[tuple[int, int | None], Figure], count: int, messages: Messages, advance: Callable[[], object]
+) -> Drawn:
+    """A seed counts where it has finished all folds that any of the model's seeds has."""
+    folds = sorted({fold for _, fold in figures if fold is not None})
+    by_seed: dict[int, list[Figure]] = {}
+    for (seed, _), figure in figures.items():
+        by_seed.setdefault(seed, []).append(figure)
+    whole = [own for own in by_seed.values() if len(own) >= len(folds)] or list(by_seed.values())
+    values, drawn = [], []
+    for own in whole:
+        # One seed of the draws for all: where folds are scored on one test split, a draw is of the same images in each.
+        columns = [
+            draw_figure(figure, resamples=count, seed=SEED, messages=messages, advance=advance) for figure in own
+        ]
+        mean: NDArray[np.float64] = sum(columns[1:], columns[0]) / len(columns)
+        drawn.append(mean)
+        values.append(sum(figure.value for figure in own) / len(own))
+    # Folds of one test split share its images.
+    images = len({image_id for own in whole for figure in own for image_id in figure.scored.image_ids})
+    return Drawn(Seeds(values, drawn), images, tuple(folds))
+
+
+def pairs_of(drawn: Mapping[str, Drawn], quantity: Quantity, groups: Sequence[Sequence[str]]) -> list[Pair]:
+    """Every pair within a group, the better model first; the intervals allow for the number of all pairs.
+
+    The allowance is Bonferroni's: each interval is wider, so that all of them together hold with their level. It needs
+    nothing of how the pairs hang together; a step-down test as Holm's would tell a few more apart, but has no intervals
+    that say the same.
+
+    Args:
+        groups: names of models that can be compared with each other.
+    """
+    found = [pair for group in groups for pair in combinations(_ranked(group, drawn, quantity), 2)]
+    return [_pair(a, b, drawn, quantity, len(found)) for a, b in found]
+
+
+def _ranked(group: Sequence[str], drawn: Mapping[str, Drawn], quantity: Quantity) -> list[str]:
+    there = [name for name in group if name in drawn]
+    return sorted(there, key=lambda name: drawn[name].seeds.mean, reverse=quantity.higher_is_better is not False)
+
+
+def _pair(a: str, b: str, drawn: Mapping[str, Drawn], quantity: Quantity, pairs: int) -> Pair:
+    one, other = drawn[a], drawn[b]
+    alone = difference_over_seeds(one.seeds, other.seeds, images=one.images)
+    together = difference_over_seeds(one.seeds, other.seeds, images=one.images, level=1 - (1 - LEVEL) / pairs)
+    return Pair(
+        a=a,
+        b=b,
+        quantity=quantity,
+        value_a=one.seeds.mean,
+        value_b=other.seeds.mean,
+        difference=together,
+        alone=alone.interval,
+        pairs=pairs,
+        images=one.images,
+        seeds_a=len(one.seeds.values),
+        seeds_b=len(other.seeds.values),
+        folds=one.folds,
+    )
