@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detkit.components import Messages
 from detkit.errors import RecordError
 from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.record.streams import read_stream
@@ -24,7 +25,11 @@ MOST_MESSAGES = 30
 
 
 def experiment_content(
-    record: ExperimentRecord, found: Mapping[str, Sequence[Evaluation]], *, ended: bool
+    record: ExperimentRecord,
+    found: Mapping[str, Sequence[Evaluation]],
+    *,
+    ended: bool,
+    messages: Messages | None = None,
 ) -> dict[str, Any]:
     """All but images, detections and figures.
 
@@ -53,7 +58,7 @@ def experiment_content(
             _run(record.run(shown.run_id), shown, runs, found.get(shown.run_id, ()), folders) for shown in runs.runs
         ],
         "differences": _differences(runs),
-        "standing": standing(record, ended=ended),
+        "standing": standing(record, folders, ended=ended, messages=messages),
     }
 
 

@@ -71,7 +71,8 @@ def write_report(
     writer.libraries()
     writer.pictures(record, pictures)
     writer.detections(record, pictures, found, messages or Silent())
-    writer.put("data/experiment.js", None, lambda: experiment_content(record, found, ended=ended))
+    content = experiment_content(record, found, ended=ended, messages=messages)
+    writer.put("data/experiment.js", None, lambda: content)
     writer.page(record.name)
     return writer.end()
 

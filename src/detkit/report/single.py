@@ -71,7 +71,7 @@ def write_single_file(
     room = _Room(limit_bytes - sum(len(part.text.encode()) for part in (*styles, *scripts)) - 10_000)
     pictures = read_pictures(record)
     found = {run.run_id: evaluations(run.files) for run in record.runs}
-    content = experiment_content(record, found, ended=True)
+    content = experiment_content(record, found, ended=True, messages=messages)
     shown_pictures = pictures_content(pictures)
     room.take("experiment", content, always=True)
     room.take("images", shown_pictures, always=True)

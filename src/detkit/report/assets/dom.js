@@ -19,9 +19,9 @@ const Dom = (() => {
   const fill = (element, ...children) => element.replaceChildren(...children.flat().filter((child) => child !== null));
 
   /* A table: columns [{title, number, cell(row) -> text or element, sort(row)}]. */
-  function table(columns, rows, { caption = "", rowClass = null } = {}) {
+  function table(columns, rows, { caption = "", label = caption, rowClass = null } = {}) {
     const kind = (column) => (column.number ? "number" : null);
-    return make("div", { class: "wide", tabindex: 0, role: "region", "aria-label": caption || "table" },
+    return make("div", { class: "wide", tabindex: 0, role: "region", "aria-label": label || "table" },
       make("table", { class: columns.some((column) => column.sort) ? "sortable" : null },
         caption ? make("caption", { class: "faint" }, caption) : null,
         make("thead", {}, make("tr", {}, columns.map((column) =>

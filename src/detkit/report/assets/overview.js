@@ -1,7 +1,7 @@
 "use strict";
 /* The first view: what is compared, who is ahead, how the runs are, what differs between them. */
 const Overview = (() => {
-  const { make, table, fixed, short, bytes, duration, plain, count } = Dom;
+  const { make, table, fixed, bytes, duration, plain, count } = Dom;
 
   function show(into) {
     const experiment = Runs.experiment();
@@ -18,12 +18,12 @@ const Overview = (() => {
 
   function tiles(experiment) {
     const best = experiment.standing.rows[0];
-    const value = best?.values[experiment.standing.primary];
+    const value = best?.values[experiment.standing.by];
     const done = experiment.runs.filter((run) => run.state === "finished").length;
     const sizes = experiment.data.split_sizes ?? {};
     const scores = experiment.standing.scored_on;
     return make("div", { class: "tiles" },
-      tile("Best model", value ? best.model : "–", value ? `${Runs.quantity(experiment.standing.primary)} ${fixed(value.mean)}` : "no run has finished"),
+      tile("Best model", value ? best.name : "–", value ? `${Runs.quantity(experiment.standing.by)} ${fixed(value.value)}` : "no run has finished"),
       tile("Runs finished", `${done} of ${experiment.runs.length}`, states(experiment)),
       tile("Images", experiment.data.images?.toLocaleString("en-GB") ?? "–", Object.entries(sizes).filter(([, n]) => n).map(([name, n]) => `${n} ${name}`).join(", ")),
       tile("Classes", experiment.data.class_names?.length ?? "–", clip((experiment.data.class_names ?? []).join(", "), 70)),
@@ -43,52 +43,49 @@ const Overview = (() => {
 
   /* --- the leaderboard --- */
 
-  const COSTS = [
-    ["latency_ms_median", "latency", (value) => `${short(value)} ms`],
-    ["inference_memory_bytes", "memory", bytes],
-    ["flops", "GFLOPs", (value) => short(value / 1e9)],
-    ["weights_bytes", "weights", bytes],
-    ["train_s", "training", duration],
-  ];
+  /* Of metrics so many are shown at first, and all costs but these. */
+  const FIRST = 5, LATER = ["latency_p95_ms", "train_images_per_s", "train_memory_mb"];
 
   function standing(experiment) {
     const board = experiment.standing;
-    if (!board.primary) return make("p", { class: "faint" }, "No run has finished yet; the views Metrics and Debugging show how far they are.");
-    const most = best(board, board.columns);
-    const columns = [
-      { key: "model", title: "model", cell: (row) => make("strong", {}, row.model), sort: (row) => row.model },
-      { key: "runs", title: "runs", number: true, cell: (row) => `${row.finished}/${row.runs.length}`, sort: (row) => row.finished },
-      ...board.columns.map((name) => ({
-        key: name, title: Runs.quantity(name), hint: name, number: true, lower: !board.higher_is_better && name === board.primary,
-        cell: (row) => figure(row, name, board, most), sort: (row) => row.values[name]?.mean ?? null,
-      })),
-      ...COSTS.filter(([key]) => board.rows.some((row) => Dom.known(row.costs[key]))).map(([key, title, format]) => ({
-        key, title, number: true, lower: true, cell: (row) => format(row.costs[key]), sort: (row) => row.costs[key] ?? null,
-      })),
-      { key: "parameters", title: "parameters", number: true, lower: true, cell: (row) => (row.parameters ? `${short(row.parameters / 1e6)} M` : "–"), sort: (row) => row.parameters },
-      { key: "epoch", title: "epoch", number: true, cell: (row) => row.epochs.join(", ") || "–", sort: (row) => row.epochs[0] ?? null },
-    ];
+    const notes = make("ul", { class: "faint notes" }, [board.scored_on ? `scored on ${board.scored_on}` : "", ...board.notes].filter(Boolean).map((note) => make("li", {}, note)));
+    if (!board.by) return [make("p", { class: "faint" }, "No run has finished yet; the views Metrics and Debugging show how far they are."), notes];
+    const place = make("div");
+    const draw = (all) => Dom.fill(place, Sorting.table(columns(board, all), board.rows, { caption: "Leaderboard" }));
+    draw(false);
     return [
-      Sorting.table(columns, board.rows, { caption: "Leaderboard" }),
-      make("ul", { class: "sentences" }, board.sentences.map((sentence) => make("li", {}, sentence))),
-      make("p", { class: "faint" }, [board.scored_on, ...board.notes].filter(Boolean).join("; "), "."),
+      make("div", { class: "sentences" }, board.sentences.map((sentence, i) => make("p", { class: i ? null : "verdict" }, sentence, "."))),
+      place, make("div", { class: "controls" }, Controls.toggle("All columns", false, draw).element), notes,
     ];
   }
 
-  function best(board, columns) {
-    return Object.fromEntries(columns.map((name) => {
-      const values = board.rows.map((row) => row.values[name]?.mean).filter(Dom.known);
-      return [name, values.length > 1 ? (Runs.lower(name) ? Math.min(...values) : Math.max(...values)) : null];
-    }));
+  function columns(board, all) {
+    const metrics = board.quantities.filter((one) => !one.is_cost).slice(0, all ? undefined : FIRST);
+    const costs = board.quantities.filter((one) => one.is_cost && (all || !LATER.includes(one.name)));
+    return [
+      { key: "model", title: "model", cell: (row) => make("strong", {}, row.name), sort: (row) => row.name },
+      { key: "runs", title: "runs", number: true, cell: (row) => `${row.finished}/${row.runs.length}`, sort: (row) => row.finished },
+      ...[...metrics, ...costs].map((one) => ({
+        key: one.name, title: one.title, hint: one.about, number: true, lower: one.higher_is_better === false,
+        cell: (row) => figure(row, one, board), sort: (row) => row.values[one.name]?.value ?? null,
+      })),
+      { key: "weights", title: "weights from", cell: (row) => row.texts.weights ?? "–", sort: (row) => row.texts.weights ?? null },
+    ];
   }
 
-  function figure(row, name, board, most) {
-    const value = row.values[name];
+  /* The best of a column, where there are others. */
+  function best(one, board) {
+    const values = board.rows.map((row) => row.values[one.name]?.value).filter(Dom.known);
+    if (values.length < 2 || one.higher_is_better === null) return null;
+    return one.higher_is_better ? Math.max(...values) : Math.min(...values);
+  }
+
+  function figure(row, one, board) {
+    const value = row.values[one.name];
     if (!value) return "–";
-    const spread = value.deviation !== null && value.deviation !== undefined ? ` ± ${fixed(value.deviation)}` : "";
-    const ends = name === board.primary && row.interval
-      ? make("span", { class: "faint small" }, ` [${fixed(row.interval[0])}, ${fixed(row.interval[1])}]`) : null;
-    return make("span", { class: value.mean === most[name] ? "top" : null }, fixed(value.mean), spread, ends);
+    const spread = Dom.known(value.deviation) && !one.is_cost ? ` ± ${fixed(value.deviation)}` : "";
+    const ends = one.name === board.by && Dom.known(value.lower) ? make("span", { class: "faint small" }, ` [${fixed(value.lower)}, ${fixed(value.upper)}]`) : null;
+    return make("span", { class: value.value === best(one, board) ? "top" : null }, Runs.amount(one, value.value), spread, ends);
   }
 
   /* --- runs, and what they were told --- */
@@ -104,7 +101,7 @@ const Overview = (() => {
       { title: "training", number: true, cell: (run) => duration(sum(run.epochs.map((row) => row.measured.train_s))) },
       { title: "device", cell: (run) => machine(run) },
       { title: "weights from", cell: (run) => plain(run.origin.source ?? null) },
-    ], rows, { caption: "Runs" }),
+    ], rows, { label: "Runs" }),
     ...experiment.runs.filter((run) => run.cause).map((run) =>
       make("div", { class: "card failure" }, make("strong", {}, `${run.id} failed`), make("pre", {}, run.cause))),
     ...experiment.runs.filter((run) => run.messages.length).map((run) =>

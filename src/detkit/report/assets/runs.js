@@ -39,8 +39,18 @@ const Runs = (() => {
     mask_ap50: "mask AP50", map: "mAP", map_50: "mAP50" };
   const quantity = (name) => NAMES[name.split("/").pop()] ?? name.split("/").pop().replaceAll("_", " ");
 
+  /* The quantities of the comparison: {name, title, unit, about, is_cost, higher_is_better}. */
+  const compared = () => experiment().standing.quantities;
+
+  /* A value of one of them, in words. */
+  function amount(quantity, value) {
+    if (!Dom.known(value)) return "–";
+    if (!quantity.is_cost) return value.toFixed(3);
+    return quantity.unit && quantity.unit !== quantity.title ? `${Dom.short(value)} ${quantity.unit}` : Dom.short(value);
+  }
+
   /* Whether less is better, as far as is known. */
   const lower = (name) => experiment().higher_is_better[name] === false || /(^|\/)(loss|.*_loss)$/.test(name);
 
-  return { all, chips, chosen, colour, dash, experiment, find, lower, progress, quantity, state };
+  return { all, amount, chips, chosen, colour, compared, dash, experiment, find, lower, progress, quantity, state };
 })();
