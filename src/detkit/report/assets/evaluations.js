@@ -68,6 +68,16 @@ const Evaluations = (() => {
     return boxes;
   }
 
+  /*
+   * The evaluation of a run that belongs to a step: of the final ones a run that has none yet, or failed before, shows its
+   * latest epoch instead.
+   */
+  function keyOf(run, step) {
+    const has = (key) => run.evaluations.some((one) => one.key === key && one.predictions);
+    if (has(step) || !["validation", "test"].includes(step) || run.scored) return step;
+    return run.evaluations.filter((one) => one.predictions && one.epoch !== null).at(-1)?.key ?? step;
+  }
+
   /* A promise of an evaluation; of null where the record has no predictions of it. */
   async function get(run, key) {
     const listed = run.evaluations.find((one) => one.key === key);
@@ -106,7 +116,7 @@ const Evaluations = (() => {
     return truths.splits[image] === split && (run.fold === null || split === "test" || truths.folds[image] === run.fold);
   }
 
-  return { classes, covers, figures, get, images, steps, withMasks };
+  return { classes, covers, figures, get, images, keyOf, steps, withMasks };
 })();
 
 /* Where a picture comes from: a file beside the page, or, in a page that is one file, the page itself. */

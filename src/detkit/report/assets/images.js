@@ -61,7 +61,7 @@ const Images = (() => {
     const order = Controls.choice("Order", Order.KINDS, look().order, (value) => { State.set({ order: value === "worst" ? null : value, image: null }); update(); });
     const step = (by) => Controls.button(by < 0 ? "‹" : "›", () => flip(by), { "aria-label": by < 0 ? "Previous image" : "Next image", class: "flip" });
     const near = (label, name, factor) => Controls.button(label, () => move(factor === null ? { scale: 1, x: 0.5, y: 0.5 } : { scale: zoom.scale * factor }), { "aria-label": name });
-    return make("div", { class: "controls navigation" }, step(-1), parts.title, step(1), order.element, find,
+    return make("div", { class: "controls navigation" }, make("span", { class: "group" }, step(-1), step(1)), parts.title, order.element, find,
       make("span", { class: "group", role: "group", "aria-label": "Zoom" }, near("−", "Zoom out", 0.7), near("1:1", "Whole image", null), near("+", "Zoom in", 1.43)));
   }
 
@@ -78,8 +78,8 @@ const Images = (() => {
   /* Show what is chosen. stay: on the same image, wherever it stands in the order then. */
   async function update({ stay = false } = {}) {
     const mine = ++serial, now = look(), runs = Runs.chosen();
-    const evaluations = await Promise.all(runs.map((run) => Evaluations.get(run, now.step).catch(() => null)));
-    const figures = now.order === "ap" ? await Promise.all(runs.map((run) => Evaluations.figures(run, now.step).catch(() => null))) : [];
+    const evaluations = await Promise.all(runs.map((run) => Evaluations.get(run, Evaluations.keyOf(run, now.step)).catch(() => null)));
+    const figures = now.order === "ap" ? await Promise.all(runs.map((run) => Evaluations.figures(run, Evaluations.keyOf(run, now.step)).catch(() => null))) : [];
     const masks = now.masks ? await loadMasks(evaluations) : null;
     if (mine !== serial || !parts.views.isConnected) return;
     const before = place();
@@ -128,7 +128,7 @@ const Images = (() => {
     const images = Evaluations.images(), copy = images.copies[at];
     const source = { file: copy === null ? null : Pictures.source(copy), width: images.sizes[at][0], height: images.sizes[at][1], name: images.names[at] };
     for (const [id, , , run, evaluation] of shown) {
-      const own = evaluation && Evaluations.covers(run, now.step, at) ? evaluation : null;
+      const own = evaluation && Evaluations.covers(run, evaluation.key, at) ? evaluation : null;
       panels.get(id).show(source, Drawing.objects(own, at, now, masks), now, counts(run, own, now, at));
     }
   }
@@ -136,12 +136,13 @@ const Images = (() => {
   function counts(run, evaluation, now, at) {
     if (!run) return "";
     if (!evaluation) {
-      const kept = run.evaluations.some(({ key, predictions }) => key === now.step && predictions);
+      const key = Evaluations.keyOf(run, now.step), kept = run.evaluations.some((one) => one.key === key && one.predictions);
       return make("span", { class: "faint" }, kept ? "not among this run's images" : "no predictions of this epoch");
     }
     const found = evaluation.count(at, now.iou, now.confidence, now.labels);
-    return [["right", found.right], ["wrong", found.wrong], ["missed", found.missed]].map(([kind, n]) =>
-      make("span", { class: `count ${kind}`, title: `${n} ${Drawing.KINDS[kind].title}` }, `${n} ${Drawing.KINDS[kind].letters}`));
+    const other = evaluation.key === now.step ? null : make("span", { class: "faint" }, `${evaluation.key.replace("epoch-", "epoch ").replace(/ 0+/, " ")}, its latest`);
+    return [other, ...[["right", found.right], ["wrong", found.wrong], ["missed", found.missed]].map(([kind, n]) =>
+      make("span", { class: `count ${kind}`, title: `${n} ${Drawing.KINDS[kind].title}` }, `${n} ${Drawing.KINDS[kind].letters}`))];
   }
 
   function move(change) {

@@ -13,7 +13,7 @@ const Order = (() => {
     const kept = images.ids.map((_, i) => i).filter((i) =>
       (look.only === null || look.only.has(images.ids[i]))
       && (!wanted || images.names[i].toLowerCase().includes(wanted))
-      && (!runs.length || runs.some((run) => Evaluations.covers(run, look.step, i))));
+      && (!runs.length || runs.some((run) => Evaluations.covers(run, Evaluations.keyOf(run, look.step), i))));
     if (kind === "name") return kept.sort((a, b) => images.names[a].localeCompare(images.names[b], "en", { numeric: true }));
     if (kind === "data") return kept;
     const value = kind === "ap" ? byAp(figures) : byCounts(kind, runs, evaluations.filter(Boolean), look);
@@ -28,19 +28,22 @@ const Order = (() => {
     return 0;
   }
 
-  /* Over the models that are shown: "worst" is the lowest F1, then the most errors; "errors" their number. */
+  /*
+   * Over the models that are shown. "worst": the lowest F1, to which one right object is added, so that a single slip on an
+   * image without objects (F1 0) does not stand before many on a full one. "errors": their number.
+   */
   function byCounts(kind, runs, evaluations, look) {
     return (image) => {
       let right = 0, errors = 0, any = false;
       for (const one of evaluations) {
-        if (!Evaluations.covers(one.run, look.step, image)) continue;
+        if (!Evaluations.covers(one.run, one.key, image)) continue;
         const found = one.count(image, look.iou, look.confidence, look.labels);
         right += found.right;
         errors += found.wrong + found.missed;
         any = true;
       }
       if (!any) return null;
-      const f1 = right + errors ? (2 * right) / (2 * right + errors) : 1;
+      const f1 = (2 * right + 2) / (2 * right + 2 + errors);
       return kind === "errors" ? [-errors, f1] : [f1, -errors];
     };
   }

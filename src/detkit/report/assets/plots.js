@@ -3,7 +3,11 @@
 const Plots = (() => {
   const drawn = new Map();
   const wide = matchMedia("(prefers-color-scheme: dark)");
-  wide.addEventListener("change", () => { for (const [element, make] of drawn) if (element.isConnected) show(element, make); });
+  const shade = () => document.documentElement.classList.toggle("dark", wide.matches);  // DataTables' own word for it
+  shade();
+  wide.addEventListener("change", () => {
+    shade();
+    for (const [element, make] of drawn) if (element.isConnected) show(element, make); });
 
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 

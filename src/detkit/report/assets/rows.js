@@ -20,12 +20,13 @@ const Rows = (() => {
   async function update(look) {
     const mine = ++serial, runs = Runs.chosen();
     const run = runs.find(({ id }) => id === State.get("table")) ?? runs[0];
-    const kept = run?.evaluations.some(({ key, figures }) => key === look.step && figures);
-    const content = kept ? Order.perImage(await Evaluations.figures(run, look.step).catch(() => null)) : null;
+    const step = run ? Evaluations.keyOf(run, look.step) : "";
+    const kept = run?.evaluations.some(({ key, figures }) => key === step && figures);
+    const content = kept ? Order.perImage(await Evaluations.figures(run, step).catch(() => null)) : null;
     if (mine !== serial || !parts.place.isConnected) return;
     Dom.fill(parts.run, runs.length > 1 ? Controls.choice("Run", runs.map(({ id, label }) => [id, label]), run.id, (id) => {
       State.set({ table: id }); update(look); }).element : null);
-    const name = content ? `${run.id} ${look.step}` : "";
+    const name = content ? `${run.id} ${step}` : "";
     if (name !== shown || !name) {
       shown = name;
       await draw(content);

@@ -80,9 +80,10 @@ const Tradeoff = (() => {
 
   function plot({ entries, x, y, best }) {
     const shown = entries.filter((one) => one.x !== null && one.y !== null);
+    const middle = (Math.max(...shown.map((one) => one.x)) + Math.min(...shown.map((one) => one.x))) / 2;
     const data = shown.map((one) => {
       const out = one.missed.length > 0, name = Plots.text(one.row.name);
-      return { x: [one.x], y: [one.y], mode: "markers+text", type: "scatter", name, text: [name], textposition: "middle right", cliponaxis: false, opacity: out ? 0.3 : 1,
+      return { x: [one.x], y: [one.y], mode: "markers+text", type: "scatter", name, text: [name], textposition: one.x > middle ? "middle left" : "middle right", cliponaxis: false, opacity: out ? 0.3 : 1,
         textfont: { size: 13, color: out ? Plots.css("--faint") : Plots.css("--ink") },
         marker: { size: 14, color: out ? Plots.css("--faint") : Plots.colour(one.place), symbol: out ? "x" : best.includes(one) ? "diamond" : "circle" },
         error_y: bars(one.row.values[y.name]), hovertemplate: `${name}<br>${Plots.text(y.title)} %{y:.3f}<br>${Plots.text(x.title)} %{x:.4~g} ${Plots.text(x.unit)}<extra></extra>` };
@@ -92,7 +93,7 @@ const Tradeoff = (() => {
     const xs = shown.map((one) => one.x), room = xs.length ? Math.max((Math.max(...xs) - Math.min(...xs)) * 0.2, Math.max(...xs) * 0.05) : 1;
     const log = State.flag("xlog", false);
     return { data, layout: { height: 440, title: `${y.title} against ${x.title}`, yaxis: { title: { text: Plots.text(y.title) }, ...(lower(y) ? { autorange: "reversed" } : {}) },
-      xaxis: { title: { text: Plots.text(title), standoff: 6 }, type: log ? "log" : "linear", ...(log || !xs.length ? {} : { range: [Math.min(...xs) - room * 0.6, Math.max(...xs) + room] }) }, margin: { l: 56, r: 20, t: 40, b: 48 } } };
+      xaxis: { title: { text: Plots.text(title), standoff: 6 }, type: log ? "log" : "linear", ...(log || !xs.length ? {} : { range: [Math.min(...xs) - room, Math.max(...xs) + room] }) }, margin: { l: 56, r: 20, t: 40, b: 48 } } };
   }
 
   /* The interval, or the deviation over seeds. */
