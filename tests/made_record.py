@@ -181,7 +181,7 @@ def _write_run(
         stream.close()
     if model == wanted.failed:
         write_json(files.failure, {"kind": "RunFailed", "message": wanted.cause, "exit_code": 1})
-    elif model != wanted.running:
+    elif model != wanted.running and wanted.epochs:
         _finish(files, model, wanted, best, skill)
 
 

@@ -71,12 +71,12 @@ const Errors = (() => {
     if (!entries.length) return null;
     const prefixes = [...new Set(entries.map(([name]) => name.split("/").slice(0, 2).join("/")))];
     const order = (name) => { const at = FAMILIES.findIndex(([one]) => one === name.split("/")[1].replace(/^mask_/, "")); return at < 0 ? 99 : at; };
-    const compare = Controls.toggle("All runs together", State.flag("together", true), (on) => { State.set({ together: on || null }); State.set({ together: on }); redraw(); },
+    const compare = Controls.toggle("All runs together", State.flag("together", true), (on) => { State.set({ together: on ? null : false }); redraw(); },
       "The mean of all classes of every run at this epoch, in place of the classes of one run");
     const plots = prefixes.sort((a, b) => order(a) - order(b)).map((name) => Plots.place(() => curve(name, run, figures, others)));
     const redraw = () => plots.forEach((plot) => plot.redraw());
     let others = new Map([[run, figures]]);
-    Promise.all(Runs.chosen().map(async (one) => [one, await Evaluations.figures(one, step.key).catch(() => null)])).then((found) => {
+    Promise.all(Runs.chosen().map(async (one) => [one, await Evaluations.figures(one, Evaluations.keyOf(one, step.key)).catch(() => null)])).then((found) => {
       others = new Map(found.filter(([, one]) => one));
       redraw();
     });
@@ -85,7 +85,8 @@ const Errors = (() => {
 
   function curve(name, run, figures, others) {
     const together = State.flag("together", true);
-    const own = Object.entries(figures.curves).filter(([one]) => one === name || one.startsWith(`${name}/`));
+    const own = Object.entries(figures.curves).filter(([one]) => one === name || one.startsWith(`${name}/`))
+      .sort(([a], [b]) => (b === name) - (a === name));
     const classes = own.filter(([one]) => one !== name);
     const data = together
       ? [...others].filter(([, found]) => found.curves[name]).map(([one, found]) => line(found.curves[name], one.label, Runs.colour(one), Runs.dash(one)))

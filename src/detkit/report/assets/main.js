@@ -8,11 +8,12 @@ document.addEventListener("DOMContentLoaded", () => {
     ["b", "grayscale"], ["s", "smooth pixels"], ["+ − 0", "zoom in, out, whole image"], ["double click, Ctrl + wheel, drag", "zoom in, zoom, move"], ["?", "this help"]];
   const content = document.getElementById("content"), dialog = document.getElementById("keys");
   const current = () => (VIEWS[State.view] ? State.view : "overview");
-  const tabs = Object.entries(VIEWS).map(([name, [title]]) => make("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "content", on: { click: () => open(name) } }, title));
+  const tabs = Object.entries(VIEWS).map(([name, [title]]) => make("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "content", on: { click: (event) => open(name, event.detail > 0) } }, title));
 
-  function open(name) {
+  /* By the keyboard the focus stays on the tab; after a click the arrows are the view's. */
+  function open(name, clicked = false) {
     State.show(name);
-    document.getElementById(`tab-${name}`).focus({ preventScroll: true });
+    (clicked ? content : document.getElementById(`tab-${name}`)).focus({ preventScroll: true });
   }
 
   async function draw() {
@@ -77,18 +78,20 @@ document.addEventListener("DOMContentLoaded", () => {
   /* While runs go on, what they have written meanwhile; a view is drawn again where there is more. */
   async function refresh() {
     const before = Runs.experiment();
-    if (Report.whole() || document.hidden || !before.runs.some(({ state }) => ["running", "pending"].includes(state))) return;
+    if (Report.whole() || !before.runs.some(({ state }) => ["running", "pending"].includes(state))) return;
     const now = await Report.reload("experiment").catch(() => before);
     if (now.written === before.written) return;
     heading();
     if (!content.contains(document.activeElement) || current() === "overview") draw();
   }
 
+  content.tabIndex = -1;
   document.getElementById("tabs").append(...tabs);
   document.getElementById("help").addEventListener("click", help);
   document.addEventListener("keydown", key);
   State.onShow(draw);
   heading();
   draw();
-  setInterval(refresh, REFRESH_MS);
+  Report.refresh = refresh;
+  setInterval(() => document.hidden || refresh(), REFRESH_MS);
 });

@@ -122,7 +122,8 @@ class Panel {
   /* What lies under the pointer stands out, with a line about it. */
   #point(at) {
     if (!this.view) return;
-    const picked = at ? Objects.at(this.list, (at[0] - this.view.x) / this.view.scale, (at[1] - this.view.y) / this.view.scale) ?? null : null;
+    const under = (list) => Objects.at(list, (at[0] - this.view.x) / this.view.scale, (at[1] - this.view.y) / this.view.scale);
+    const picked = at ? under(this.list.filter(({ kind }) => kind !== "truth")) ?? under(this.list) ?? null : null;
     if (at && picked) Object.assign(this.tip.style, { left: `${Math.min(at[0] + 12, Math.max(0, this.stage.clientWidth - 230))}px`, top: `${at[1] + 14}px` });
     if (picked === this.picked) return;
     this.picked = picked;
