@@ -252,7 +252,8 @@ def test_zoom_and_pan_move_all_models_together(page: Any) -> None:
 
 def test_the_pointer_tells_confidence_and_iou(page: Any) -> None:
     image, x, y, score, overlap = page.evaluate(
-        """async () => { const one = await Evaluations.get(Runs.all()[0], "validation"), found = one.matches(0.5);
+        """async () => { const one = await Evaluations.get(Runs.all()[0], "validation"), images = Evaluations.images().ids;
+             const found = images.map((_, image) => one.matches(0.5, image))[0];
              const d = found.verdict.findIndex((verdict, d) => verdict === 1 && one.scores[d] > 0.5);
              const image = one.offsets.findLastIndex((begin) => begin <= d), box = one.boxes.slice(4 * d, 4 * d + 4);
              return [image, box[0] + box[2] / 2, box[1] + box[3] / 2, one.scores[d], found.overlap[d]]; }"""

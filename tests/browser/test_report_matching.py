@@ -22,8 +22,11 @@ CASES, CLASSES = 60, 3
 RUN = """(cases) => cases.map(({ detections, objects, options }) => {
   const typed = (of) => ({ ...of, boxes: Float64Array.from(of.boxes), labels: Uint16Array.from(of.labels),
     offsets: Int32Array.from(of.offsets), crowd: Uint8Array.from(of.crowd ?? []) });
-  const { partner, overlap, verdict } = Matching.matchAll(typed(detections), typed(objects), options);
-  return { partner: [...partner], overlap: [...overlap], verdict: [...verdict] };
+  const found = Matching.empty(detections);
+  for (let image = 0; image + 1 < detections.offsets.length; image++) {
+    Matching.matchImage(typed(detections), image, typed(objects), options, found);
+  }
+  return { partner: [...found.partner], verdict: [...found.verdict] };
 })"""
 
 

@@ -67,7 +67,11 @@ def write_single_file(
         RecordError: a file of the record is damaged, or the page cannot be written.
     """
     styles = [Part(tables_style()), Part(own_style())]
-    scripts = [Part(plotly_script()), Part(tables_script()), Part(own_script())]
+    scripts = [
+        Part(plotly_script(), later="lib/plotly.js"),
+        Part(tables_script(), later="lib/tables.js"),
+        Part(own_script()),
+    ]
     room = _Room(limit_bytes - sum(len(part.text.encode()) for part in (*styles, *scripts)) - 10_000)
     pictures = read_pictures(record)
     found = {run.run_id: evaluations(run.files) for run in record.runs}

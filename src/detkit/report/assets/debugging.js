@@ -8,7 +8,10 @@ const Debugging = (() => {
       Images.go(id);
       panel.scrollIntoView({ block: "start" });
     });
-    return Images.show(panel, (look) => Rows.update(look));
+    return Images.show(panel, (look) => {
+      Rows.mark();
+      Rows.update(look);
+    });
   }
 
   /* Open the view on some images, or on one. */

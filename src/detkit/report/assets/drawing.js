@@ -18,7 +18,7 @@ const Drawing = (() => {
     const truths = Evaluations.images(), found = [], hit = new Set();
     const wanted = (label) => !look.labels || look.labels.has(label);
     if (evaluation) {
-      const { partner, overlap, verdict } = evaluation.matches(look.iou);
+      const { partner, overlap, verdict } = evaluation.matches(look.iou, image);
       for (let d = evaluation.offsets[image]; d < evaluation.offsets[image + 1]; d++) {
         if (evaluation.scores[d] < look.confidence) break;
         if (verdict[d] === Matching.RIGHT) hit.add(partner[d]);

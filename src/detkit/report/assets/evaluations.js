@@ -30,19 +30,23 @@ const Evaluations = (() => {
       this.masks = null;
     }
 
-    /* {partner, overlap, verdict} of all detections. */
-    matches(threshold) {
+    /* {partner, overlap, verdict} of all detections; those of an image are there once it was matched. */
+    matches(threshold, image) {
       if (!this.matched.has(threshold)) {
         if (this.matched.size > 3) this.matched.clear();
-        const options = { threshold, most: this.run.matching.most };
-        this.matched.set(threshold, Matching.matchAll(this, images(), options));
+        this.matched.set(threshold, { ...Matching.empty(this), done: new Uint8Array(this.offsets.length - 1) });
       }
-      return this.matched.get(threshold);
+      const found = this.matched.get(threshold);
+      if (!found.done[image]) {
+        Matching.matchImage(this, image, images(), { threshold, most: this.run.matching.most }, found);
+        found.done[image] = 1;
+      }
+      return found;
     }
 
     /* Right, wrong and missed of an image, from a confidence on, of some classes (a Set of labels; null: all). */
     count(image, threshold, confidence, labels) {
-      const truths = images(), { verdict } = this.matches(threshold);
+      const truths = images(), { verdict } = this.matches(threshold, image);
       let right = 0, wrong = 0, objects = 0;
       for (let d = this.offsets[image]; d < this.offsets[image + 1] && this.scores[d] >= confidence; d++) {
         if (labels && !labels.has(this.labels[d])) continue;

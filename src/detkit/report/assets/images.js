@@ -4,7 +4,7 @@ const Images = (() => {
   const { make } = Dom;
   const ZOOM = [1, 12];
   const zoom = { scale: 1, x: 0.5, y: 0.5 };
-  let parts = null, panels = new Map(), places = [], serial = 0, wanted = null;
+  let parts = null, panels = new Map(), places = [], serial = 0, drawn = 0, wanted = null;
 
   /* What is chosen now. */
   function look() {
@@ -88,6 +88,7 @@ const Images = (() => {
     if (at !== null && at !== before) State.set({ image: Evaluations.images().ids[at] });
     said(now, at);
     draw(now, runs, evaluations, at, masks);
+    drawn += 1;
     wanted?.(now);
     ahead(now, runs);
   }
@@ -181,5 +182,5 @@ const Images = (() => {
     parts.toggles.get(key)?.input.click();
   }
 
-  return { advance, flip, go, look, move, show, toggle, update, zoom };
+  return { advance, flip, go, look, move, show, toggle, update, zoom, get drawn() { return drawn; } };
 })();

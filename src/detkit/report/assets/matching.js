@@ -18,11 +18,13 @@ const Matching = (() => {
   }
 
   /*
-   * Match the detections begin..end of one image, the surest first, with its objects from..to.
-   *   detections, objects: {boxes: xywh, labels}; objects has crowd too. into: {partner, overlap, verdict} of all detections.
+   * Match the detections of one image, the surest first, with its objects.
+   *   detections, objects: {offsets, boxes: xywh, labels}; objects has crowd too. into: as `empty`.
    *   most: of a class in an image; those beyond are of no account.
    */
-  function matchImage(detections, begin, end, objects, from, to, { threshold, most }, into) {
+  function matchImage(detections, image, objects, { threshold, most }, into) {
+    const [begin, end] = [detections.offsets[image], detections.offsets[image + 1]];
+    const [from, to] = [objects.offsets[image], objects.offsets[image + 1]];
     const limit = Math.min(threshold, 1 - 1e-10), seen = new Map();
     const taken = new Uint8Array(to - from);
     for (let d = begin; d < end; d++) {
@@ -55,16 +57,11 @@ const Matching = (() => {
     }
   }
 
-  /* All images. Returns {partner: object or -1, overlap: with it, else the highest with any of its class, verdict}. */
-  function matchAll(detections, objects, options) {
+  /* Of all detections: partner, an object or -1; overlap, the IoU with it, else the highest with any of its class; verdict. */
+  function empty(detections) {
     const size = detections.labels.length;
-    const into = { partner: new Int32Array(size), overlap: new Float64Array(size), verdict: new Uint8Array(size) };
-    for (let image = 0; image + 1 < detections.offsets.length; image++) {
-      matchImage(detections, detections.offsets[image], detections.offsets[image + 1],
-        objects, objects.offsets[image], objects.offsets[image + 1], options, into);
-    }
-    return into;
+    return { partner: new Int32Array(size).fill(-1), overlap: new Float64Array(size), verdict: new Uint8Array(size) };
   }
 
-  return { IGNORED, RIGHT, WRONG, iou, matchAll, matchImage };
+  return { IGNORED, RIGHT, WRONG, empty, iou, matchImage };
 })();

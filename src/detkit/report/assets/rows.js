@@ -2,7 +2,7 @@
 /* The data panel: the metrics' table of images, by DataTables: sorted, filtered, its columns moved and hidden. */
 const Rows = (() => {
   const { make } = Dom;
-  let parts = null, table = null, shown = "", serial = 0, select = null;
+  let parts = null, table = null, shown = "", serial = 0, timer = 0, select = null;
 
   function show(into, picked) {
     select = picked;
@@ -16,8 +16,14 @@ const Rows = (() => {
         make("span", { class: "faint small" }, "Click a row to see the image; drag a column's head to move it.")), parts.note, parts.place);
   }
 
-  /* The table of the chosen run at that step. */
-  async function update(look) {
+  /* The table of the chosen run at that step, once the sliders rest. */
+  function update(look) {
+    clearTimeout(timer);
+    if (table) timer = setTimeout(() => bring(look), 120);
+    else bring(look);
+  }
+
+  async function bring(look) {
     const mine = ++serial, runs = Runs.chosen();
     const run = runs.find(({ id }) => id === State.get("table")) ?? runs[0];
     const step = run ? Evaluations.keyOf(run, look.step) : "";
@@ -35,6 +41,12 @@ const Rows = (() => {
   }
 
   async function draw(content) {
+    if (table && content && String(table.columnsNow) === String(content.columns)) {
+      table.rowsNow = content.rows;
+      table.clear().rows.add(content.rows.map((row) => [...row])).draw(false);  // sorted, filtered and arranged as before
+      count();
+      return;
+    }
     table?.destroy();
     table = null;
     if (!content) {
@@ -52,6 +64,7 @@ const Rows = (() => {
       rowCallback: (row, data) => { row.tabIndex = 0; row.dataset.image = data[content.columns.indexOf("image_id")]; row.setAttribute("role", "row"); },
     });
     table.columnsNow = content.columns;
+    table.rowsNow = content.rows;
     element.addEventListener("click", (event) => pick(event.target.closest("tbody tr")));
     element.addEventListener("keydown", (event) => { if (event.key === "Enter") pick(event.target.closest("tbody tr")); });
     table.on("draw", mark);
@@ -106,9 +119,16 @@ const Rows = (() => {
     const test = parse(parts.filter.value, table.columnsNow);
     const wrong = typeof test === "string";
     parts.filter.setAttribute("aria-invalid", wrong);
-    const originals = table.data().toArray();
-    table.search.fixed("expression", wrong ? null : (_text, _row, number) => test(originals[number])).draw();
-    parts.note.textContent = wrong ? test : parts.filter.value ? Dom.count(table.rows({ search: "applied" }).count(), "row fits", "rows fit") : "";
+    // By the rows as the record has them: DataTables' own move with the columns.
+    table.search.fixed("expression", wrong ? null : (_text, _row, number) => test(table.rowsNow[number])).draw();
+    parts.note.textContent = wrong ? test : "";
+    if (!wrong) count();
+  }
+
+  function count() {
+    if (parts.filter.value && parts.filter.getAttribute("aria-invalid") !== "true") {
+      parts.note.textContent = Dom.count(table.rows({ search: "applied" }).count(), "row fits", "rows fit");
+    }
   }
 
   return { mark, parse, show, update };
