@@ -9,6 +9,7 @@ disk. Times of the page are from the event until the browser has painted what fo
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import sys
 import tempfile
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from made_record import Wanted, make_record
 
+from detkit.record.reader import open_record
 from detkit.report.folder import write_report
 from detkit.report.single import write_single_file
 
@@ -40,6 +42,7 @@ def main() -> None:
     for name, default in (("images", 1000), ("epochs", 10), ("models", 5), ("noise", 20)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--masks", action="store_true")
+    parser.add_argument("--keep", type=Path, help="keep the record in this folder, and take it where it is there")
     given = parser.parse_args()
     wanted = Wanted(
         models=[f"model{number}" for number in range(given.models)],
@@ -52,14 +55,20 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        record = make_record(Path(folder) / "record", wanted)
-        print(f"record made in {time.perf_counter() - began:.0f} s: {size(record.folder) / 1e6:.0f} MB")
+        place = given.keep or Path(folder) / "record"
+        record = open_record(place) if place.exists() else make_record(place, wanted)
+        shutil.rmtree(record.folder / "report", ignore_errors=True)
+        print(f"record: {size(record.folder) / 1e6:.0f} MB, in {time.perf_counter() - began:.0f} s")
         began = time.perf_counter()
         report = write_report(record, ended=False)
-        print(f"written in {time.perf_counter() - began:.1f} s: {report.bytes / 1e6:.0f} MB, images and scripts included")
+        print(
+            f"written in {time.perf_counter() - began:.1f} s: {report.bytes / 1e6:.0f} MB, images and scripts included"
+        )
         began = time.perf_counter()
         again = write_report(record, ended=False)
-        print(f"refreshed without anything new in {time.perf_counter() - began:.2f} s, {len(again.written)} file(s) written")
+        print(
+            f"refreshed without anything new in {time.perf_counter() - began:.2f} s, {len(again.written)} file(s) written"
+        )
         began = time.perf_counter()
         single = write_single_file(record, Path(folder) / "one.html", limit_bytes=25_000_000)
         print(f"one file in {time.perf_counter() - began:.1f} s: {single.bytes / 1e6:.1f} MB. {single.left_out}")
@@ -93,7 +102,9 @@ def measure_page(page: Path, epochs: int) -> None:
             for value in values:
                 times.append(float(shown.evaluate(MOVE, [selector, value, ""])))
                 shown.wait_for_timeout(250)
-            print(f"{page.name}: {label} slider {statistics.median(times):.0f} ms (worst of {len(times)}: {max(times):.0f})")
+            print(
+                f"{page.name}: {label} slider {statistics.median(times):.0f} ms (worst of {len(times)}: {max(times):.0f})"
+            )
         browser.close()
 
 

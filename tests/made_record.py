@@ -110,7 +110,9 @@ def picture(truth: ImageInfo) -> Any:
     image = Image.fromarray(np.stack([shade, shade * 0.9, shade * 0.8], axis=2).astype(np.uint8))
     draw = ImageDraw.Draw(image)
     for item in truth.annotations:
-        draw.ellipse(item.box, fill=((item.label * 90) % 255, (item.label * 50 + 90) % 255, (255 - item.label * 60) % 255))
+        draw.ellipse(
+            item.box, fill=((item.label * 90) % 255, (item.label * 50 + 90) % 255, (255 - item.label * 60) % 255)
+        )
     return image
 
 
@@ -172,7 +174,9 @@ def _write_run(
             best = (ap, epoch, result)
         losses = {"train/epoch_loss": 1 / epoch, "train/epoch_box": 0.6 / epoch, "validation/loss": 1.1 / epoch}
         measured = {"train_s": 60.0 + epoch, "images_per_s": 20.0, "peak_memory_bytes": 800_000_000}
-        metrics.append({"epoch": epoch, "step": 10 * epoch, "values": {"coco/ap": ap} | values | losses} | {"measured": measured})
+        metrics.append(
+            {"epoch": epoch, "step": 10 * epoch, "values": {"coco/ap": ap} | values | losses} | {"measured": measured}
+        )
         for step in range(10 * epoch - 9, 10 * epoch + 1):
             terms = {"box": 0.6 / step, "class": 0.4 / step}
             steps.append({"epoch": epoch, "step": step, "loss": 1 / step, "losses": terms, "lr": 0.01 / epoch})
@@ -216,7 +220,11 @@ def _finish(
         write_figures(files, "validation", result)
     files.predictions("validation").write_bytes(files.predictions(epoch).read_bytes())
     costs = {"flops": 3e9 * skill, "weights_bytes": int(4e7 * skill), "troubles": {}}
-    measured = {"latency_ms_median": 20 * skill, "latency_ms_p95": 25 * skill, "inference_memory_bytes": int(2e8 * skill)}
+    measured = {
+        "latency_ms_median": 20 * skill,
+        "latency_ms_p95": 25 * skill,
+        "inference_memory_bytes": int(2e8 * skill),
+    }
     write_json(
         files.summary,
         {
@@ -298,5 +306,3 @@ def write_figures(files: RunLayout, epoch: int | str, result: MetricResult) -> N
         write_figure(files.curve("coco", name, epoch), "coco", name, curve)
     for name, matrix in result.matrices.items():
         write_figure(files.matrix("coco", name, epoch), "coco", name, matrix)
-
-

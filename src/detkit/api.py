@@ -67,7 +67,7 @@ def run_spec(
     display: Display | None = None,
 ) -> ExperimentRecord:
     """`run` for a spec that is loaded already."""
-    from detkit.compare.leaderboard import write_leaderboard
+    from detkit.compare.writing import write_leaderboard
     from detkit.engine.experiment import run_experiment
     from detkit.engine.publish import publish
     from detkit.engine.rerun import free_name

@@ -62,7 +62,8 @@ def painted(page: Any, number: int = 0) -> str:
 def counts(page: Any) -> list[list[int]]:
     """TP, FP and FN of each model's view."""
     shown = page.eval_on_selector_all(
-        "figure.view", "(views) => views.map((v) => [...v.querySelectorAll('.count')].map((c) => parseInt(c.textContent)))"
+        "figure.view",
+        "(views) => views.map((v) => [...v.querySelectorAll('.count')].map((c) => parseInt(c.textContent)))",
     )
     return [list(map(int, numbers)) for numbers in shown]
 

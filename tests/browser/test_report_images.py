@@ -43,7 +43,10 @@ def test_the_counts_are_those_of_the_record(report: tuple[ExperimentRecord, Path
         seen = set()
         for _ in range(SMALL.images):
             image = int(page.evaluate("State.get('image')"))
-            until(page, f"document.querySelector('.imagename strong').textContent === Evaluations.images().names[{image - 1000}]")
+            until(
+                page,
+                f"document.querySelector('.imagename strong').textContent === Evaluations.images().names[{image - 1000}]",
+            )
             page.wait_for_timeout(20)
             assert counts(page) == [[table[image][kind] for kind in ("tp", "fp", "fn")] for table in own]
             seen.add(image)

@@ -152,7 +152,9 @@ def test_cells_of_the_confusion_matrix_open_their_images(page: Any, report: tupl
     show(page, "errors")
     page.wait_for_selector(".confusion")
     _, matrix = read_matrix(report[0].run("faster_rcnn").files.matrix("coco", "confusion", "validation"))
-    cells = page.eval_on_selector_all(".confusion tbody tr", "(rows) => rows.map((r) => [...r.cells].map((c) => c.innerText.trim()))")
+    cells = page.eval_on_selector_all(
+        ".confusion tbody tr", "(rows) => rows.map((r) => [...r.cells].map((c) => c.innerText.trim()))"
+    )
     assert [row[0] for row in cells] == list(matrix.labels)
     numbers = [[int(text or 0) for text in row[1:]] for row in cells]
     assert numbers == [list(row) for row in matrix.counts]
@@ -192,7 +194,9 @@ def test_the_errors_of_each_epoch_and_run(page: Any, report: tuple[ExperimentRec
     until(page, "State.get('at') === 'epoch-001'")
     page.wait_for_timeout(150)
     _, matrix = read_matrix(report[0].run("fcos").files.matrix("coco", "confusion", 1))
-    numbers = page.eval_on_selector_all(".confusion td", "(cells) => cells.reduce((sum, c) => sum + (parseInt(c.innerText) || 0), 0)")
+    numbers = page.eval_on_selector_all(
+        ".confusion td", "(cells) => cells.reduce((sum, c) => sum + (parseInt(c.innerText) || 0), 0)"
+    )
     assert numbers == sum(map(sum, matrix.counts))
     text = page.inner_text("#content")
     assert "Kinds of errors" in text
@@ -258,7 +262,9 @@ def test_nothing_is_wider_than_a_phone_and_all_is_legible_in_the_dark(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     back, ink = page.evaluate("(s => [s.backgroundColor, s.color])(getComputedStyle(document.body))")
     assert (brightness(back) < 60, brightness(ink) > 180) == (True, True)
-    for colour in page.eval_on_selector_all(".gtitle, .xtick text", "(texts) => texts.map((t) => getComputedStyle(t).fill)"):
+    for colour in page.eval_on_selector_all(
+        ".gtitle, .xtick text", "(texts) => texts.map((t) => getComputedStyle(t).fill)"
+    ):
         assert brightness(colour) > 120
     for colour in page.eval_on_selector_all("#rows td", "(cells) => cells.map((c) => getComputedStyle(c).color)"):
         assert brightness(colour) > 120
@@ -277,13 +283,20 @@ def test_colours_follow_the_system(report: tuple[ExperimentRecord, Path], page: 
     assert page.evaluate("document.documentElement.classList.contains('dark')")
 
 
-def test_the_folder_can_be_moved_alone(report: tuple[ExperimentRecord, Path], open_page: OpenPage, tmp_path: Path) -> None:
+def test_the_folder_can_be_moved_alone(
+    report: tuple[ExperimentRecord, Path], open_page: OpenPage, tmp_path: Path
+) -> None:
     moved = tmp_path / "elsewhere"
     shutil.copytree(report[1].parent, moved)
     page = open_page(moved / "index.html")
     show(page, "debugging")
     page.wait_for_selector(".stage img")
-    assert page.evaluate("(async (i) => { await i.decode(); return i.naturalWidth; })(document.querySelector('.stage img'))") == 320
+    assert (
+        page.evaluate(
+            "(async (i) => { await i.decode(); return i.naturalWidth; })(document.querySelector('.stage img'))"
+        )
+        == 320
+    )
 
 
 def test_one_file_holds_everything(report: tuple[ExperimentRecord, Path], open_page: OpenPage, tmp_path: Path) -> None:
@@ -325,7 +338,9 @@ def test_an_experiment_without_anything_yet(open_page: OpenPage, tmp_path: Path)
     for run in record.runs:
         shutil.rmtree(run.files.folder)
     page = open_page(write_report(record).page)
-    for view, words in zip(VIEWS, ("No run has finished", "Nothing has been measured", "", "No metric", "No run has finished"), strict=True):
+    for view, words in zip(
+        VIEWS, ("No run has finished", "Nothing has been measured", "", "No metric", "No run has finished"), strict=True
+    ):
         show(page, view)
         assert words in page.inner_text("#content")
     assert page.locator("#content").inner_text()

@@ -14,6 +14,7 @@ from detkit.cli.main import run as command_line
 from detkit.compare.leaderboard import make_leaderboard
 from detkit.data.coco_form import predictions_json
 from detkit.engine.display import SilentDisplay
+from detkit.errors import RecordError
 from detkit.record.files import read_json_gz
 from detkit.record.reader import ExperimentRecord
 from detkit.record.scored import read_scored
@@ -128,15 +129,38 @@ def test_two_runs_are_compared_from_their_records(
     finished: tuple[ExperimentRecord, RecordingDisplay], capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = finished[0]
-    assert command_line(["show", str(record.folder), "--pairs"]) == 0
-    said = capsys.readouterr()
-    (line,) = [line for line in said.out.splitlines() if "95 % interval " in line]
     pair = detkit.paired_difference(record.runs[0], record.runs[1], quantity="count_error/mean")
     assert pair.difference.interval is not None
     values = [(run.summary or {})["scored"]["values"] for run in record.runs]
     assert pair.difference.estimate == values[0]["count_error/mean"] - values[1]["count_error/mean"]
-    assert line == str(detkit.paired_difference(*_ordered(record)))
-    assert "resampling 2 runs (400 draws)" in said.err
+    assert "resampling 2 runs (400 draws)" in capsys.readouterr().err
+    again = detkit.paired_difference(*_ordered(record)).difference
+    capsys.readouterr()
+    # The runs have left their draws: the same numbers, and nothing is computed again.
+    assert command_line(["compare", str(record.folder), "--json"]) == 0
+    said = capsys.readouterr()
+    assert "resampling" not in said.err
+    (left,) = json.loads(said.out)["pairs"]
+    assert again.interval is not None
+    assert (left["lower"], left["upper"]) == pytest.approx((again.interval.lower, again.interval.upper))
+    assert command_line(["compare", str(record.folder), "--by", "count_error/mean", "--json"]) == 0
+    (other,) = json.loads(capsys.readouterr().out)["pairs"]
+    assert abs(other["difference"]) == pytest.approx(abs(pair.difference.estimate))
+
+
+def test_the_record_has_the_comparison_and_a_run_ends_with_who_won(
+    finished: tuple[ExperimentRecord, RecordingDisplay], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = finished[0]
+    compared = (record.leaderboard or {})["comparison"]
+    assert compared["sentence"] == str(detkit.compare(record))
+    assert [pair["sentence"] for pair in compared["pairs"]] == [str(pair) for pair in detkit.compare(record).pairs]
+    folder = tmp_path / "runs"
+    shutil.copytree(record.folder.parent, folder)
+    spec = write_spec(tmp_path / "spec.toml", confident_spec(folder))
+    assert command_line(["run", str(spec)]) == 0  # everything has finished: it only tells
+    *_, more, last = capsys.readouterr().out.splitlines()
+    assert (more, last) == (f"more: detkit compare {folder / record.folder.name}", compared["sentence"])
 
 
 def _ordered(record: ExperimentRecord) -> list[Any]:
@@ -190,6 +214,10 @@ def test_a_damaged_prediction_is_a_record_that_does_not_reproduce(
     copy = tmp_path / "small"
     shutil.copytree(finished[0].folder, copy)
     shutil.copy(copy / "centre_point-seed1/predictions/test.json.gz", copy / "other-seed1/predictions/test.json.gz")
-    assert command_line(["show", str(copy), "--pairs"]) == 2
+    with pytest.raises(RecordError, match=r"other-seed1 .* does not reproduce"):
+        detkit.paired_difference(copy / "centre_point-seed1", copy / "other-seed1")
+    for run in ("centre_point", "other"):
+        (copy / f"{run}-seed1" / "draws.json.gz").unlink()
+    assert command_line(["compare", str(copy)]) == 2
     assert "other-seed1" in (said := capsys.readouterr().err)
     assert "does not reproduce" in said

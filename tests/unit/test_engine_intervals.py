@@ -17,8 +17,9 @@ from detkit.figures import MetricResult, Scalar, Table
 
 
 def a_run(*, resamples: int = 100, stop: bool = False) -> Any:
-    """As much of a run as intervals look at; it keeps what is shown."""
+    """As much of a run as intervals look at; it keeps what is shown, and what goes into the record."""
     shown: list[dict[str, Any]] = []
+    kept: dict[str, Any] = {}
     return SimpleNamespace(
         resamples=resamples,
         stop=stop,
@@ -26,7 +27,8 @@ def a_run(*, resamples: int = 100, stop: bool = False) -> Any:
         fabric=SimpleNamespace(world_size=1),
         info=SimpleNamespace(epochs=9),
         metrics={key: (SimpleNamespace(title=f"metric {key!r}"), None) for key in ("coco", "own")},
-        recorder=SimpleNamespace(progress=lambda **values: shown.append(values)),
+        recorder=SimpleNamespace(progress=lambda **values: shown.append(values), draws=kept.update),
+        kept=kept,
     )
 
 
@@ -51,7 +53,10 @@ def test_the_summary_gets_what_can_be_resampled() -> None:
     assert found["intervals"]["own/never"] is None
     assert found["intervals"]["own/even"]["lower"] < 0.5 < found["intervals"]["own/even"]["upper"]
     assert found["resampling"]["resamples"] == 100
-    assert found == intervals_json(a_run(), evaluated(40, RESULT), 7)
+    run = a_run()
+    assert found == intervals_json(run, evaluated(40, RESULT), 7)
+    assert {name: len(column) for name, column in run.kept.items()} == {"own/even": 100, "own/never": 100}
+    assert np.isnan(run.kept["own/never"]).all()
 
 
 def test_one_image_gives_none_and_no_resamples_nothing_at_all() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,9 +13,8 @@ import pytest
 import tomli_w
 
 import detkit
-from detkit.cli.main import run as command_line
 from detkit.compare.leaderboard import SAME_IMAGES
-from detkit.compare.paired import PairedDifference, paired_differences
+from detkit.compare.paired import PairedDifference
 from detkit.data.coco_form import ground_truth_json, predictions_json
 from detkit.data.types import Annotation, ImageInfo, Prediction
 from detkit.errors import ComponentError, RecordError, UserError
@@ -163,12 +161,13 @@ def test_images_in_which_nothing_was_found_count(tmp_path: Path) -> None:
 
 def test_where_lower_is_better_the_lower_one_wins(tmp_path: Path) -> None:
     record = write_experiment(tmp_path / "low", 60, options={"lower_is_better": True})
-    add_run(record, "fcos-seed1", (EASY + 0.05 + NOISE).tolist())
-    add_run(record, "fcos-seed2", EASY.tolist())
-    (pair,) = paired_differences(record).differences
-    assert (pair.run_a, pair.run_b) == ("fcos-seed2", "fcos-seed1")
-    assert pair.difference.estimate < 0
-    assert str(pair).startswith("fcos-seed2 beats fcos-seed1 by 0.0")
+    a = add_run(record, "fcos-seed1", (EASY + 0.05 + NOISE).tolist())
+    b = add_run(record, "fcos-seed2", EASY.tolist())
+    assert str(detkit.paired_difference(a, b)).startswith("fcos-seed2 beats fcos-seed1 by 0.0")
+    compared = detkit.compare(record, by_run=True)
+    assert (compared.pairs[0].a, compared.pairs[0].b) == ("fcos-seed2", "fcos-seed1")
+    assert str(compared.pairs[0]).startswith("fcos-seed2 beats fcos-seed1 by 0.0")
+    assert compared.sentence == str(compared.pairs[0])
 
 
 PAIR = PairedDifference(
@@ -215,7 +214,7 @@ def test_what_must_be_said_is_said(tmp_path: Path) -> None:
     record = write_experiment(tmp_path / "few", 20, split="validation")
     add_run(record, "fcos-seed1", EASY[:20].tolist())
     add_run(record, "fcos-seed2", EASY[20:40].tolist())
-    (pair,) = paired_differences(record).differences
+    pair = detkit.paired_difference(*record.runs)
     assert pair.warnings == (SAME_IMAGES, "an interval from 20 images is rough")
 
 
@@ -353,104 +352,3 @@ def test_a_figure_without_a_value_is_no_difference(two: ExperimentRecord) -> Non
     write_json(two.runs[1].files.summary, summary)
     with pytest.raises(RecordError, match="confident/mean of fcos-seed2 has no value"):
         detkit.paired_difference(two.runs[0], two.runs[1])
-
-
-# --- detkit show --pairs ---------------------------------------------------------------------------------------------
-
-
-def test_show_tells_each_pair_the_better_run_first(two: ExperimentRecord, capsys: pytest.CaptureFixture[str]) -> None:
-    add_run(two, "fcos-seed3", (EASY + 0.1).tolist())
-    assert command_line(["show", str(two.folder), "--pairs"]) == 0
-    lines = [line for line in capsys.readouterr().out.splitlines() if " beats " in line]
-    assert [line.split(" by ")[0] for line in lines] == [
-        "fcos-seed3 beats fcos-seed1",
-        "fcos-seed3 beats fcos-seed2",
-        "fcos-seed1 beats fcos-seed2",
-    ]
-    assert command_line(["show", str(two.folder), "--pairs", "--json"]) == 0
-    pairs = json.loads(capsys.readouterr().out)["pairs"]
-    assert [pair["sentence"] for pair in pairs] == lines
-    assert set(pairs[0]["difference"]["interval"]) == {"lower", "upper", "level", "resamples"}
-    assert pairs[0]["is_clear"] is True
-    assert command_line(["show", str(two.folder), "--json"]) == 0
-    assert "pairs" not in json.loads(capsys.readouterr().out)
-
-
-def test_show_says_the_warnings_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record = write_experiment(tmp_path / "few", 20, split="validation")
-    for seed in (1, 2, 3):
-        add_run(record, f"fcos-seed{seed}", EASY[seed : seed + 20].tolist())
-    assert command_line(["show", str(record.folder), "--pairs"]) == 0
-    said = capsys.readouterr().out
-    assert said.count("cannot be told apart on 20 images") == 3
-    assert said.count("of these pairs: an interval from 20 images is rough") == 1
-    assert said.count(f"of these pairs: {SAME_IMAGES}") == 1
-
-
-def with_primary(record: ExperimentRecord, primary: str, *, intervals: bool) -> None:
-    """Its runs' summaries, with that primary quantity, and the interval of the mean or none at all."""
-    ends = {"confident/images": None, "confident/mean": {"lower": 0.1, "upper": 0.2} if intervals else None}
-    resampling = {"method": "bias-corrected normal", "level": 0.95, "resamples": 400, "seed": SEED}
-    for run in record.runs:
-        summary = read_json(run.files.summary)
-        summary["scored"] |= {"intervals": ends, "resampling": resampling}
-        write_json(run.files.summary, {**summary, "primary": primary})
-
-
-@pytest.mark.parametrize("primary", ["loss/loss", "confident/images"])
-def test_where_the_primary_quantity_cannot_be_resampled_another_is_compared(
-    two: ExperimentRecord, primary: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with_primary(two, primary, intervals=True)
-    assert command_line(["show", str(two.folder), "--pairs"]) == 0
-    said = capsys.readouterr().out
-    assert f"pairs of confident/mean: {primary} cannot be resampled\nfcos-seed1 beats fcos-seed2 by 0.0" in said
-    assert command_line(["show", str(two.folder), "--pairs", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert [pair["quantity"] for pair in report["pairs"]] == ["confident/mean"]
-    assert report["pairs_note"] == f"of confident/mean: {primary} cannot be resampled"
-
-
-def test_where_nothing_can_be_resampled_the_table_is_shown_and_that_is_said(
-    two: ExperimentRecord, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with_primary(two, "loss/loss", intervals=False)
-    reason = "loss/loss cannot be resampled, and no other figure has an interval in every run"
-    assert command_line(["show", str(two.folder), "--pairs"]) == 0
-    said = capsys.readouterr().out
-    assert "1.000 ± 0.000" in said
-    assert f"pairs: none, for {reason}\n" in said
-    assert command_line(["show", str(two.folder), "--pairs", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert (report["pairs"], report["pairs_note"], len(report["rows"])) == ([], reason, 1)
-
-
-def test_the_table_says_why_there_is_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record = write_experiment(tmp_path / "one", 5)
-    add_run(record, "fcos-seed1", [0.5] * 5)
-    with_primary(record, "loss/loss", intervals=True)
-    assert command_line(["show", str(record.folder)]) == 0
-    assert "\nno interval: loss/loss cannot be resampled\n" in capsys.readouterr().out
-
-
-def test_an_error_in_the_pairs_does_not_cost_the_table(
-    two: ExperimentRecord, capsys: pytest.CaptureFixture[str]
-) -> None:
-    two.runs[1].files.predictions("test").unlink()
-    assert command_line(["show", str(two.folder), "--pairs"]) == 2
-    said = capsys.readouterr()
-    assert "fcos" in said.out
-    assert "test.json.gz is missing" in said.err
-    assert command_line(["show", str(two.folder), "--pairs", "--json"]) == 2
-    report = json.loads(capsys.readouterr().out)
-    assert (report["pairs"], len(report["rows"])) == ([], 1)
-    assert "test.json.gz is missing" in report["pairs_note"]
-
-
-def test_show_has_no_pairs_of_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record = write_experiment(tmp_path / "one", 5)
-    add_run(record, "fcos-seed1", [0.5] * 5)
-    assert command_line(["show", str(record.folder), "--pairs"]) == 0
-    assert "fewer than two runs have finished" in capsys.readouterr().out
-    assert command_line(["show", str(record.folder), "--pairs", "--markdown"]) == 2
-    assert "leave out --markdown" in capsys.readouterr().err

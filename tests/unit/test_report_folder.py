@@ -335,6 +335,8 @@ def test_what_cannot_be_reported_is_said(
 
 
 def test_a_limit_that_is_too_low_for_all(record: ExperimentRecord, tmp_path: Path) -> None:
-    single = write_single_file(open_record(record.folder), tmp_path / "a.html", limit_bytes=8_000_000, messages=Silent())
+    single = write_single_file(
+        open_record(record.folder), tmp_path / "a.html", limit_bytes=8_000_000, messages=Silent()
+    )
     assert single.left_out == ""
     assert single.bytes < 8_000_000

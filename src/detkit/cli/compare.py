@@ -64,6 +64,8 @@ def command(
     from detkit.cli.console import RichMessages
     from detkit.compare.comparison import comparison
 
+    if not named:
+        named = _newest()
     form = _form(output, json=as_json, csv=as_csv, markdown=markdown)
     found = comparison(
         named,
@@ -88,6 +90,15 @@ def command(
     except OSError as error:
         raise RecordError(f"{output} cannot be written: {error.strerror}") from error
     click.echo(f"wrote {output}", err=True)
+
+
+def _newest() -> tuple[str]:
+    """The experiment that is taken where none is named; says which."""
+    from detkit.compare.members import newest
+
+    folder = newest().folder
+    click.echo(f"comparing the newest experiment, {folder}", err=True)
+    return (str(folder),)
 
 
 def _form(output: Path | None, **asked: bool) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from detkit.cli.compare_table import (
     all_columns,
@@ -31,14 +32,16 @@ Writer = Callable[[Comparison, "Sequence[str] | None", bool], str]
 
 def as_text(found: Comparison, columns: Sequence[str] | None, per_class: bool) -> str:
     """For a terminal: a table that fits it, and plain sentences; the last one says who won."""
-    shown, left_out = (list(columns), []) if columns else fitting_columns(found, terminal_width())
+    # A table that is drawn has a blank on each side.
+    fitting = fitting_columns(found, terminal_width() - 2 * sys.stdout.isatty())
+    shown, left_out = (list(columns), list[str]()) if columns else fitting
     lines = [heading(found), *_table(*cells(found, shown), numbers(found, shown))]
     if left_out:
         titles = ", ".join(title(found, name) for name in left_out)
         lines.append(f"left out for want of room: {titles}; --columns all shows every column, --csv and --json too")
     if per_class:
-        titles, rows = class_cells(found)
-        lines += ["", f"{found.primary.label} by class", *_table(titles, rows, titles[1:])]
+        classes, of_classes = class_cells(found)
+        lines += ["", f"{found.primary.label} by class", *_table(classes, of_classes, classes[1:])]
     lines += _after(found)
     return "\n".join(lines) + "\n"
 
@@ -63,8 +66,11 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
 
 
 def heading(found: Comparison) -> str:
-    """As "quickstart (runs/quickstart), on 40 validation images"."""
-    names = ", ".join(found.experiments)
+    """As "runs/quickstart: scored on 40 validation images"; folders below the working directory by their short names."""
+    here = Path.cwd()
+    folders = [Path(name) for name in found.experiments]
+    short = [path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path for path in folders]
+    names = ", ".join(map(str, short))
     return f"{names}: scored on {found.scored_on}" if found.scored_on else names
 
 
@@ -130,15 +136,14 @@ def pair_lines(found: Comparison) -> list[str]:
 def as_markdown(found: Comparison, columns: Sequence[str] | None, per_class: bool) -> str:
     """A table and lists, fit for a page; no path of the machine is in it."""
     shown = list(columns) if columns else fitting_columns(found, 10_000)[0]
-    titles, rows = cells(found, shown)
-    first, *rest = titles
+    _, rows = cells(found, shown)
     parts = [f"**{escape(str(found))}**"]
     if found.scored_on:
         parts.append(f"Scored on {escape(found.scored_on)}.")
     ordered, right = _numbers_last(found, shown)
     parts.append(
         table(
-            [escape(first), *(escape(title(found, name)) for name in ordered)],
+            ["model", *(escape(title(found, name)) for name in ordered)],
             [[code(row[0]), *(escape(row[1 + shown.index(name)]) for name in ordered)] for row in rows],
             right=right,
         )
@@ -157,7 +162,6 @@ def as_markdown(found: Comparison, columns: Sequence[str] | None, per_class: boo
     parts.append("\n".join(f"- {escape(line)}" for line in said))
     if found.choice and found.choice.lines():
         parts.append("\n".join(f"- {escape(line)}" for line in found.choice.lines()))
-    del rest
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

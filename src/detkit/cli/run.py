@@ -81,6 +81,7 @@ def _run(
     if as_json:
         runs = [{"run_id": run.run_id, "state": run.state, "failure": _told(run)} for run in record.runs]
         content: dict[str, Any] = {"folder": str(record.folder), "runs": runs, "leaderboard": board.to_dict()}
+        content["comparison"] = (record.leaderboard or {}).get("comparison")
         if page.exists():
             content["report"] = str(page)
         click.echo(json.dumps(content, indent=2))
@@ -89,11 +90,22 @@ def _run(
         click.echo(f"record: {record.folder}")
         if page.exists():
             click.echo(f"report: {page}")
+        _print_winner(record)
     for run in failed:
         click.echo(f"details of {run.run_id}: {run.files.console}", err=True)
         if debug:
             click.echo(str((run.failure or {}).get("traceback", "")), err=True)
     return 1 if failed else 0
+
+
+def _print_winner(record: ExperimentRecord) -> None:
+    """The sentence about who won, from the record; and why there is none, where there could be one."""
+    compared = (record.leaderboard or {}).get("comparison") or {}
+    if trouble := compared.get("trouble"):
+        click.echo(f"warning: the models could not be compared: {trouble}", err=True)
+    if sentence := compared.get("sentence"):
+        click.echo(f"more: detkit compare {record.folder}")
+        click.echo(sentence)
 
 
 def _told(run: RunRecord) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from detkit.compare.contenders import Contender
 from detkit.compare.expression import Rule
 from detkit.compare.names import Names
 from detkit.compare.pairs import Pair
-from detkit.compare.quantities import Quantity, significant
+from detkit.compare.quantities import Quantity
 
 #: From this factor on a tied model is said to be faster or smaller: latency is not measured more sharply.
 WORTH_SAYING = 1.1
@@ -80,10 +80,13 @@ class Choice:
         }
 
 
-def choose(rows: Sequence[Contender], names: Names, pairs: Sequence[Pair], rule: Rule) -> Choice:
+def choose(
+    rows: Sequence[Contender], names: Names, pairs: Sequence[Pair], rule: Rule, *, comparable: bool = True
+) -> Choice:
     """Among the models that have finished a run.
 
     Args:
+        comparable: whether all were scored on the same images; where not, the sentence says so.
         pairs: of the rule's quantity, or of another one, which then says nothing of ties.
     """
     quantity = names.quantities[rule.name.full]
@@ -109,6 +112,8 @@ def choose(rows: Sequence[Contender], names: Names, pairs: Sequence[Pair], rule:
     places = tuple(_place(name, ranked[0], values, pairs, rule) for name in ranked)
     by_name = {row.name: row for row in rows}
     sentence = _sentence(rule, quantity, highest, places, by_name, pairs, len(missed) + len(unknown))
+    if not comparable and not quantity.is_cost:
+        sentence += "; but the models were scored differently, and these numbers are not comparable"
     return Choice(rule.text, quantity, highest, places, missed, unknown, sentence)
 
 
@@ -179,8 +184,10 @@ def _better(row: Contender, winner: Contender) -> str:
     if row.texts.get("device") != winner.texts.get("device"):
         return ""
     said = []
-    for cost, words in (("latency_ms", "is {} times as fast"), ("memory_mb", "needs {} times less memory")):
-        own, others = row.value(cost), winner.value(cost)
-        if own and others and others / own >= WORTH_SAYING:
-            said.append(words.format(significant(others / own)))
+    speed, other_speed = row.value("latency_ms"), winner.value("latency_ms")
+    if speed and other_speed and other_speed / speed >= WORTH_SAYING:
+        said.append(f"is {other_speed / speed:.1f} times as fast")
+    memory, other_memory = row.value("memory_mb"), winner.value("memory_mb")
+    if memory and other_memory and other_memory / memory >= WORTH_SAYING:
+        said.append(f"takes {100 * memory / other_memory:.0f} % of its memory")
     return "".join(f" and {words}" for words in said)

@@ -7,24 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from detkit.compare.alike import likeness, refuse, warnings
+from detkit.compare.alike import folds_left_out, likeness, rare_classes, refuse, warnings
 from detkit.compare.choice import Choice, choose
 from detkit.compare.contenders import Contender, Measured, contenders
 from detkit.compare.figure import NotResampled
 from detkit.compare.leaderboard import SAME_IMAGES
 from detkit.compare.members import Named, find_members
 from detkit.compare.names import Names
-from detkit.compare.pairs import Drawn, Pair, draw, pairs_of
+from detkit.compare.pairs import Drawn, Pair, draw, images_of, pairs_of
 from detkit.compare.pareto import Front, front
 from detkit.compare.quantities import COSTS, Quantity, by_wanted, of_metric
 from detkit.components import Messages, Silent
 from detkit.errors import UserError
-from detkit.resampling import FEWEST_RESAMPLES, LEVEL, interval_over_seeds, rough
+from detkit.record.reader import RunRecord
+from detkit.record.summary import scored_intervals
+from detkit.resampling import FEWEST_IMAGES, FEWEST_RESAMPLES, LEVEL, interval_over_seeds, rough
 
 #: Names of the fronts that are always there: of the primary number against these.
 FRONTS = {"speed": "latency_ms", "memory": "memory_mb"}
-#: A class with fewer objects than this makes intervals too narrow (benchmarks/interval_coverage.py).
-FEW_OBJECTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Comparison:
         split, images, folds: what the numbers were measured on.
         fronts: Pareto fronts. pairs: the better model first. pairs_note: why there are none, or not all.
         choice: who wins by which rule. notes: what must be said wherever the numbers are shown.
+        comparable: whether all were scored on the same images by the same metric.
     """
 
     experiments: Sequence[str]
@@ -52,6 +53,7 @@ class Comparison:
     pairs_note: str = ""
     choice: Choice | None = None
     notes: Sequence[str] = ()
+    comparable: bool = True
 
     @property
     def names(self) -> Names:
@@ -71,6 +73,8 @@ class Comparison:
     @property
     def scored_on(self) -> str:
         """As "50 test images", or "120 validation images in 3 folds"; empty before any run has finished."""
+        if not self.comparable:
+            return "other images each"
         folds = f" in {len(self.folds)} folds" if len(self.folds) > 1 else ""
         return f"{self.images} {self.split} images{folds}" if self.split else ""
 
@@ -91,6 +95,7 @@ class Comparison:
             "pairs_note": self.pairs_note,
             "choice": self.choice.to_dict() if self.choice else None,
             "sentence": self.sentence,
+            "comparable": self.comparable,
             "notes": list(self.notes),
         }
 
@@ -193,14 +198,17 @@ def comparison(
     alike = likeness(rows, compared)
     if not anyway:
         refuse(alike)
-    drawn, note = _draw(rows, compared, pairs, resamples, messages or Silent())
-    rows = [_with_interval(row, compared, drawn) for row in rows]
+    stand_ins = [] if by or rule else _with_intervals(rows)
+    drawn, of_pairs, note = (
+        _draw(rows, compared, stand_ins, resamples, messages or Silent()) if pairs else ({}, compared, "")
+    )
+    rows = [_with_interval(row, of_pairs, drawn) for row in rows]
     rows, left_out = names.kept(where, rows)
     quantity = quantities[compared]
     kept = {row.name for row in rows}
     groups = [[name for name in group if name in kept] for group in alike.groups]
-    found = pairs_of(drawn, quantity, groups) if drawn else []
-    notes = [*(f"NOT COMPARABLE: {sentence}" for sentence in alike.differs), *_notes(rows), *left_out]
+    found = pairs_of(drawn, quantities[of_pairs], groups) if drawn else []
+    notes = [*(f"NOT COMPARABLE: {sentence}" for sentence in alike.differs), *_notes(rows, members), *left_out]
     fronts = _fronts(rows, quantities, compared, [(names.number(x), names.number(y)) for x, y in pareto])
     return Comparison(
         experiments=experiments,
@@ -213,8 +221,9 @@ def comparison(
         fronts=fronts,
         pairs=found,
         pairs_note=note,
-        choice=choose(rows, names, found, rule or names.rule(compared)),
-        notes=[*notes, *_states(rows)],
+        choice=choose(rows, names, found, rule or names.plain_rule(compared), comparable=not alike.differs),
+        notes=[*notes, *_about(found), *_states(rows)],
+        comparable=not alike.differs,
     )
 
 
@@ -235,18 +244,31 @@ def _quantities(rows: Sequence[Contender], primary: str) -> dict[str, Quantity]:
 
 
 def _draw(
-    rows: Sequence[Contender], quantity: str, wanted: bool, resamples: int | None, messages: Messages
-) -> tuple[dict[str, Drawn], str]:
-    """The draws, and why there are none."""
+    rows: Sequence[Contender], quantity: str, others: Sequence[str], resamples: int | None, messages: Messages
+) -> tuple[dict[str, Drawn], str, str]:
+    """The draws, of which quantity they are, and what must be said of that.
+
+    Args:
+        others: what may stand in for a quantity that cannot be resampled.
+    """
     done = [row for row in rows if row.value(quantity) is not None]
-    if not wanted:
-        return {}, ""
-    if len(done) < 2:
-        return {}, "fewer than two models have finished"
+    few = "fewer than two models have finished" if len(done) < 2 else ""
+    if few and all(len(row.finished) < 2 for row in done):
+        return {}, quantity, few
     try:
-        return draw(done, quantity, resamples=resamples, messages=messages), ""
+        return draw(done, quantity, resamples=resamples, messages=messages), quantity, few
     except NotResampled as error:
-        return {}, str(error)
+        why = str(error)
+    if not others:
+        return {}, quantity, why
+    found, _, few = _draw(rows, others[0], others[1:], resamples, messages)
+    return found, others[0], few or f"of {others[0]}: {quantity} cannot be resampled"
+
+
+def _with_intervals(rows: Sequence[Contender]) -> list[str]:
+    """The quantities that have an interval in every finished run, in the order of the first."""
+    finished = [scored_intervals(one.summary) for row in rows for one in row.finished]
+    return [name for name in finished[0] if all(name in found for found in finished)] if finished else []
 
 
 def _with_interval(row: Contender, quantity: str, drawn: Mapping[str, Drawn]) -> Contender:
@@ -295,23 +317,30 @@ def _fronts(
 
 
 def _images(rows: Sequence[Contender]) -> int:
-    """Behind the first model's numbers, over its folds; those of one test split are the same."""
-    done = next((row for row in rows if row.finished), None)
-    if done is None:
-        return 0
-    by_fold = {one.run.fold: one.summary["scored"] for one in done.finished}
-    counts = [int(scored["images"]) for scored in by_fold.values()]
-    return counts[0] if next(iter(by_fold.values()))["split"] == "test" else sum(counts)
+    """Behind the first model's numbers."""
+    return next((images_of(row) for row in rows if row.finished), 0)
 
 
-def _notes(rows: Sequence[Contender]) -> list[str]:
+def _notes(rows: Sequence[Contender], members: Sequence[RunRecord]) -> list[str]:
     images = _images(rows)
     same = [one for row in rows for one in row.finished if one.summary["scored"]["same_images"]]
     return [
         *([f"{SAME_IMAGES}, so all numbers are a little too good"] if same else []),
-        *([f"{rough(images)}: below 30 images say little"] if rough(images) else []),
+        *([f"{rough(images)}: fewer than {FEWEST_IMAGES} say little"] if rough(images) else []),
+        *folds_left_out(rows, members),
+        *rare_classes(rows),
         *warnings(rows),
     ]
+
+
+def _about(pairs: Sequence[Pair]) -> list[str]:
+    """What pairs of single trainings do not tell."""
+    if all(pair.seeds_a > 1 and pair.seeds_b > 1 for pair in pairs):
+        return []
+    if any(pair.seeds_a > 1 or pair.seeds_b > 1 for pair in pairs):
+        return ["of a model with one seed, pairs speak of that one training: another may come out otherwise"]
+    which = "these two trained models" if len(pairs) == 1 else "these trained models"
+    return [f"one seed each: this is about {which} on these images; another training may come out otherwise"]
 
 
 def _states(rows: Sequence[Contender]) -> list[str]:

@@ -288,4 +288,4 @@ class _Reader:
 
 def _unit_hint(text: str, place: int) -> str:
     """Where somebody wrote a unit behind a number."""
-    return "; units are part of names, as in latency_ms < 50" if re.match(r"[\d.]+[A-Za-z]", text[place:]) else ""
+    return "; units are part of names, as in latency_ms < 50" if re.match(r"\d[\d.]*[A-Za-z]", text[place:]) else ""

@@ -96,8 +96,6 @@ def draw_figure(
 ) -> NDArray[np.float64]:
     """Its values in the draws: float64 [resamples], NaN where it has none.
 
-    Taken from the record where the run has left them, else computed again from its predictions.
-
     Args:
         messages: of the metric, which is built again. advance: called after each draw.
 

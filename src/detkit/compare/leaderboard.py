@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from detkit.record.files import write_json
 from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.record.summary import scored_intervals
 from detkit.resampling import SHARE_WITH_VALUE, Interval, rough
@@ -194,13 +193,6 @@ def _fold_note(rows: Sequence[Row]) -> str:
 def interval_note(level: float, images: int) -> str:
     """What the brackets are, and whether they are rough."""
     return "; ".join(filter(None, (f"in brackets: {100 * level:g} % intervals over the images", rough(images))))
-
-
-def write_leaderboard(record: ExperimentRecord) -> Leaderboard:
-    """Make it, and put it into the record as leaderboard.json."""
-    leaderboard = make_leaderboard(record)
-    write_json(record.files.leaderboard, leaderboard.to_dict())
-    return leaderboard
 
 
 def _summaries(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:

@@ -62,8 +62,7 @@ def _find(path: Path, root: Path) -> RunRecord | ExperimentRecord:
     try:
         return find(path)
     except RecordError as error:
-        places = [path] if path.is_absolute() or len(path.parts) > 1 else [path, root / path]
-        for place in places:
+        for place in (path, *([] if path.is_absolute() else [root / path])):
             begun = _begins(place)
             if begun is not None:
                 return begun

@@ -46,6 +46,11 @@ class Names:
             )
         return rule
 
+    def plain_rule(self, quantity: str) -> Rule:
+        """The best of a quantity, by its full name; the highest, where neither high nor low is better."""
+        unsaid = self.quantities[quantity].higher_is_better is None
+        return Rule(Name(quantity, quantity), True if unsaid else None, None, quantity)
+
     def condition(self, text: str) -> Condition:
         return read_condition(text, self.look_up)
 

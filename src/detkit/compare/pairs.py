@@ -7,11 +7,22 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from detkit.compare.contenders import Contender
-from detkit.compare.figure import Figure, draw_figure, find_figure
+from detkit.compare.contenders import Contender, Finished
+from detkit.compare.figure import draw_figure, find_figure
 from detkit.compare.quantities import Quantity
 from detkit.components import Messages
-from detkit.resampling import LEVEL, RESAMPLES, SEED, Difference, Interval, Seeds, difference_over_seeds
+from detkit.record.draws import read_draws
+from detkit.record.reader import RunRecord
+from detkit.resampling import (
+    FEWEST_RESAMPLES,
+    LEVEL,
+    RESAMPLES,
+    SEED,
+    Difference,
+    Interval,
+    Seeds,
+    difference_over_seeds,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +118,7 @@ class Pair:
         folds = f" in {len(self.folds)} folds" if self.folds else ""
         images = f"on {self.images} images{folds}"
         if self.seeds_a == self.seeds_b == 1:
-            return f"{images}, these two trained models"
+            return images
         if self.seeds_a == self.seeds_b:
             return f"over {self.seeds_a} seeds {images}"
         return f"over {self.seeds_a} and {self.seeds_b} seeds {images}"
@@ -123,49 +134,66 @@ class Drawn:
 
 
 def draw(rows: Sequence[Contender], quantity: str, *, resamples: int | None, messages: Messages) -> dict[str, Drawn]:
-    """By name of the model: of those that have finished.
+    """By name of the model: of those that have finished. The runs have left their draws; of older ones, and where more
+    draws are wanted than were made, they are computed again from the predictions.
 
     Args:
-        resamples: None: as many as the spec of the first says.
+        resamples: None: as many as all of the runs have left, or the first one's spec says.
 
     Raises:
         NotResampled: the quantity has no intervals. RecordError: a record does not give its own number again.
         ComponentError: the metric failed.
     """
-    figures = {
-        row.name: {(one.run.seed, one.run.fold): find_figure(one.run, quantity) for one in row.finished}
-        for row in rows
-        if row.finished
-    }
-    every = [figure for own in figures.values() for figure in own.values()]
-    if not every:
-        return {}
-    count = resamples or every[0].spec.experiment.resamples or RESAMPLES
-    with messages.progress(f"resampling {len(every)} runs", len(every) * count, "draws") as bar:
-        return {name: _drawn(own, count, messages, bar.advance) for name, own in figures.items()}
+    finished = [(row, one) for row in rows for one in row.finished if _value(one, quantity) is not None]
+    left = {id(one): column for _, one in finished if (column := read_draws(one.run, quantity)) is not None}
+    count = resamples or min((len(column) for column in left.values()), default=0)
+    if count < FEWEST_RESAMPLES and finished:
+        count = find_figure(finished[0][1].run, quantity).spec.experiment.resamples or RESAMPLES
+    missing = [one for _, one in finished if id(one) not in left or len(left[id(one)]) < count]
+    if missing:
+        with messages.progress(f"resampling {len(missing)} runs", len(missing) * count, "draws") as bar:
+            for one in missing:
+                left[id(one)] = _computed(one.run, quantity, count, messages, bar.advance)
+    drawn = {row.name: _drawn(row, quantity, left, count) for row in rows}
+    return {name: found for name, found in drawn.items() if found is not None}
 
 
-def _drawn(
-    figures: Mapping[tuple[int, int | None], Figure], count: int, messages: Messages, advance: Callable[[], object]
-) -> Drawn:
-    """A seed counts where it has finished all folds that any of the model's seeds has."""
-    folds = sorted({fold for _, fold in figures if fold is not None})
-    by_seed: dict[int, list[Figure]] = {}
-    for (seed, _), figure in figures.items():
-        by_seed.setdefault(seed, []).append(figure)
-    whole = [own for own in by_seed.values() if len(own) >= len(folds)] or list(by_seed.values())
+def _value(one: Finished, quantity: str) -> float | None:
+    value: float | None = one.summary["scored"]["values"].get(quantity)
+    return value
+
+
+def _computed(
+    run: RunRecord, quantity: str, count: int, messages: Messages, advance: Callable[[], object]
+) -> NDArray[np.float64]:
+    # One seed of the draws for all: where folds are scored on one test split, a draw is of the same images in each.
+    figure = find_figure(run, quantity)
+    return draw_figure(figure, resamples=count, seed=SEED, messages=messages, advance=advance)
+
+
+def _drawn(row: Contender, quantity: str, columns: Mapping[int, NDArray[np.float64]], count: int) -> Drawn | None:
+    """A seed counts where it has finished all folds that any seed of the model has; None where no run has a value."""
+    by_seed: dict[int, list[Finished]] = {}
+    for one in row.finished:
+        if id(one) in columns:
+            by_seed.setdefault(one.run.seed, []).append(one)
+    if not by_seed:
+        return None
+    whole = [own for own in by_seed.values() if len(own) >= len(row.folds)] or list(by_seed.values())
     values, drawn = [], []
     for own in whole:
-        # One seed of the draws for all: where folds are scored on one test split, a draw is of the same images in each.
-        columns = [
-            draw_figure(figure, resamples=count, seed=SEED, messages=messages, advance=advance) for figure in own
-        ]
-        mean: NDArray[np.float64] = sum(columns[1:], columns[0]) / len(columns)
+        of_seed = [columns[id(one)][:count] for one in own]
+        mean: NDArray[np.float64] = sum(of_seed[1:], of_seed[0]) / len(of_seed)
         drawn.append(mean)
-        values.append(sum(figure.value for figure in own) / len(own))
-    # Folds of one test split share its images.
-    images = len({image_id for own in whole for figure in own for image_id in figure.scored.image_ids})
-    return Drawn(Seeds(values, drawn), images, tuple(folds))
+        values.append(sum(_value(one, quantity) or 0.0 for one in own) / len(own))
+    return Drawn(Seeds(values, drawn), images_of(row), row.folds)
+
+
+def images_of(row: Contender) -> int:
+    """Behind a model's numbers, over its folds; folds of one test split share its images."""
+    by_fold = {one.run.fold: one.summary["scored"] for one in row.finished}
+    counts = [int(scored["images"]) for scored in by_fold.values()]
+    return counts[0] if next(iter(by_fold.values()))["split"] == "test" else sum(counts)
 
 
 def pairs_of(drawn: Mapping[str, Drawn], quantity: Quantity, groups: Sequence[Sequence[str]]) -> list[Pair]:

@@ -1,9 +1,9 @@
-"""Bootstrap intervals of the final figures, of every metric that can be resampled."""
+"""Draws of the final figures, of every metric that can be resampled, and the intervals that come from them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from detkit.engine.attribution import attributed
 from detkit.engine.evaluation import Evaluation
@@ -14,6 +14,10 @@ from detkit.record.summary import intervals_content
 from detkit.resampling import Interval, interval, resample
 from detkit.spec.model import Use
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 #: Of a rehearsal before training.
 FEW_RESAMPLES = 2
 
@@ -21,13 +25,17 @@ FEW_RESAMPLES = 2
 def intervals_json(run: Run, evaluation: Evaluation, epoch: int) -> dict[str, Any]:
     """For the summary: `intervals`, by quantity, and `resampling`, how they came about; nothing without resamples.
 
+    The draws go into the record too: comparisons of runs need them.
+
     Raises:
         ComponentError: a metric's resampler failed or broke its contract. Interrupted: a stop was requested.
+        RecordError: the file cannot be written.
     """
     if not run.resamples:
         return {}
-    found = measure_intervals(run, evaluation, run.resamples, epoch=epoch)
-    return intervals_content(found, run.resamples)
+    columns = measure_draws(run, evaluation, run.resamples, epoch=epoch)
+    run.recorder.draws(columns)
+    return intervals_content(_intervals(evaluation.results, columns, len(evaluation.predictions)), run.resamples)
 
 
 def rehearse_intervals(run: Run, evaluation: Evaluation) -> None:
@@ -37,16 +45,16 @@ def rehearse_intervals(run: Run, evaluation: Evaluation) -> None:
         ComponentError: as `intervals_json`.
     """
     if run.resamples:
-        measure_intervals(run, evaluation, FEW_RESAMPLES, epoch=0)
+        measure_draws(run, evaluation, FEW_RESAMPLES, epoch=0)
 
 
-def measure_intervals(run: Run, evaluation: Evaluation, resamples: int, *, epoch: int) -> dict[str, Interval | None]:
-    """By quantity, as `coco/ap`; None where the images do not allow one. Empty in processes beside the first."""
+def measure_draws(run: Run, evaluation: Evaluation, resamples: int, *, epoch: int) -> dict[str, NDArray[np.float64]]:
+    """By quantity, as `coco/ap`: float64 [resamples]. Empty in processes beside the first."""
     ids = [prediction.image_id for prediction in evaluation.predictions]
-    found: dict[str, Interval | None] = {}
+    found: dict[str, NDArray[np.float64]] = {}
     for key, result in evaluation.results.items():
         show = _Progress(run, f"intervals of {key}", epoch, resamples)
-        found |= resampled_intervals(run.metrics[key][0], key, result, ids, resamples=resamples, advance=show.advance)
+        found |= _draws(run.metrics[key][0], key, result, ids, resamples=resamples, advance=show.advance)
     return found
 
 
@@ -67,15 +75,33 @@ def resampled_intervals(
     Raises:
         ComponentError: the metric's resampler failed or broke its contract.
     """
+    columns = _draws(use, key, result, image_ids, resamples=resamples, advance=advance)
+    return _intervals({key: result}, columns, len(image_ids))
+
+
+def _draws(
+    use: Use,
+    key: str,
+    result: MetricResult,
+    image_ids: Collection[int],
+    *,
+    resamples: int,
+    advance: Callable[[], object],
+) -> dict[str, NDArray[np.float64]]:
     if result.resampler is None:
         return {}
     with attributed(use, "being resampled"):
         scalars = {name: scalar.value for name, scalar in result.scalars.items()}
         values = resample(result.resampler, scalars, image_ids, resamples=resamples, advance=advance)
-    return {
-        f"{key}/{name}": interval(column, estimate=scalars[name], images=len(image_ids))
-        for name, column in values.items()
-    }
+    return {f"{key}/{name}": column for name, column in values.items()}
+
+
+def _intervals(
+    results: Mapping[str, MetricResult], columns: Mapping[str, NDArray[np.float64]], images: int
+) -> dict[str, Interval | None]:
+    """None where the images do not allow one."""
+    numbers = {f"{key}/{name}": one.value for key, result in results.items() for name, one in result.scalars.items()}
+    return {name: interval(column, estimate=numbers[name], images=images) for name, column in columns.items()}
 
 
 class _Progress:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from detkit.components import Logger, Outcome, RunInfo
 from detkit.data.coco_form import predictions_json
@@ -15,10 +15,15 @@ from detkit.engine.loggers import Loggers
 from detkit.engine.system import SystemSampler
 from detkit.errors import RecordError
 from detkit.figures import MetricResult
+from detkit.record.draws import write_draws
 from detkit.record.figures import write_figure
 from detkit.record.files import read_json, write_json, write_json_gz
 from detkit.record.layout import ExperimentLayout, RunLayout
 from detkit.record.streams import StreamWriter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: progress.json is written at most so often.
 PROGRESS_INTERVAL_S = 0.25
@@ -44,6 +49,7 @@ class Recorder(Protocol):
     def predictions(self, epoch: int | str, step: int, predictions: Sequence[Prediction]) -> None: ...
     def results(self, epoch: int | str, step: int, results: Mapping[str, MetricResult]) -> None: ...
     def progress(self, **values: Any) -> None: ...
+    def draws(self, columns: Mapping[str, NDArray[np.float64]]) -> None: ...
     def sync(self) -> dict[str, int]: ...
     def cut(self, lengths: Mapping[str, int]) -> None: ...
     def summary(self, content: Mapping[str, Any]) -> None: ...
@@ -78,6 +84,9 @@ class SilentRecorder:
         pass
 
     def progress(self, **values: Any) -> None:
+        pass
+
+    def draws(self, columns: Mapping[str, NDArray[np.float64]]) -> None:
         pass
 
     def sync(self) -> dict[str, int]:
@@ -167,6 +176,10 @@ class RunRecorder:
             self._progress_written = now
             with suppress(RecordError):  # it only tells how far the run is: no reason to end it
                 write_json(self._layout.progress, values, durable=False)
+
+    def draws(self, columns: Mapping[str, NDArray[np.float64]]) -> None:
+        if columns:
+            write_draws(self._layout, columns)
 
     def sync(self) -> dict[str, int]:
         return {name: stream.sync() for name, stream in self._streams.items()}

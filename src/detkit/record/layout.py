@@ -16,6 +16,7 @@ runs/penn-fudan/                     ExperimentLayout
     incidents/step-000123.pt         what replays a step whose loss was not finite, or exploded
     progress.json                    where the run is, a few times a second
     failure.json  summary.json       how it ended
+    draws.json.gz                    the final figures in each draw of the images
     loggers.json                     which loggers have received the whole run
     console.log                      what the process printed
 """
@@ -77,6 +78,10 @@ class RunLayout:
     @property
     def progress(self) -> Path:
         return self.folder / "progress.json"
+
+    @property
+    def draws(self) -> Path:
+        return self.folder / "draws.json.gz"
 
     @property
     def failure(self) -> Path:

@@ -24,7 +24,8 @@ def packed(values: NDArray[Any], kind: str) -> dict[str, str]:
 
 def packed_exactly(values: NDArray[np.float64]) -> dict[str, str]:
     """As float32 where that keeps every value, else as float64."""
-    short = values.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large for float32 is infinite there, and so not the same
+        short = values.astype(np.float32)
     return packed(short, "<f4") if np.array_equal(short.astype(np.float64), values) else packed(values, "<f8")
 
 

@@ -80,9 +80,7 @@ def _run(
         "selected_by": shown.selected_by,
         "ended": shown.summary.get("ended", ""),
         "scored": {key: scored.get(key) for key in ("split", "images", "same_images", "values")} if scored else None,
-        "intervals": {
-            name: [interval.lower, interval.upper] for name, interval in sorted(shown.intervals.items())
-        },
+        "intervals": {name: [interval.lower, interval.upper] for name, interval in sorted(shown.intervals.items())},
         "parameters": shown.summary.get("parameters", shown.facts.get("parameters")),
         "costs": portable({**shown.costs, "protocol": None}),
         "measured": dict(shown.measured),

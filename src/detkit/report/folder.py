@@ -213,4 +213,3 @@ def _read_manifest(file: Path) -> dict[str, Signature]:
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return files
-

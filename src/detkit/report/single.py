@@ -81,9 +81,13 @@ def write_single_file(
     room.take("images", shown_pictures, always=True)
     if shown_pictures["masks"] and not room.take("masks", truth_masks(pictures)):
         shown_pictures["masks"] = False
-    kept, dropped = _evaluations(record.runs, found, room, pictures.positions, messages or Silent(), shown_pictures, pictures.images)
+    kept, dropped = _evaluations(
+        record.runs, found, room, pictures.positions, messages or Silent(), shown_pictures, pictures.images
+    )
     for run in content["runs"]:
-        run["evaluations"] = [kept[run["id"], one["key"]] for one in run["evaluations"] if (run["id"], one["key"]) in kept]
+        run["evaluations"] = [
+            kept[run["id"], one["key"]] for one in run["evaluations"] if (run["id"], one["key"]) in kept
+        ]
     images = sum(copy is not None for copy in shown_pictures["copies"])
     of = sum(image.copy is not None for image in pictures.images)
     left_out = _left_out(images, of, dropped, sum(map(len, found.values())), limit_bytes)
@@ -176,5 +180,3 @@ def _left_out(images: int, of: int, dropped: int, total: int, limit: int) -> str
     if not parts:
         return ""
     return f"For a page of {limit / 1e6:g} MB these were left out: {' and '.join(parts)}; the folder of the report has all."
-
-

@@ -43,9 +43,7 @@ def standing(
     }
 
 
-def _compared(
-    record: ExperimentRecord, pairs: bool, messages: Messages | None
-) -> tuple[Comparison | None, list[str]]:
+def _compared(record: ExperimentRecord, pairs: bool, messages: Messages | None) -> tuple[Comparison | None, list[str]]:
     """As much of it as can be had, and what stood in the way of the rest."""
     troubles: list[str] = []
     for anyway, with_pairs in ((False, pairs), (True, pairs), (True, False)):
