@@ -19,11 +19,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from made_record import Wanted, make_record
-
 from detkit.record.reader import open_record
 from detkit.report.folder import write_report
 from detkit.report.single import write_single_file
+from made_record import Wanted, make_record
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 #: From the event until two frames later: all that it changes is painted then. The page draws when its data has come.
@@ -67,7 +66,7 @@ def main() -> None:
         began = time.perf_counter()
         again = write_report(record, ended=False)
         print(
-            f"refreshed without anything new in {time.perf_counter() - began:.2f} s, {len(again.written)} file(s) written"
+            f"a refresh without news takes {time.perf_counter() - began:.2f} s and writes {len(again.written)} file(s)"
         )
         began = time.perf_counter()
         single = write_single_file(record, Path(folder) / "one.html", limit_bytes=25_000_000)
@@ -102,9 +101,7 @@ def measure_page(page: Path, epochs: int) -> None:
             for value in values:
                 times.append(float(shown.evaluate(MOVE, [selector, value, ""])))
                 shown.wait_for_timeout(250)
-            print(
-                f"{page.name}: {label} slider {statistics.median(times):.0f} ms (worst of {len(times)}: {max(times):.0f})"
-            )
+            print(f"{page.name}: {label} {statistics.median(times):.0f} ms (worst of {len(times)}: {max(times):.0f})")
         browser.close()
 
 

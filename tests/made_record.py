@@ -254,7 +254,7 @@ def _finish(
 
 
 def detect(rng: Rng, truth: ImageInfo, wanted: Wanted, skill: float) -> Prediction:
-    """Objects that are found the surer and the closer the higher the skill, some twice or as another class; and noise."""
+    """Objects, found the surer and the closer the higher the skill is, some twice or as another class; and noise."""
     width, height = wanted.size
     boxes: list[NDArray[np.float64]] = []
     labels, scores = [], []
@@ -292,7 +292,7 @@ def evaluated(found: Sequence[Prediction], truths: Sequence[ImageInfo], classes:
     from detkit_coco import CocoOptions
     from detkit_coco.metric import CocoMetric
 
-    options = CocoOptions(masks="off")  # type: ignore[call-arg]  # the other fields have defaults, given by position
+    options = CocoOptions(masks="off")
     metric = CocoMetric(classes, options, "hotcoco")
     metric.update(found, truths)
     return metric.compute()

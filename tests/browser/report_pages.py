@@ -6,10 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from made_record import Wanted, make_record
-
 from detkit.record.reader import ExperimentRecord
 from detkit.report.folder import write_report
+from made_record import Wanted, make_record
 
 HOSTILE = '<img src=x onerror="window.hit=1">'
 BREAKING = "</script><script>window.hit=1</script>"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser.report_pages import CLASSES, SMALL, counts, image_name, painted, show, slide, until, written
 
+from browser.report_pages import CLASSES, SMALL, counts, image_name, painted, show, slide, until, written
 from detkit.record.reader import ExperimentRecord
 
 OpenPage = Callable[..., Any]
@@ -45,7 +45,7 @@ def test_the_counts_are_those_of_the_record(report: tuple[ExperimentRecord, Path
             image = int(page.evaluate("State.get('image')"))
             until(
                 page,
-                f"document.querySelector('.imagename strong').textContent === Evaluations.images().names[{image - 1000}]",
+                f"document.querySelector('.imagename strong').innerText === Evaluations.images().names[{image - 1000}]",
             )
             page.wait_for_timeout(20)
             assert counts(page) == [[table[image][kind] for kind in ("tp", "fp", "fn")] for table in own]
@@ -255,7 +255,8 @@ def test_zoom_and_pan_move_all_models_together(page: Any) -> None:
 
 def test_the_pointer_tells_confidence_and_iou(page: Any) -> None:
     image, x, y, score, overlap = page.evaluate(
-        """async () => { const one = await Evaluations.get(Runs.all()[0], "validation"), images = Evaluations.images().ids;
+        """async () => { const one = await Evaluations.get(Runs.all()[0], "validation");
+             const images = Evaluations.images().ids;
              const found = images.map((_, image) => one.matches(0.5, image))[0];
              const d = found.verdict.findIndex((verdict, d) => verdict === 1 && one.scores[d] > 0.5);
              const image = one.offsets.findLastIndex((begin) => begin <= d), box = one.boxes.slice(4 * d, 4 * d + 4);

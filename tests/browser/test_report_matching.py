@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from detkit_coco.columns import columns_of
-from detkit_coco.matching import match, near
 
 from detkit.data.evaluated import EvaluatedImages
 from detkit.data.types import Annotation, ImageInfo, Prediction
 from detkit.page.document import Part, document
+from detkit_coco.columns import columns_of
+from detkit_coco.matching import match, near
 
 OpenPage = Callable[..., Any]
 CASES, CLASSES = 60, 3

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser.report_pages import BREAKING, HOSTILE, SMALL, counts, show, slide, until, written
-from made_record import Wanted, make_record
 
-from detkit.record.files import read_json, write_json
+from browser.report_pages import BREAKING, HOSTILE, SMALL, counts, show, slide, until, written
 from detkit.record.figures import read_matrix
+from detkit.record.files import read_json, write_json
 from detkit.record.lock import exclusive
 from detkit.record.reader import ExperimentRecord
 from detkit.record.streams import StreamWriter
 from detkit.report.folder import write_report
 from detkit.report.single import write_single_file
+from made_record import Wanted, make_record
 
 OpenPage = Callable[..., Any]
 VIEWS = ("overview", "metrics", "debugging", "errors", "tradeoff")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from made_record import Wanted, make_record
 
 from detkit.cli.main import run as command_line
 from detkit.components import Silent
@@ -26,6 +24,7 @@ from detkit.report.folder import data_script, write_report
 from detkit.report.refresh import final_report, refreshed
 from detkit.report.single import spread_first, write_single_file
 from detkit.report.thinning import MOST_POINTS, thinned
+from made_record import Wanted, make_record
 
 SMALL = Wanted(models=("faster_rcnn", "fcos"), images=4, epochs=2, figures=False, failed="fcos")
 
@@ -93,7 +92,7 @@ def test_a_damaged_file_of_the_record_is_named(record: ExperimentRecord) -> None
 def test_detections_of_other_images_are_damage(record: ExperimentRecord) -> None:
     file = record.run("fcos").files.predictions(2)
     write_json_gz(file, [{"image_id": 77, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}])
-    with pytest.raises(RecordError, match="epoch-002.*damaged: KeyError: 77"):
+    with pytest.raises(RecordError, match=r"epoch-002.*damaged: KeyError: 77"):
         write_report(record)
 
 
@@ -227,7 +226,7 @@ class Told(SilentDisplay):
 
 
 @pytest.fixture
-def written_reports(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
+def written_reports(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each report that a refresh has written was one after the end."""
     import detkit.report.refresh as module
 
@@ -238,7 +237,7 @@ def written_reports(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
         return write_report(record, ended=ended, messages=messages)
 
     monkeypatch.setattr(module, "write_report", note)
-    yield ends
+    return ends
 
 
 def test_a_report_follows_a_run(record: ExperimentRecord, written_reports: list[bool]) -> None:
@@ -276,9 +275,13 @@ def test_a_report_that_cannot_be_written_is_one_warning(record: ExperimentRecord
 
 
 def test_an_experiment_that_is_stopped_has_a_report(record: ExperimentRecord) -> None:
-    with pytest.raises(KeyboardInterrupt), refreshed(Told()) as watched:
-        watched.run_started(record.run("fcos"), 1, 1, resumed=False)
-        raise KeyboardInterrupt
+    def stopped() -> None:
+        with refreshed(Told()) as watched:
+            watched.run_started(record.run("fcos"), 1, 1, resumed=False)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     assert (record.folder / "report/index.html").is_file()
 
 
@@ -340,3 +343,14 @@ def test_a_limit_that_is_too_low_for_all(record: ExperimentRecord, tmp_path: Pat
     )
     assert single.left_out == ""
     assert single.bytes < 8_000_000
+
+
+def test_pairs_are_compared_at_the_end_alone(tmp_path: Path) -> None:
+    record = make_record(tmp_path / "streets", replace(SMALL, failed="", figures=True))
+    page = write_report(record, ended=False).page.parent / "data/experiment.js"
+    during = taken(page)["standing"]
+    write_report(record)
+    after = taken(page)["standing"]
+    assert [row["name"] for row in during["rows"]] == [row["name"] for row in after["rows"]]
+    assert len(after["sentences"]) == len(during["sentences"]) + 1
+    assert "fcos" in after["sentences"][-1]

@@ -33,7 +33,7 @@ def refreshed(display: Display) -> Iterator[Display]:
 
 
 def final_report(record: ExperimentRecord, messages: Messages) -> Written | None:
-    """The report after the last run, with the models compared in pairs; None where it cannot be written, which is said."""
+    """The report after the last run, models compared in pairs; None where it cannot be written, which is said."""
     try:
         return write_report(record, messages=messages)
     except Exception as error:  # noqa: BLE001 - the runs have ended well; a report never turns that into a failure

@@ -179,4 +179,5 @@ def _left_out(images: int, of: int, dropped: int, total: int, limit: int) -> str
         parts.append(f"detections, masks or figures of {dropped} of {total} evaluations")
     if not parts:
         return ""
-    return f"For a page of {limit / 1e6:g} MB these were left out: {' and '.join(parts)}; the folder of the report has all."
+    what = " and ".join(parts)
+    return f"For a page of {limit / 1e6:g} MB these were left out: {what}; the folder of the report has all."

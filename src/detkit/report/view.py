@@ -44,7 +44,7 @@ BODY = """<a class="skip" href="#content">Skip to the content</a>
 <main id="content"></main>
 <footer class="page faint"><p id="footer"></p></footer>
 <dialog id="keys"></dialog>
-<noscript><main><p>This page draws everything with its own scripts, from files beside it; they are switched off here.</p>
+<noscript><main><p>This page draws everything with its own scripts, from files beside it; they are switched off.</p>
 </main></noscript>"""
 
 
