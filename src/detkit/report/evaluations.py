@@ -67,9 +67,9 @@ def read_detections(file: Path, positions: Mapping[int, int]) -> tuple[dict[str,
 
     Returns:
         `offsets` int32 [I + 1]: the detections of image i are offsets[i] to offsets[i + 1], the surest first, equal
-        ones in the model's order. `labels` uint16 [D], 1..K. `scores` [D]. `boxes` [D, 4] in pixels of the image: `form`
-        "corners" (x0, y0, x1, y1) where float32 corners give the record's boxes to the last bit, else "sizes" (x, y,
-        width, height). `masks`: whether there are any. Beside it the compressed run lengths of the masks, or None.
+        ones in the model's order. `labels` uint16 [D], 1..K. `scores` [D]. `boxes` [D, 4] in pixels of the image:
+        `form` "corners" (x0, y0, x1, y1) where float32 corners give the record's boxes to the last bit, else "sizes"
+        (x, y, width, height). `masks`: whether there are any. Beside it their compressed run lengths, or None.
 
     Raises:
         RecordError: the file is damaged.

@@ -61,7 +61,7 @@ const Images = (() => {
     const order = Controls.choice("Order", Order.KINDS, look().order, (value) => { State.set({ order: value === "worst" ? null : value, image: null }); update(); });
     const step = (by) => Controls.button(by < 0 ? "‹" : "›", () => flip(by), { "aria-label": by < 0 ? "Previous image" : "Next image", class: "flip" });
     const near = (label, name, factor) => Controls.button(label, () => move(factor === null ? { scale: 1, x: 0.5, y: 0.5 } : { scale: zoom.scale * factor }), { "aria-label": name });
-    return make("div", { class: "controls navigation" }, make("span", { class: "group" }, step(-1), step(1)), parts.title, order.element, find,
+    return make("div", { class: "controls navigation" }, make("span", { class: "group" }, step(-1), step(1)), parts.title, order.element, Controls.button("↻", () => update(), { "aria-label": "Sort anew", title: "Sort anew, at these settings" }), find,
       make("span", { class: "group", role: "group", "aria-label": "Zoom" }, near("−", "Zoom out", 0.7), near("1:1", "Whole image", null), near("+", "Zoom in", 1.43)));
   }
 
