@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from dataclasses import replace
@@ -14,7 +15,6 @@ import pytest
 from detkit.cli.main import run as command_line
 from detkit.components import Silent
 from detkit.engine.display import SilentDisplay
-from detkit.errors import RecordError
 from detkit.record.files import read_json_gz, write_json_gz
 from detkit.record.reader import ExperimentRecord, RunRecord, open_record
 from detkit.record.streams import StreamWriter
@@ -83,17 +83,32 @@ def test_files_that_were_deleted_come_back(record: ExperimentRecord) -> None:
     }
 
 
-def test_a_damaged_file_of_the_record_is_named(record: ExperimentRecord) -> None:
-    record.run("fcos").files.predictions(2).write_bytes(b"no gzip")
-    with pytest.raises(RecordError, match=r"epoch-002\.json\.gz is damaged"):
-        write_report(record)
-
-
-def test_detections_of_other_images_are_damage(record: ExperimentRecord) -> None:
-    file = record.run("fcos").files.predictions(2)
-    write_json_gz(file, [{"image_id": 77, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}])
-    with pytest.raises(RecordError, match=r"epoch-002.*damaged: KeyError: 77"):
-        write_report(record)
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"no gzip", "is damaged"),
+        (gzip.compress(b'[{"image_id": 77, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}]'), "KeyError: 77"),
+        (gzip.compress(b'[{"image_id": 1000}]'), "KeyError: 'bbox'"),
+        (gzip.compress(b"[1]"), "TypeError"),
+    ],
+)
+def test_a_damaged_file_of_the_record_is_left_out_and_named(
+    record: ExperimentRecord, content: bytes, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record.run("fcos").files.predictions(2).write_bytes(content)
+    report = write_report(record)
+    (trouble,) = report.troubles
+    assert "epoch-002.json.gz is damaged" in trouble
+    assert words in trouble
+    run = taken(report.page.parent / "data/experiment.js")["runs"][1]
+    assert [one["key"] for one in run["evaluations"] if one["predictions"]] == ["epoch-001"]
+    assert words in run["damaged"][0]
+    assert str(record.folder) not in run["damaged"][0]
+    assert command_line(["report", str(record.folder)]) == 0
+    assert "warning: left out: " in capsys.readouterr().err
+    single = write_single_file(record, record.folder / "one.html", limit_bytes=9_000_000)
+    assert words in single.troubles[0]
+    assert single.left_out == ""
 
 
 def test_images_lie_in_the_folder_once(record: ExperimentRecord) -> None:

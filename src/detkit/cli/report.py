@@ -60,6 +60,8 @@ def command(
         report = write_report(record, output, messages=RichMessages())
         page, written, note = report.page, report.to_dict(), ""
         said = f"report: {page} ({size(report.bytes)}, {len(report.written)} files written)"
+    for trouble in written.get("troubles", ()):
+        click.echo(f"warning: left out: {trouble}", err=True)
     if as_json:
         click.echo(json.dumps({"experiment": str(record.folder), **written}, indent=2))
     else:

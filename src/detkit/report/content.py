@@ -29,13 +29,15 @@ def experiment_content(
     found: Mapping[str, Sequence[Evaluation]],
     *,
     ended: bool,
+    troubles: Mapping[str, Sequence[str]] | None = None,
     messages: Messages | None = None,
 ) -> dict[str, Any]:
     """All but images, detections and figures.
 
     Args:
-        found: the evaluations of each run, by its name. ended: no run of this command goes on, so that there is time to
-            compare the runs with each other.
+        found: the evaluations of each run, by its name. troubles: what of a run is damaged, and so not among them.
+        ended: no run goes on, so that there is time to compare the models with each other.
+        messages: shows how far that is.
 
     No path of the machine is in it, so that it can be sent to others.
 
@@ -43,7 +45,7 @@ def experiment_content(
         RecordError: a file of the record is damaged.
     """
     runs = read_runs(record)
-    folders = _folders(record)
+    folders = private_folders(record)
     return {
         "format": REPORT_FORMAT,
         "name": record.name,
@@ -55,7 +57,9 @@ def experiment_content(
         "data": _data(record),
         "spec": portable(_flat(_resolved(record))),
         "runs": [
-            _run(record.run(shown.run_id), shown, runs, found.get(shown.run_id, ()), folders) for shown in runs.runs
+            _run(record.run(shown.run_id), shown, runs, found.get(shown.run_id, ()), folders)
+            | {"damaged": [portable_text(text, folders) for text in (troubles or {}).get(shown.run_id, ())]}
+            for shown in runs.runs
         ],
         "differences": _differences(runs),
         "standing": standing(record, folders, ended=ended, messages=messages),
@@ -188,7 +192,8 @@ def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return flat
 
 
-def _folders(record: ExperimentRecord) -> list[Path]:
+def private_folders(record: ExperimentRecord) -> list[Path]:
+    """What no page may name."""
     folders = [record.folder, record.folder.absolute(), Path.home()]
     spec = record.facts.get("spec_file")
     return [*folders, Path(str(spec)).parent] if spec else folders

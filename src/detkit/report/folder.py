@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from detkit.components import Messages, Silent
+from detkit.errors import RecordError
 from detkit.page.document import json_text
 from detkit.page.libraries import plotly_script, tables_script, tables_style
 from detkit.record.files import duplicate, write_atomically
@@ -29,6 +30,7 @@ from detkit.report.pictures import Pictures, picture_file, pictures_content, rea
 from detkit.report.view import SCRIPTS, STYLES, own_script, own_style, page_html
 
 Signature = list[Any]
+Found = TypeVar("Found")
 MANIFEST = "data/manifest.json"
 
 
@@ -38,14 +40,17 @@ class Written:
 
     Attributes:
         page: index.html. written: paths in the folder that were written now. bytes: the size of the whole folder.
+        troubles: files of the record that are damaged, and so left out.
     """
 
     page: Path
     written: list[str] = field(default_factory=list)
     bytes: int = 0
+    troubles: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"page": str(self.page), "written": self.written, "bytes": self.bytes}
+        """Plain values, fit for JSON."""
+        return {"page": str(self.page), "written": self.written, "bytes": self.bytes, "troubles": self.troubles}
 
 
 def report_folder(record: ExperimentRecord) -> Path:
@@ -70,8 +75,8 @@ def write_report(
     found = {run.run_id: evaluations(run.files) for run in record.runs}
     writer.libraries()
     writer.pictures(record, pictures)
-    writer.detections(record, pictures, found, messages or Silent())
-    content = experiment_content(record, found, ended=ended, messages=messages)
+    kept = writer.detections(record, pictures, found, messages or Silent())
+    content = experiment_content(record, kept, ended=ended, troubles=writer.troubles, messages=messages)
     writer.put("data/experiment.js", None, lambda: content)
     writer.page(record.name)
     return writer.end()
@@ -83,6 +88,7 @@ class _Writer:
         self._before = _read_manifest(folder / MANIFEST)
         self._now: dict[str, Signature] = {}
         self._written: list[str] = []
+        self.troubles: dict[str, list[str]] = {}
 
     def put(self, name: str, signature: Signature | None, content: Callable[[], Any]) -> None:
         """Data for the page's `Report.take`, under the name of the file below data/ without its ending."""
@@ -139,28 +145,68 @@ class _Writer:
         pictures: Pictures,
         found: Mapping[str, Sequence[Evaluation]],
         messages: Messages,
-    ) -> None:
-        """What each run found, evaluation by evaluation, and the metrics' figures."""
+    ) -> dict[str, list[Evaluation]]:
+        """What each run found, evaluation by evaluation, and the metrics' figures; returns what the report has now."""
         positions = pictures.positions
+        kept: dict[str, list[Evaluation]] = {run.run_id: [] for run in record.runs}
         with messages.progress("report", sum(map(len, found.values())), "evaluations") as bar:
             for run in record.runs:
                 for one in found[run.run_id]:
-                    self._evaluation(run.run_id, one, positions)
+                    kept[run.run_id].append(self._evaluation(run.run_id, one, positions))
                     bar.advance()
+        return kept
 
-    def _evaluation(self, run: str, one: Evaluation, positions: Mapping[int, int]) -> None:
+    def _evaluation(self, run: str, one: Evaluation, positions: Mapping[int, int]) -> Evaluation:
+        """The same without what is damaged, or gone since the record was looked at."""
         base = f"data/{run}/{one.key}"
-        if one.predictions is not None:
-            signature = [REPORT_FORMAT, _state(one.predictions), len(positions)]
-            if not self._is_there(f"{base}.js", signature):
-                content, masks = read_detections(one.predictions, positions)
-                self.put(f"{base}.js", signature, lambda: content)
-                if masks is not None:
-                    self.put(f"{base}.masks.js", signature, lambda: masks)
-            self._keep(f"{base}.js", f"{base}.masks.js", signature=signature)
-        if one.figures:
-            signature = [REPORT_FORMAT, *(_state(file) for file in one.figures)]
-            self.put(f"{base}.figures.js", signature, lambda: read_figures(one.figures))
+        if one.predictions is not None and not self._predictions(run, one.predictions, base, positions):
+            one = replace(one, predictions=None)
+        if one.figures and not self._figures(run, one.figures, base):
+            one = replace(one, figures=())
+        return one
+
+    def _predictions(self, run: str, file: Path, base: str, positions: Mapping[int, int]) -> bool:
+        signature = self._signature([file], len(positions))
+        if signature is None:
+            return False
+        if not self._is_there(f"{base}.js", signature):
+            found = self._read(run, [file], lambda: read_detections(file, positions))
+            if found is None:
+                return False
+            content, masks = found
+            self.put(f"{base}.js", signature, lambda: content)
+            if masks is not None:
+                self.put(f"{base}.masks.js", signature, lambda: masks)
+        self._keep(f"{base}.js", f"{base}.masks.js", signature=signature)
+        return True
+
+    def _figures(self, run: str, files: Sequence[Path], base: str) -> bool:
+        name, signature = f"{base}.figures.js", self._signature(files)
+        if signature is None:
+            return False
+        if not self._is_there(name, signature):
+            found = self._read(run, files, lambda: read_figures(files))
+            if found is None:
+                return False
+            self.put(name, signature, lambda: found)
+        self._keep(name, signature=signature)
+        return True
+
+    def _signature(self, files: Sequence[Path], *more: int) -> Signature | None:
+        """None where one is gone: a run that goes on keeps the best epoch's alone, if its spec says so."""
+        try:
+            return [REPORT_FORMAT, *more, *(_state(file) for file in files)]
+        except OSError:
+            return None
+
+    def _read(self, run: str, files: Sequence[Path], read: Callable[[], Found]) -> Found | None:
+        """What was read; None where it is damaged, which is told, or gone meanwhile."""
+        try:
+            return read()
+        except RecordError as error:
+            if all(file.exists() for file in files):
+                self.troubles.setdefault(run, []).append(str(error))
+            return None
 
     def _is_there(self, name: str, signature: Signature) -> bool:
         return self._before.get(name) == signature and (self._folder / name).is_file()
@@ -183,7 +229,8 @@ class _Writer:
         content = json.dumps({"format": REPORT_FORMAT, "files": self._now}).encode()
         write_atomically(self._folder / MANIFEST, lambda stream: stream.write(content), durable=False)
         size = sum(file.stat().st_size for file in self._folder.rglob("*") if file.is_file())
-        return Written(self._folder / "index.html", self._written, size)
+        told = [trouble for of_run in self.troubles.values() for trouble in of_run]
+        return Written(self._folder / "index.html", self._written, size, told)
 
 
 def data_script(key: str, content: Any) -> str:

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from detkit.components import Messages, Silent
+from detkit.errors import RecordError
 from detkit.page.document import Part, json_text
 from detkit.page.libraries import plotly_script, tables_script, tables_style
 from detkit.record.files import write_atomically
 from detkit.record.images import RecordedImage
 from detkit.record.reader import ExperimentRecord, RunRecord
-from detkit.report.content import experiment_content
+from detkit.report.content import experiment_content, private_folders
 from detkit.report.evaluations import Evaluation, evaluations, read_detections, read_figures
 from detkit.report.pictures import picture_file, pictures_content, read_pictures, truth_masks
+from detkit.report.portable import portable_text
 from detkit.report.view import own_script, own_style, page_html
 
 #: Of the room that data has, what images may take: detections tell more.
@@ -25,14 +27,19 @@ IMAGES_SHARE = 0.7
 
 @dataclass(frozen=True, slots=True)
 class SingleFile:
-    """Attributes: left_out: a sentence; empty where everything is in the page."""
+    """What was written.
+
+    Attributes:
+        left_out: a sentence; empty where everything is in the page. troubles: files that are damaged, and so left out.
+    """
 
     page: Path
     bytes: int
     left_out: str
+    troubles: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {"page": str(self.page), "bytes": self.bytes, "left_out": self.left_out}
+        return {"page": str(self.page), "bytes": self.bytes, "left_out": self.left_out, "troubles": list(self.troubles)}
 
 
 class _Room:
@@ -76,15 +83,17 @@ def write_single_file(
     pictures = read_pictures(record)
     found = {run.run_id: evaluations(run.files) for run in record.runs}
     content = experiment_content(record, found, ended=True, messages=messages)
+    folders = private_folders(record)
     shown_pictures = pictures_content(pictures)
     room.take("experiment", content, always=True)
     room.take("images", shown_pictures, always=True)
     if shown_pictures["masks"] and not room.take("masks", truth_masks(pictures)):
         shown_pictures["masks"] = False
-    kept, dropped = _evaluations(
+    kept, dropped, damaged = _evaluations(
         record.runs, found, room, pictures.positions, messages or Silent(), shown_pictures, pictures.images
     )
     for run in content["runs"]:
+        run["damaged"] = [portable_text(trouble, folders) for trouble in damaged.get(run["id"], ())]
         run["evaluations"] = [
             kept[run["id"], one["key"]] for one in run["evaluations"] if (run["id"], one["key"]) in kept
         ]
@@ -95,7 +104,7 @@ def write_single_file(
     page = page_html(record.name, styles=styles, scripts=scripts, data=room.data)
     data = page.encode()
     write_atomically(file, lambda stream: stream.write(data), durable=False)
-    return SingleFile(file, len(data), left_out)
+    return SingleFile(file, len(data), left_out, [trouble for of_run in damaged.values() for trouble in of_run])
 
 
 def _evaluations(
@@ -106,13 +115,14 @@ def _evaluations(
     messages: Messages,
     shown_pictures: dict[str, Any],
     images: Sequence[RecordedImage],
-) -> tuple[dict[tuple[str, str], dict[str, Any]], int]:
-    """What is kept of each evaluation, and how many are not whole."""
+) -> tuple[dict[tuple[str, str], dict[str, Any]], int, dict[str, list[str]]]:
+    """What is kept of each evaluation, of how many there was no room for all, and what of each run is damaged."""
     wanted = [(run.run_id, one) for run in runs for one in reversed(found[run.run_id])]
     # The final evaluation of every run, else its last epoch, before any other.
     first = {run.run_id: found[run.run_id][-1].key for run in runs if found[run.run_id]}
     wanted.sort(key=lambda pair: (pair[1].key != first[pair[0]], pair[1].epoch is not None, -(pair[1].epoch or 0)))
     kept: dict[tuple[str, str], dict[str, Any]] = {}
+    damaged: dict[str, list[str]] = {}
     dropped, pictures_done = 0, False
     with messages.progress("single file", len(wanted), "evaluations") as bar:
         for run, one in wanted:
@@ -120,22 +130,25 @@ def _evaluations(
                 _pictures(room, images, shown_pictures)
                 pictures_done = True
             entry = {"key": one.key, "epoch": one.epoch, "split": one.split, "predictions": False, "figures": False}
-            if one.predictions is not None:
-                content, masks = read_detections(one.predictions, positions)
-                name = f"{run}/{one.key}"
-                if masks is not None and not room.take(f"{name}.masks", masks):
-                    content["masks"] = False
-                entry["predictions"] = room.take(name, content)
-            if one.figures:
-                entry["figures"] = room.take(f"{run}/{one.key}.figures", read_figures(one.figures))
-            whole = entry["predictions"] == (one.predictions is not None) and entry["figures"] == bool(one.figures)
-            dropped += not whole
+            name, fits = f"{run}/{one.key}", True
+            try:
+                if one.predictions is not None:
+                    content, masks = read_detections(one.predictions, positions)
+                    entry["predictions"] = fits = room.take(name, content)
+                    if masks is not None and not (fits and room.take(f"{name}.masks", masks)):
+                        content["masks"] = fits = False
+                if one.figures:
+                    entry["figures"] = figures = room.take(f"{name}.figures", read_figures(one.figures))
+                    fits = fits and figures
+            except RecordError as error:
+                damaged.setdefault(run, []).append(str(error))
+            dropped += not fits
             if entry["predictions"] or entry["figures"]:
                 kept[run, one.key] = entry
             bar.advance()
     if not pictures_done:
         _pictures(room, images, shown_pictures)
-    return kept, dropped
+    return kept, dropped, damaged
 
 
 def _pictures(room: _Room, images: Sequence[RecordedImage], content: dict[str, Any]) -> None:

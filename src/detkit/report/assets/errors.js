@@ -6,7 +6,7 @@ const Errors = (() => {
 
   async function show(into) {
     const runs = Runs.all().filter((run) => run.evaluations.some(({ figures }) => figures));
-    if (!runs.length) { Dom.fill(into, make("p", { class: "faint" }, "No metric has left figures yet.")); return; }
+    if (!runs.length) { Dom.fill(into, make("p", { class: "faint" }, Runs.all().every(({ state }) => state === "finished") ? "The metrics of this experiment give no tables, curves or matrices." : "No metric has left figures yet.")); return; }
     const run = runs.find(({ id }) => id === State.get("of")) ?? runs[0];
     const steps = Evaluations.steps([run], "figures");
     const step = steps.find(({ key }) => key === State.get("at")) ?? steps.at(-1);

@@ -88,8 +88,14 @@ const Metrics = (() => {
   function plot(entry) {
     const weight = State.number("smooth", 0), log = State.flag("log", false);
     const data = Runs.chosen().flatMap((run) => entry.of(run).flatMap((line) => traces(run, entry, line, weight)));
-    return { data, layout: { title: entry.title, xaxis: { title: { text: entry.x, standoff: 6 }, ...(entry.x === "epoch" ? { tickformat: "d" } : {}) },
+    return { data, layout: { title: entry.title, xaxis: { title: { text: entry.x, standoff: 6 }, ...(entry.x === "epoch" ? whole(data) : {}) },
       yaxis: { type: log ? "log" : "linear", ...(entry.bytes ? { tickformat: ".3s", ticksuffix: "B" } : {}) } } };
+  }
+
+  /* Epochs are whole numbers: no ticks between them. */
+  function whole(data) {
+    const last = Math.max(1, ...data.flatMap(({ x }) => x));
+    return { tickformat: "d", ...(last <= 12 ? { dtick: last <= 6 ? 1 : 2 } : {}) };
   }
 
   function traces(run, entry, { x, y, dashed = false }, weight) {

@@ -104,6 +104,8 @@ const Overview = (() => {
     ], rows, { label: "Runs" }),
     ...experiment.runs.filter((run) => run.cause).map((run) =>
       make("div", { class: "card failure" }, make("strong", {}, `${run.id} failed`), make("pre", {}, run.cause))),
+    ...experiment.runs.filter((run) => run.damaged.length).map((run) =>
+      make("div", { class: "card failure" }, make("strong", {}, `Files of ${run.id} are damaged, and left out here`), make("ul", {}, run.damaged.map((text) => make("li", {}, text))))),
     ...experiment.runs.filter((run) => run.messages.length).map((run) =>
       make("details", {}, make("summary", {}, `${run.id}: ${count(run.messages.length, "warning")}`),
         make("ul", {}, run.messages.map((message) => make("li", {}, message)))))];

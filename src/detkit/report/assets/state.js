@@ -21,7 +21,15 @@ const State = (() => {
     }
   }
 
+  /* Seldom: browsers refuse an address that changes with every step of a slider. */
+  let timer = 0;
+  function later() {
+    clearTimeout(timer);
+    timer = setTimeout(write, 120);
+  }
+
   function write() {
+    clearTimeout(timer);
     const pairs = [...values].map(([key, value]) => `${encodeURIComponent(key)}=${encodeURIComponent(value)}`);
     history.replaceState(null, "", `#${[encodeURIComponent(view), ...pairs].join("&")}`);
   }
@@ -44,12 +52,13 @@ const State = (() => {
       else if (Array.isArray(value)) values.set(key, value.join("~"));
       else values.set(key, value === true ? "1" : value === false ? "0" : String(value));
     }
-    write();
+    later();
   }
 
   function show(name, changes = {}) {
     view = name;
     set(changes);
+    write();
     for (const listener of listeners) listener();
   }
 
