@@ -275,6 +275,7 @@ def test_the_pointer_tells_confidence_and_iou(page: Any) -> None:
 def test_what_is_drawn_can_be_read_as_a_list(page: Any) -> None:
     go_to(page, 1003)
     page.click("figure.view summary >> nth=0")
+    until(page, "document.querySelectorAll('figure.view li').length > 0")
     lines = page.locator("figure.view >> nth=0").locator("li").all_inner_texts()
     assert any("right, IoU" in line for line in lines)
     assert any("ground truth" in line for line in lines)
@@ -333,6 +334,7 @@ def test_columns_are_hidden_and_moved(page: Any) -> None:
     page.get_by_role("button", name="Columns").click()
     page.locator(".dt-button-collection button", has_text="image_id").click()
     page.keyboard.press("Escape")
+    page.wait_for_selector(".dt-button-background", state="detached")  # it fades, and takes clicks meanwhile
     assert "image_id" not in page.evaluate(heads)
     drag(page, "tp", "fn")
     order = page.evaluate(heads)

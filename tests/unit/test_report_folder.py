@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,29 @@ def test_an_experiment_that_is_stopped_has_a_report(record: ExperimentRecord) ->
     with pytest.raises(KeyboardInterrupt):
         stopped()
     assert (record.folder / "report/index.html").is_file()
+
+
+def test_what_is_asked_for_while_a_report_is_written_is_not_forgotten(
+    record: ExperimentRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import detkit.report.refresh as module
+
+    begun, go_on, states = threading.Event(), threading.Event(), []
+
+    def slow(found: ExperimentRecord, *, ended: bool = True, messages: Any = None) -> Any:
+        states.append(found.run("fcos").state)
+        begun.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(module, "write_report", slow)
+    run = record.run("fcos")
+    with refreshed(Told()) as watched:
+        watched.run_started(run, 1, 1, resumed=False)
+        assert begun.wait(10)
+        run.files.failure.unlink()  # the run ends otherwise while the first report is being written
+        watched.run_ended(run)
+        threading.Timer(0.05, go_on.set).start()
+    assert states == ["failed", "interrupted"]
 
 
 def test_without_a_run_nothing_is_written_meanwhile(record: ExperimentRecord) -> None:

@@ -96,9 +96,11 @@ class _Watch:
         self._wanted.set()
 
     def _work(self) -> None:
-        """What is asked for while a report is written is one more, however often it was asked."""
-        while not self._closed:
+        """What is asked for while a report is written is one more, however often it was asked; the end asks for one."""
+        ended = False
+        while not ended:
             self._wanted.wait()
+            ended = self._closed
             self._wanted.clear()
             try:
                 if self._folder is not None:
