@@ -99,7 +99,8 @@ def add(
     write_json_gz(run.files.predictions(split), predictions_json([found(i, s) for i, s in zip(ids, own, strict=True)]))
     if with_draws:
         weights = np.array([list(drawn.values()) for drawn in draws(ids, resamples=RESAMPLES)])
-        write_draws(run.files, {"confident/mean": weights @ values / len(ids)})
+        drawn = {"confident/mean": weights @ values / len(ids)}
+        write_draws(run.files, drawn, {"confident/mean": float(values.mean())})
     if per_class:
         table = Table(("class", "mean"), tuple(per_class.items()))
         write_figure(run.files.table("confident", "per_class", split), "confident", "per_class", table)

@@ -91,8 +91,11 @@ def test_rules_filters_and_orders(record: ExperimentRecord, capsys: pytest.Captu
     assert "note: left out by mean > 0.5: retinanet" in filtered
     assert not any(line.startswith("retinanet") for line in filtered)
     error = said(capsys, "--best", "mean where latency_ms <", code=2)
-    assert error.splitlines()[1:] == ["  mean where latency_ms <", " " * 25 + "^"]
-    assert error.startswith("error: expected the name of a quantity, a number, or words in quotes\n  mean where")
+    assert error.splitlines()[2:] == ["  mean where latency_ms <", " " * 25 + "^"]
+    assert error.splitlines()[:2] == [
+        "comparing the newest experiment, runs/mine",
+        "error: expected the name of a quantity, a number, or words in quotes",
+    ]
 
 
 def test_classes_are_shown_where_asked_for(record: ExperimentRecord, capsys: pytest.CaptureFixture[str]) -> None:

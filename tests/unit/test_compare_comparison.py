@@ -14,7 +14,7 @@ import detkit
 from detkit.compare.comparison import Comparison, comparison
 from detkit.compare.members import find_members, newest
 from detkit.errors import RecordError, UserError
-from detkit.record.files import read_json, write_json
+from detkit.record.files import read_json, read_json_gz, write_json, write_json_gz
 from detkit.record.reader import ExperimentRecord
 from detkit.resampling import Seeds, difference_over_seeds
 from unit.compared_record import RESAMPLES, add, experiment, level
@@ -105,6 +105,22 @@ def test_more_draws_than_were_left_are_computed_and_fewer_are_their_beginning(th
     assert (again.lower, again.upper) == pytest.approx((add_back.lower, add_back.upper))
     with pytest.raises(UserError, match="at least 100 resamples, not 99"):
         ends(99)
+
+
+def test_draws_of_another_figure_are_not_taken(three: ExperimentRecord) -> None:
+    """A run that was made longer without intervals has left those of before."""
+    before = comparison([three]).pairs[0].difference.interval
+    stale = read_json_gz(three.run("a").files.draws)
+    stale["values"]["confident/mean"] += 1e-6
+    stale["columns"]["confident/mean"] = [0.0] * RESAMPLES
+    write_json_gz(three.run("a").files.draws, stale)
+    again = comparison([three]).pairs[0].difference.interval
+    assert before is not None
+    assert again is not None
+    assert (again.lower, again.upper) == pytest.approx((before.lower, before.upper))
+    write_json_gz(three.run("a").files.draws, {"format_version": 1, "seed": stale["seed"]})
+    with pytest.raises(RecordError, match=r"draws\.json\.gz is damaged: KeyError: 'columns'"):
+        comparison([three])
 
 
 def test_a_single_run_has_its_recorded_interval(tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ def a_run(*, resamples: int = 100, stop: bool = False) -> Any:
         fabric=SimpleNamespace(world_size=1),
         info=SimpleNamespace(epochs=9),
         metrics={key: (SimpleNamespace(title=f"metric {key!r}"), None) for key in ("coco", "own")},
-        recorder=SimpleNamespace(progress=lambda **values: shown.append(values), draws=kept.update),
+        recorder=SimpleNamespace(
+            progress=lambda **values: shown.append(values), draws=lambda columns, values: kept.update(columns)
+        ),
         kept=kept,
     )
 

@@ -39,7 +39,7 @@ def as_text(found: Comparison, columns: Sequence[str] | None, per_class: bool) -
     if left_out:
         titles = ", ".join(title(found, name) for name in left_out)
         lines.append(f"left out for want of room: {titles}; --columns all shows every column, --csv and --json too")
-    if per_class:
+    if per_class and found.by:
         classes, of_classes = class_cells(found)
         lines += ["", f"{found.primary.label} by class", *_table(classes, of_classes, classes[1:])]
     lines += _after(found)
@@ -66,7 +66,7 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
 
 
 def heading(found: Comparison) -> str:
-    """As "runs/quickstart: scored on 40 validation images"; folders below the working directory by their short names."""
+    """As "runs/quickstart: scored on 40 validation images"; folders below the working directory by short names."""
     here = Path.cwd()
     folders = [Path(name) for name in found.experiments]
     short = [path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path for path in folders]
@@ -148,7 +148,7 @@ def as_markdown(found: Comparison, columns: Sequence[str] | None, per_class: boo
             right=right,
         )
     )
-    if per_class:
+    if per_class and found.by:
         class_titles, class_rows = class_cells(found)
         parts.append(f"{escape(found.primary.label)} by class:")
         parts.append(

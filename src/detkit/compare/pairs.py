@@ -145,7 +145,7 @@ def draw(rows: Sequence[Contender], quantity: str, *, resamples: int | None, mes
         ComponentError: the metric failed.
     """
     finished = [(row, one) for row in rows for one in row.finished if _value(one, quantity) is not None]
-    left = {id(one): column for _, one in finished if (column := read_draws(one.run, quantity)) is not None}
+    left = {id(one): column for _, one in finished if (column := _left(one, quantity)) is not None}
     count = resamples or min((len(column) for column in left.values()), default=0)
     if count < FEWEST_RESAMPLES and finished:
         count = find_figure(finished[0][1].run, quantity).spec.experiment.resamples or RESAMPLES
@@ -156,6 +156,11 @@ def draw(rows: Sequence[Contender], quantity: str, *, resamples: int | None, mes
                 left[id(one)] = _computed(one.run, quantity, count, messages, bar.advance)
     drawn = {row.name: _drawn(row, quantity, left, count) for row in rows}
     return {name: found for name, found in drawn.items() if found is not None}
+
+
+def _left(one: Finished, quantity: str) -> NDArray[np.float64] | None:
+    value = _value(one, quantity)
+    return None if value is None else read_draws(one.run, quantity, value)
 
 
 def _value(one: Finished, quantity: str) -> float | None:

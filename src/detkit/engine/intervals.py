@@ -9,7 +9,7 @@ from detkit.engine.attribution import attributed
 from detkit.engine.evaluation import Evaluation
 from detkit.engine.run import Run
 from detkit.errors import Interrupted
-from detkit.figures import MetricResult
+from detkit.figures import MetricResult, Number
 from detkit.record.summary import intervals_content
 from detkit.resampling import Interval, interval, resample
 from detkit.spec.model import Use
@@ -34,7 +34,8 @@ def intervals_json(run: Run, evaluation: Evaluation, epoch: int) -> dict[str, An
     if not run.resamples:
         return {}
     columns = measure_draws(run, evaluation, run.resamples, epoch=epoch)
-    run.recorder.draws(columns)
+    numbers = _numbers(evaluation.results)
+    run.recorder.draws(columns, {name: numbers[name] for name in columns})
     return intervals_content(_intervals(evaluation.results, columns, len(evaluation.predictions)), run.resamples)
 
 
@@ -100,8 +101,12 @@ def _intervals(
     results: Mapping[str, MetricResult], columns: Mapping[str, NDArray[np.float64]], images: int
 ) -> dict[str, Interval | None]:
     """None where the images do not allow one."""
-    numbers = {f"{key}/{name}": one.value for key, result in results.items() for name, one in result.scalars.items()}
+    numbers = _numbers(results)
     return {name: interval(column, estimate=numbers[name], images=images) for name, column in columns.items()}
+
+
+def _numbers(results: Mapping[str, MetricResult]) -> dict[str, Number]:
+    return {f"{key}/{name}": one.value for key, result in results.items() for name, one in result.scalars.items()}
 
 
 class _Progress:

@@ -49,7 +49,7 @@ class Recorder(Protocol):
     def predictions(self, epoch: int | str, step: int, predictions: Sequence[Prediction]) -> None: ...
     def results(self, epoch: int | str, step: int, results: Mapping[str, MetricResult]) -> None: ...
     def progress(self, **values: Any) -> None: ...
-    def draws(self, columns: Mapping[str, NDArray[np.float64]]) -> None: ...
+    def draws(self, columns: Mapping[str, NDArray[np.float64]], values: Mapping[str, float | int | None]) -> None: ...
     def sync(self) -> dict[str, int]: ...
     def cut(self, lengths: Mapping[str, int]) -> None: ...
     def summary(self, content: Mapping[str, Any]) -> None: ...
@@ -86,7 +86,7 @@ class SilentRecorder:
     def progress(self, **values: Any) -> None:
         pass
 
-    def draws(self, columns: Mapping[str, NDArray[np.float64]]) -> None:
+    def draws(self, columns: Mapping[str, NDArray[np.float64]], values: Mapping[str, float | int | None]) -> None:
         pass
 
     def sync(self) -> dict[str, int]:
@@ -177,9 +177,9 @@ class RunRecorder:
             with suppress(RecordError):  # it only tells how far the run is: no reason to end it
                 write_json(self._layout.progress, values, durable=False)
 
-    def draws(self, columns: Mapping[str, NDArray[np.float64]]) -> None:
+    def draws(self, columns: Mapping[str, NDArray[np.float64]], values: Mapping[str, float | int | None]) -> None:
         if columns:
-            write_draws(self._layout, columns)
+            write_draws(self._layout, columns, values)
 
     def sync(self) -> dict[str, int]:
         return {name: stream.sync() for name, stream in self._streams.items()}

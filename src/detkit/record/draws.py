@@ -20,18 +20,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def write_draws(layout: RunLayout, columns: Mapping[str, NDArray[np.float64]]) -> None:
-    """Args: columns: by quantity, as `coco/ap`: float64 [resamples], NaN where it has no value.
+def write_draws(
+    layout: RunLayout, columns: Mapping[str, NDArray[np.float64]], values: Mapping[str, float | int | None]
+) -> None:
+    """Args: columns: by quantity, as `coco/ap`: float64 [resamples], NaN where it has no value. values: the figures.
 
     Raises:
         RecordError: the file cannot be written.
     """
     plain = {name: [None if math.isnan(value) else value for value in own.tolist()] for name, own in columns.items()}
-    write_json_gz(layout.draws, {"format_version": FORMAT_VERSION, "seed": SEED, "columns": plain})
+    write_json_gz(
+        layout.draws, {"format_version": FORMAT_VERSION, "seed": SEED, "values": dict(values), "columns": plain}
+    )
 
 
-def read_draws(run: RunRecord, quantity: str) -> NDArray[np.float64] | None:
-    """Of one quantity, float64 [resamples]; None where the record has none, as older ones, or of other draws.
+def read_draws(run: RunRecord, quantity: str, value: float) -> NDArray[np.float64] | None:
+    """Of one quantity, float64 [resamples]; None where the record has none, as older ones, or those of something else.
+
+    Args:
+        value: in the summary. Draws of another one are older: a run that is made longer without intervals leaves them.
 
     Raises:
         RecordError: the file is damaged.
@@ -43,7 +50,9 @@ def read_draws(run: RunRecord, quantity: str) -> NDArray[np.float64] | None:
         return None
     content: Any = read_json_gz(file)
     try:
-        if content["format_version"] > FORMAT_VERSION or content["seed"] != SEED or quantity not in content["columns"]:
+        if content["format_version"] > FORMAT_VERSION or content["seed"] != SEED:
+            return None
+        if quantity not in content["columns"] or content["values"][quantity] != value:
             return None
         column = content["columns"][quantity]
         return np.array([math.nan if value is None else value for value in column], dtype=np.float64)
