@@ -265,7 +265,7 @@ def test_a_report_follows_a_run(record: ExperimentRecord, written_reports: list[
         stream.append({"epoch": 3, "step": 30, "values": {"coco/ap": 0.5}, "measured": {}})
         stream.close()
         watched.run_progress(run, {})
-        watched.run_progress(run, {})  # no further epoch
+        watched.run_epochs(run, run.epochs())
         watched.run_line(run, "passed on to the display")
         watched.run_ended(run)
     assert display.calls == ["started fcos-seed1 1/2 False", "progress", "progress", "ended"]

@@ -60,6 +60,7 @@ def _run(
     spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, report: bool, as_json: bool, debug: bool
 ) -> int:
     from detkit.api import run_spec
+    from detkit.cli.closing import closing_lines
     from detkit.cli.leaderboard import print_leaderboard
     from detkit.cli.live import ConsoleDisplay
     from detkit.compare.leaderboard import make_leaderboard
@@ -87,10 +88,9 @@ def _run(
         click.echo(json.dumps(content, indent=2))
     else:
         print_leaderboard(board)
-        click.echo(f"record: {record.folder}")
-        if page.exists():
-            click.echo(f"report: {page}")
-        _print_winner(record)
+        for line in closing_lines(record, board):
+            click.echo(line)
+        _warn_of_trouble(record)
     for run in failed:
         click.echo(f"details of {run.run_id}: {run.files.console}", err=True)
         if debug:
@@ -98,14 +98,11 @@ def _run(
     return 1 if failed else 0
 
 
-def _print_winner(record: ExperimentRecord) -> None:
-    """The sentence about who won, from the record; and why there is none, where there could be one."""
+def _warn_of_trouble(record: ExperimentRecord) -> None:
+    """Why there is no sentence about who won, where there could be one."""
     compared = (record.leaderboard or {}).get("comparison") or {}
     if trouble := compared.get("trouble"):
         click.echo(f"warning: the models could not be compared: {trouble}", err=True)
-    if sentence := compared.get("sentence"):
-        click.echo(f"more: detkit compare {record.folder}")
-        click.echo(sentence)
 
 
 def _told(run: RunRecord) -> dict[str, Any] | None:

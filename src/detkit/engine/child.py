@@ -130,6 +130,10 @@ def sanity_check(run: Run, state: TrainState) -> None:
         losses = run.train.validation_loss
         evaluation = evaluate(run, run.splits.validation[:2], name="checking", epoch=0, losses=losses)
         check_best_by(evaluation, run.use)
+        if run.fabric.is_global_zero:
+            write_json(
+                run.layout.quantities, {"primary": evaluation.primary, "higher_is_better": dict(evaluation.better)}
+            )
         rehearse_intervals(run, evaluation)
         restore_generators(generators)
 

@@ -14,13 +14,14 @@ from typing import Any
 
 import tomli_w
 
+from detkit.checks.duplicates import same_contents
 from detkit.data.differences import DataState, ImageState, compare
 from detkit.data.digests import ImageDigest
 from detkit.data.fingerprint import FORM, fingerprint, first_form_sha256, split_labels
 from detkit.data.names import image_names
 from detkit.engine.compute import resolve_compute
 from detkit.engine.copies import write_copies
-from detkit.engine.display import Display
+from detkit.engine.display import Display, shown
 from detkit.engine.facts import versions
 from detkit.engine.launch import failure_of, run_in_child
 from detkit.engine.limits import Limits
@@ -31,6 +32,7 @@ from detkit.engine.prepare import (
     checked_uses,
     digest_data,
     prepare_data,
+    refuse_leaks,
     write_prepared,
 )
 from detkit.engine.replay import replay_missing
@@ -65,14 +67,15 @@ def run_experiment(
                 prepare(spec, layout, display, limits)
             record = write_experiment(spec, layout, planned)
             replay_missing(spec, [plan.record for plan in planned if plan.action == "keep"], display)
-            for number, plan in enumerate(pending, 1):
-                write_run(spec, plan, limits)
-                display.run_started(plan.record, number, len(pending), resumed=plan.action in ("resume", "extend"))
-                try:
-                    run_in_child(plan.record, display)
-                finally:
-                    display.run_ended(plan.record)
-                _refuse_logger(plan)
+            with shown(display, record, [plan.record for plan in planned]):
+                for number, plan in enumerate(pending, 1):
+                    write_run(spec, plan, limits)
+                    display.run_started(plan.record, number, len(pending), resumed=plan.action in ("resume", "extend"))
+                    try:
+                        run_in_child(plan.record, display)
+                    finally:
+                        display.run_ended(plan.record)
+                    _refuse_logger(plan)
             return record
     except (Interrupted, KeyboardInterrupt) as error:
         if limits is not None:
@@ -101,6 +104,7 @@ def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display, li
         check_component(spec, use, data.dataset.class_names, display)
     digests = digest_data(data, display)
     _refuse_changed_data(layout, data, digests)
+    refuse_leaks(spec, data, same_contents(digests), display)
     write_prepared(layout, data, digests)
     write_copies(
         layout,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -53,7 +53,6 @@ class _Watch:
     def __init__(self, display: Display) -> None:
         self._display = display
         self._folder: Path | None = None
-        self._epochs = 0
         self._wanted, self._closed = threading.Event(), False
         self._thread: threading.Thread | None = None
         self._trouble = ""
@@ -63,19 +62,16 @@ class _Watch:
 
     def run_started(self, run: RunRecord, number: int, total: int, resumed: bool) -> None:
         self._display.run_started(run, number, total, resumed=resumed)
-        self._folder, self._epochs = run.experiment, 0
+        self._folder = run.experiment
         self._refresh()
 
     def run_progress(self, run: RunRecord, progress: Mapping[str, Any]) -> None:
         self._display.run_progress(run, progress)
-        try:
-            size = run.files.metrics.stat().st_size
-        except OSError:
-            return  # no epoch has ended yet
-        if size != self._epochs:
-            self._epochs = size
-            self._refresh()
         self._tell()
+
+    def run_epochs(self, run: RunRecord, epochs: Sequence[Mapping[str, Any]]) -> None:
+        self._display.run_epochs(run, epochs)
+        self._refresh()
 
     def run_ended(self, run: RunRecord) -> None:
         self._display.run_ended(run)
