@@ -89,7 +89,7 @@ const Metrics = (() => {
     const weight = State.number("smooth", 0), log = State.flag("log", false);
     const data = Runs.chosen().flatMap((run) => entry.of(run).flatMap((line) => traces(run, entry, line, weight)));
     return { data, layout: { title: entry.title, xaxis: { title: { text: entry.x, standoff: 6 }, ...(entry.x === "epoch" ? whole(data) : {}) },
-      yaxis: { type: log ? "log" : "linear", ...(entry.bytes ? { tickformat: ".3s", ticksuffix: "B" } : {}) } } };
+      yaxis: { type: log ? "log" : "linear", ...(data.every(({ y }) => y.every((value) => value === null || value >= 0)) ? { rangemode: "nonnegative" } : {}), ...(entry.bytes ? { tickformat: ".3s", ticksuffix: "B" } : {}) } } };
   }
 
   /* Epochs are whole numbers: no ticks between them. */

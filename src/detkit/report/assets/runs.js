@@ -31,7 +31,7 @@ const Runs = (() => {
 
   const progress = (run) => {
     const last = run.epochs.length ? run.epochs[run.epochs.length - 1].epoch : 0;
-    return `${last} of ${run.planned_epochs ?? "?"}`;
+    return run.planned_epochs ? `${last} of ${run.planned_epochs}` : String(last);
   };
 
   /* The last part of a quantity's name, as people say it. */
