@@ -270,7 +270,7 @@ def test_a_report_follows_a_run(record: ExperimentRecord, written_reports: list[
         watched.run_ended(run)
     assert display.calls == ["started fcos-seed1 1/2 False", "progress", "progress", "ended"]
     assert display.warnings == []
-    assert 1 <= len(written_reports) <= 3
+    assert 1 <= len(written_reports) <= 4  # begun, an epoch, ended, the last look: fewer where they come at once
     assert not any(written_reports)  # pairs are compared at the end alone
     assert taken(page)["runs"][1]["epochs"][-1]["epoch"] == 3
 
