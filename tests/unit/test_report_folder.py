@@ -237,6 +237,12 @@ class Told(SilentDisplay):
     def run_progress(self, run: RunRecord, progress: Any) -> None:
         self.calls.append("progress")
 
+    def run_epochs(self, run: RunRecord, epochs: Any) -> None:
+        self.calls.append(f"epochs {len(epochs)}")
+
+    def run_line(self, run: RunRecord, line: str) -> None:
+        self.calls.append(line)
+
     def run_ended(self, run: RunRecord) -> None:
         self.calls.append("ended")
 
@@ -266,9 +272,9 @@ def test_a_report_follows_a_run(record: ExperimentRecord, written_reports: list[
         stream.close()
         watched.run_progress(run, {})
         watched.run_epochs(run, run.epochs())
-        watched.run_line(run, "passed on to the display")
+        watched.run_line(run, "passed on")
         watched.run_ended(run)
-    assert display.calls == ["started fcos-seed1 1/2 False", "progress", "progress", "ended"]
+    assert display.calls == ["started fcos-seed1 1/2 False", "progress", "epochs 3", "passed on", "ended"]
     assert display.warnings == []
     assert 1 <= len(written_reports) <= 4  # begun, an epoch, ended, the last look: fewer where they come at once
     assert not any(written_reports)  # pairs are compared at the end alone
