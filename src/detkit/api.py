@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,6 +32,7 @@ def run(
     extend: bool = False,
     fresh: bool = False,
     name: str | None = None,
+    report: bool = True,
     display: Display | None = None,
 ) -> ExperimentRecord:
     """Train, evaluate and compare every model of a spec, as `detkit run` does.
@@ -41,6 +43,7 @@ def run(
         enable_loggers, disable_loggers: keys under [loggers].
         resume: go on with runs that did not finish. extend: allow more epochs than the record has.
         fresh: a new numbered folder where the name is taken. name: another name for the experiment.
+        report: whether to write the report, and to bring it up to date after each epoch.
         display: what to show meanwhile; by default the console's bars.
 
     Returns:
@@ -51,7 +54,7 @@ def run(
     """
     changes = {**(set or {}), **({"experiment.name": name} if name else {})}
     loaded = load_spec(spec, set=changes, enable_loggers=enable_loggers, disable_loggers=disable_loggers)
-    return run_spec(loaded, resume=resume, extend=extend, fresh=fresh, display=display)
+    return run_spec(loaded, resume=resume, extend=extend, fresh=fresh, report=report, display=display)
 
 
 def run_spec(
@@ -60,6 +63,7 @@ def run_spec(
     resume: bool = False,
     extend: bool = False,
     fresh: bool = False,
+    report: bool = True,
     display: Display | None = None,
 ) -> ExperimentRecord:
     """`run` for a spec that is loaded already."""
@@ -67,6 +71,7 @@ def run_spec(
     from detkit.engine.experiment import run_experiment
     from detkit.engine.publish import publish
     from detkit.engine.rerun import free_name
+    from detkit.report.refresh import final_report, refreshed
 
     if fresh:
         spec = renamed(spec, free_name(spec))
@@ -74,8 +79,11 @@ def run_spec(
         from detkit.cli.live import ConsoleDisplay
 
         display = ConsoleDisplay()
-    record = run_experiment(spec, display, resume=resume, extend=extend)
+    with refreshed(display) if report else nullcontext(display) as watched:
+        record = run_experiment(spec, watched, resume=resume, extend=extend)
     write_leaderboard(record)
+    if report:
+        final_report(record, display)
     publish(spec, record.folder, display)
     return record
 

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "eval": ("detkit.cli.eval", "Evaluate a trained detector, or predictions of any model"),
     "compare": ("detkit.cli.compare", "Compare models: who wins, by how much, and how sure that is"),
     "show": ("detkit.cli.show", "Show the table of an experiment, or a page in Markdown"),
+    "report": ("detkit.cli.report", "Write the report of an experiment: pages that open anywhere"),
     "runs": ("detkit.cli.runs", "List, show and remove what experiments have left on disk"),
     "replay": ("detkit.cli.replay", "Replay a training step whose loss exploded"),
     "upload": ("detkit.cli.upload", "Send a recorded experiment to a logger"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--extend", is_flag=True, help="Allow more epochs than the record has.")
 @click.option("--name", metavar="NAME", help="Record it under another name.")
 @click.option("--fresh", is_flag=True, help="Start afresh in a numbered folder where the name is taken.")
+@click.option("--no-report", is_flag=True, help="Write no report; `detkit report` writes it later.")
 @click.option("--smoke", is_flag=True, help="Rehearse: two batches of every model; estimate time and disk space.")
 @json_option
 @click.pass_obj
@@ -36,6 +37,7 @@ def command(
     extend: bool,
     name: str | None,
     fresh: bool,
+    no_report: bool,
     smoke: bool,
     as_json: bool,
     **options: Unpack[SpecOptions],
@@ -49,31 +51,44 @@ def command(
     if name:
         options["settings"] = (*options["settings"], f"experiment.name={json.dumps(name)}")
     loaded: ExperimentSpec = load(spec, options)
-    return _smoke(loaded, as_json) if smoke else _run(loaded, resume, extend, fresh, as_json, program.debug)
+    if smoke:
+        return _smoke(loaded, as_json)
+    return _run(loaded, resume, extend, fresh, not no_report, as_json, program.debug)
 
 
-def _run(spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, as_json: bool, debug: bool) -> int:
+def _run(
+    spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, report: bool, as_json: bool, debug: bool
+) -> int:
     from detkit.api import run_spec
     from detkit.cli.closing import closing_lines
     from detkit.cli.leaderboard import print_leaderboard
     from detkit.cli.live import ConsoleDisplay
     from detkit.compare.leaderboard import make_leaderboard
     from detkit.engine.rerun import wanted_runs
+    from detkit.report.folder import report_folder
 
     record: ExperimentRecord = run_spec(
-        spec, resume=resume, extend=extend, fresh=fresh, display=ConsoleDisplay(lines_on_stdout=not as_json)
+        spec,
+        resume=resume,
+        extend=extend,
+        fresh=fresh,
+        report=report,
+        display=ConsoleDisplay(lines_on_stdout=not as_json),
     )
+    page = report_folder(record) / "index.html"
     board = make_leaderboard(record)
     wanted = {run.run_id for run in wanted_runs(spec)}
     failed = [run for run in record.runs if run.run_id in wanted and run.state == "failed"]
     if as_json:
         runs = [{"run_id": run.run_id, "state": run.state, "failure": _told(run)} for run in record.runs]
-        report: dict[str, Any] = {"folder": str(record.folder), "runs": runs, "leaderboard": board.to_dict()}
-        report["comparison"] = (record.leaderboard or {}).get("comparison")
-        click.echo(json.dumps(report, indent=2))
+        content: dict[str, Any] = {"folder": str(record.folder), "runs": runs, "leaderboard": board.to_dict()}
+        content["comparison"] = (record.leaderboard or {}).get("comparison")
+        if page.exists():
+            content["report"] = str(page)
+        click.echo(json.dumps(content, indent=2))
     else:
         print_leaderboard(board)
-        _warn_of_comparison(record)
+        _warn_of_trouble(record)
         for line in closing_lines(record, board):
             click.echo(line)
     for run in failed:
@@ -83,7 +98,7 @@ def _run(spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, as_json:
     return 1 if failed else 0
 
 
-def _warn_of_comparison(record: ExperimentRecord) -> None:
+def _warn_of_trouble(record: ExperimentRecord) -> None:
     """Why there is no sentence about who won, where there could be one."""
     compared = (record.leaderboard or {}).get("comparison") or {}
     if trouble := compared.get("trouble"):

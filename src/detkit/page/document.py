@@ -19,10 +19,13 @@ class Part:
     Attributes:
         text: what is written into the page; empty where it is linked.
         source: the path of a file beside the page, relative to it; empty where it is written into the page.
+        later: of a script in the page that need not run when it opens: the id of an element that holds it as text. The
+            page runs it by adding a script with that very text, which the policy allows by its hash.
     """
 
     text: str = ""
     source: str = ""
+    later: str = ""
 
 
 def asset(name: str) -> str:
@@ -115,6 +118,8 @@ def _style(part: Part) -> str:
 
 
 def _script(part: Part) -> str:
+    if part.later:
+        return f'<script type="text/plain" id="{text(part.later)}">{part.text}</script>'
     return f'<script src="{text(part.source)}"></script>' if part.source else f"<script>{part.text}</script>"
 
 

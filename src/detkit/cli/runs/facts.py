@@ -1,4 +1,4 @@
-"""All that is recorded of one run, as sections of names and values; what cannot be read is left out or said to be so."""
+"""All that is recorded of one run, as sections of names and values; what cannot be read is left out, or it is said."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from detkit.cli.runs.list import best_words, when
 from detkit.cli.words import duration, figure, millions, size, three_digits
 from detkit.errors import RecordError
 from detkit.record.inventory import BROKEN, SHAPES, RunEntry, run_entry, tree_bytes
-from detkit.record.recipes import differences
 from detkit.record.reader import ExperimentRecord, RunRecord
+from detkit.record.recipes import differences
 from detkit.record.summary import scored_intervals
 
 #: So many figures, and so many differing keys, are printed; JSON has all.
@@ -157,8 +157,10 @@ def _figures(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     with suppress(*SHAPES):
         scored, primary = summary["scored"], summary["primary"]
         intervals = scored_intervals(summary)
-        yield "measured on", f"{scored['images']} {scored['split']} images" + (
-            ", on which the epoch was selected too" if scored["same_images"] else ""
+        yield (
+            "measured on",
+            f"{scored['images']} {scored['split']} images"
+            + (", on which the epoch was selected too" if scored["same_images"] else ""),
         )
         names = sorted(scored["values"], key=lambda name: name != primary)
         for name in names[:MOST_FIGURES]:
@@ -195,7 +197,8 @@ def _made_with(run_json: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         gpus = ", ".join(str(gpu.get("name", gpu)) if isinstance(gpu, dict) else str(gpu) for gpu in hardware["gpus"])
         where = f"{compute['accelerator']}, {compute['processes']} process(es), {compute['precision']}"
         yield "device", where
-        yield "hardware", f"{gpus or hardware['processor']}, {hardware['cores']} cores, {size(hardware['memory_bytes'])}"
+        memory = size(hardware["memory_bytes"])
+        yield "hardware", f"{gpus or hardware['processor']}, {hardware['cores']} cores, {memory}"
         yield "system", str(hardware["system"])
     with suppress(*SHAPES):
         yield "versions", ", ".join(f"{name} {version}" for name, version in run_json["versions"].items())

@@ -29,7 +29,9 @@ LONGEST_CAUSE = 300
 @click.command("list")
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @click.option("--spec", type=click.Path(path_type=Path), metavar="SPEC", help="Look where the experiments of SPEC go.")
-@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only runs in this state. Repeatable.")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(STATES), help="Only runs in this state; repeatable."
+)
 @click.option("--model", "models", multiple=True, metavar="NAME", help="Only runs of this model. Repeatable.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N runs.")
 @json_option

@@ -76,7 +76,8 @@ def find_named(name: str, output: Path) -> Named:
         if len(matches) == 1:
             return matches[0]
         if matches:
-            raise RecordError(f"{name!r} begins several names: {_listed(one.name for one in matches)}; write more of it")
+            found = _listed(one.name for one in matches)
+            raise RecordError(f"{name!r} begins several names: {found}; write more of it")
     raise RecordError(_unknown(name, path, output, candidates))
 
 
@@ -92,7 +93,8 @@ def _by_path(path: Path) -> Named | None:
         return matches[0]
     if matches:
         raise RecordError(f"{path.name!r} begins several runs: {_listed(str(one.run_id) for one in matches)}")
-    raise RecordError(f"{path.parent} has no run {path.name!r}{did_you_mean(path.name, [str(r.run_id) for r in inside])}")
+    near = did_you_mean(path.name, [str(run.run_id) for run in inside])
+    raise RecordError(f"{path.parent} has no run {path.name!r}{near}")
 
 
 def _all_named(output: Path) -> Iterable[Named]:
