@@ -144,9 +144,9 @@ class Leaderboard:
 def make_leaderboard(record: ExperimentRecord) -> Leaderboard:
     """From the summaries of the runs that finished, and the causes of those that failed."""
     by_model: dict[str, list[RunRecord]] = {}
-    for run in record.runs:
+    for run in record.compared:
         by_model.setdefault(run.model, []).append(run)
-    summaries = _summaries(record.runs)
+    summaries = _summaries(record.compared)
     rows = [_row(model, runs) for model, runs in by_model.items()]
     if not summaries:
         return Leaderboard(record.name, rows)

@@ -116,7 +116,7 @@ def paired_differences(record: ExperimentRecord, *, messages: Messages | None = 
     Raises:
         RecordError, ComponentError: as `detkit.paired_difference`.
     """
-    finished = [(run, summary) for run in record.runs if (summary := run.summary) is not None]
+    finished = [(run, summary) for run in record.compared if (summary := run.summary) is not None]
     if len(finished) < 2:
         return Pairs(note="fewer than two runs have finished")
     runs = [run for run, _ in finished]

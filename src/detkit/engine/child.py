@@ -69,7 +69,7 @@ def _leave_failure(layout: RunLayout, error: Exception) -> int:
 def run_run(layout: RunLayout, stop: StopRequest) -> None:
     """Assemble, train, score, summarise; the loggers learn how it ended in any case."""
     experiment = ExperimentLayout(layout.folder.parent)
-    spec = load_spec(experiment.spec, blocked=read_json(experiment.experiment)["blocked"])
+    spec = load_spec(layout.own_spec, blocked=read_json(experiment.experiment)["blocked"])
     compute = resolve_compute(spec.compute)
     fabric = make_fabric(compute)
     fabric.launch()
@@ -85,10 +85,15 @@ def run_run(layout: RunLayout, stop: StopRequest) -> None:
         run.events.run_started(run.info)
         sanity_check(run, state)
         train(run, state)
-        summary = score(run, state, messages)
-        run.events.run_ended(run.info, Outcome("finished", state.ended))
-        run.recorder.summary(summary)  # the last word: with it the run is finished
-        outcome = Outcome("finished", state.ended)
+        ended = Outcome("pruned" if state.pruned else "finished", state.ended)
+        summary = None if state.pruned else score(run, state, messages)
+        run.events.run_ended(run.info, ended)
+        # The last word: with it the run is over.
+        if summary is None:
+            run.recorder.pruned({"epoch": state.epoch, "reason": state.ended})
+        else:
+            run.recorder.summary(summary)
+        outcome = ended
     except Exception as error:
         state_name: Literal["interrupted", "failed"] = "interrupted" if isinstance(error, Interrupted) else "failed"
         outcome = Outcome(state_name, str(_as_detkit(error)))

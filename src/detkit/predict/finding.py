@@ -27,8 +27,8 @@ def find_run(run: str | Path | RunRecord | ExperimentRecord, messages: Messages)
 
 
 def _winner(record: ExperimentRecord, messages: Messages) -> RunRecord:
-    runs = [run for run in record.runs if run.state == "finished"] or [
-        run for run in record.runs if run.files.best.exists()
+    runs = [run for run in record.compared if run.state == "finished"] or [
+        run for run in record.compared if run.files.best.exists()
     ]
     if len(runs) == 1:
         return runs[0]
