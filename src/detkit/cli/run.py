@@ -56,6 +56,7 @@ def _run(spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, as_json:
     from detkit.api import run_spec
     from detkit.cli.leaderboard import print_leaderboard
     from detkit.cli.live import ConsoleDisplay
+    from detkit.cli.search import print_search
     from detkit.compare.leaderboard import make_leaderboard
     from detkit.engine.rerun import wanted_runs
 
@@ -65,18 +66,26 @@ def _run(spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, as_json:
     board = make_leaderboard(record)
     wanted = {run.run_id for run in wanted_runs(spec)}
     failed = [run for run in record.runs if run.run_id in wanted and run.state == "failed"]
+    search = record.search
+    # A trial may fail; a search in which all do has found nothing.
+    fruitless = [found.model for found in search.models.values() if found.best is None] if search else []
     if as_json:
         runs = [{"run_id": run.run_id, "state": run.state, "failure": _told(run)} for run in record.runs]
         report: dict[str, Any] = {"folder": str(record.folder), "runs": runs, "leaderboard": board.to_dict()}
+        if search is not None:
+            report["search"] = search.to_dict()
         click.echo(json.dumps(report, indent=2))
     else:
+        print_search(record)
         print_leaderboard(board)
         click.echo(f"record: {record.folder}")
     for run in failed:
         click.echo(f"details of {run.run_id}: {run.files.console}", err=True)
         if debug:
             click.echo(str((run.failure or {}).get("traceback", "")), err=True)
-    return 1 if failed else 0
+    for model in fruitless:
+        click.echo(f"the search of {model} has found nothing: no trial has finished with a value", err=True)
+    return 1 if failed or fruitless else 0
 
 
 def _told(run: RunRecord) -> dict[str, Any] | None:

@@ -27,6 +27,7 @@ def command(folder: Path, markdown: bool, output: Path | None, pairs: bool, as_j
     """Show the models of the experiment in FOLDER, the best first."""
     from detkit.cli.leaderboard import print_leaderboard
     from detkit.cli.pairs import print_pairs
+    from detkit.cli.search import print_search
     from detkit.compare.leaderboard import make_leaderboard
     from detkit.record.reader import open_record
 
@@ -46,6 +47,7 @@ def command(folder: Path, markdown: bool, output: Path | None, pairs: bool, as_j
     if as_json:
         _print_json(record, board, pairs=pairs)
         return
+    print_search(record)
     print_leaderboard(board)
     if pairs:
         print_pairs(_paired(record))
@@ -55,6 +57,8 @@ def command(folder: Path, markdown: bool, output: Path | None, pairs: bool, as_j
 def _print_json(record: ExperimentRecord, board: Leaderboard, *, pairs: bool) -> None:
     """The table, whatever becomes of the pairs: an error in them is in it too."""
     report = {"folder": str(record.folder), **board.to_dict()}
+    search = record.search
+    report |= {} if search is None else {"search": search.to_dict()}
     try:
         report |= _paired(record).to_dict() if pairs else {}
     except DetkitError as error:

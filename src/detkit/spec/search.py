@@ -279,7 +279,7 @@ def _entries(
     """
     for name, value in table.items():
         here = (*place, name)
-        parts = _parts(name)
+        parts = key_parts(name)
         if parts is None:
             reader.problem(here, "is not a dotted key as TOML writes them, as train.lr")
             continue
@@ -292,7 +292,8 @@ def _entries(
             yield here, whole, value
 
 
-def _parts(name: str) -> KeyPath | None:
+def key_parts(name: str) -> KeyPath | None:
+    """A dotted key as TOML writes it, in its parts; None where it is none."""
     try:
         value: Any = tomli.loads(f"{name} = 0")
     except tomli.TOMLDecodeError:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from detkit.errors import Problem, SpecError, did_you_mean
+import tomli
+import tomli_w
+
+from detkit.errors import Problem, RecordError, SpecError, did_you_mean
 from detkit.search_space import Choices, Range, Value
 from detkit.spec.document import Document, Place
 from detkit.spec.explain import value_words
@@ -15,7 +19,7 @@ from detkit.spec.loader import SpecReader
 from detkit.spec.model import ExperimentSpec
 from detkit.spec.resolve import leaves, provenance_of, stated_origin
 from detkit.spec.scanner import KeyPath, format_key
-from detkit.spec.search import Parameter, SearchUse
+from detkit.spec.search import SHARED, Parameter, SearchUse, key_parts
 
 
 def trial_spec(spec: ExperimentSpec, model: str, values: Mapping[str, Value]) -> ExperimentSpec:
@@ -79,6 +83,38 @@ def recorded_values(spec: ExperimentSpec) -> dict[str, Any]:
         for path in recipe_paths(spec, model):
             document.drop(path)
     return document.values
+
+
+def pasted(file: Path, model: str, values: Mapping[str, Value]) -> str:
+    """The values of a trial as TOML that can be pasted into a spec, and does there what the trial did.
+
+    All of it stands in the model's own tables, which win over shared ones; its table of transforms as a whole, since
+    that replaces the shared one as a whole.
+
+    Args:
+        file: the resolved spec of the trial.
+
+    Raises:
+        RecordError: it cannot be read.
+    """
+    document: dict[str, Any] = {}
+    for key, value in values.items():
+        path = key_parts(key) or ()
+        path = ("models", model, *path) if path[0] in SHARED else path
+        if path[2:3] == ("augment",):
+            path, value = path[:3], _resolved_augment(file, model)
+        table = document
+        for part in path[:-1]:
+            table = table.setdefault(str(part), {})
+        table[str(path[-1])] = value
+    return tomli_w.dumps(document)
+
+
+def _resolved_augment(file: Path, model: str) -> Any:
+    try:
+        return tomli.loads(file.read_text(encoding="utf-8"))["models"][model]["augment"]
+    except (OSError, KeyError, tomli.TOMLDecodeError) as error:
+        raise RecordError(f"{file} cannot be read: {error}") from error
 
 
 # --- the check -------------------------------------------------------------------------------------------------------
