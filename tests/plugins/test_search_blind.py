@@ -74,8 +74,7 @@ def test_random_tries_nothing_twice_and_is_over_when_all_is_tried() -> None:
 def test_they_go_on_where_they_were(component: Any) -> None:
     whole = values(begun(component, SPACE, trials=8))
     first = begun(component, SPACE, trials=8)
-    assert isinstance(first, Stateful)
-    assert isinstance(first, ParetoSearcher)
+    assert all(isinstance(first, protocol) for protocol in (Stateful, ParetoSearcher))
     before = [first.propose() for _ in range(3)]
     first.tell(before[0], 0.5)
     rest = begun(component, SPACE, trials=8, state=first.state_dict())

@@ -67,8 +67,7 @@ def test_a_search_that_is_interrupted_proposes_what_it_would_have(component: Any
     whole = gone_through(begun(component, trials=8))
     for stop_at in (1, 6):
         first = begun(component, trials=8)
-        assert isinstance(first, Stateful)
-        assert isinstance(first, ParetoSearcher)
+        assert all(isinstance(first, protocol) for protocol in (Stateful, ParetoSearcher))
         out = None
         for _ in range(stop_at):
             out = first.propose()

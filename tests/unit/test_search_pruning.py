@@ -117,9 +117,9 @@ def test_the_key_that_makes_the_difference_has_the_larger_share() -> None:
     ("trials", "space", "note"),
     [
         ([trial(1, 0.1)], {"train.lr": Range(0, 1)}, "there is one parameter"),
-        ([trial(1, 0.1)], {"a": Range(0, 1), "b": Range(0, 1)}, "1 trials have finished, and it takes 4"),
+        ([trial(1, 0.1)], {"a": Range(0, 1), "b": Range(0, 1)}, "1 trials have finished, and it takes 8"),
         (
-            [trial(number, 0.1) for number in range(1, 6)],
+            [trial(number, 0.1) for number in range(1, 9)],
             {"a": Range(0, 1), "b": Range(0, 1)},
             "all trials gave the same value",
         ),

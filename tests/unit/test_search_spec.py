@@ -220,8 +220,7 @@ def test_a_search_needs_a_searcher_and_says_which_key_names_it(write: WriteFile)
 
 
 def values_of(spec: ExperimentSpec, model: str, values: dict[str, Any]) -> dict[str, Any]:
-    resolved = dict(trial_spec(spec, model, values).resolved["models"][model])
-    return resolved
+    return dict(trial_spec(spec, model, values).resolved["models"][model])
 
 
 def test_the_space_wins_over_what_tables_say_and_touches_one_model(write: WriteFile) -> None:

@@ -112,7 +112,7 @@ class _Searching:
         assert spec.search is not None
         self._spec, self._search, self._book, self._model = spec, spec.search, book, model
         self._display, self._run_trial = display, run_trial
-        self._space: SearchSpace = self._search.space(model)
+        self._space: SearchSpace = book.space(model)
         self._total = self._search.trials(model)
         seed = derive_seed(spec.experiment.seeds[0], "search", model)
         context = build_context(spec, self._search.use, messages=display, seed=seed)

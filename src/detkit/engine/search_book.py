@@ -16,7 +16,7 @@ from detkit.record.files import read_json, write_json
 from detkit.record.layout import ExperimentLayout, run_id
 from detkit.record.reader import RunRecord
 from detkit.record.search import Trial, TrialState, space_of_plain
-from detkit.search_space import Objective, Proposal
+from detkit.search_space import Objective, Proposal, SearchSpace
 from detkit.spec.model import ExperimentSpec
 from detkit.spec.resolve import plain
 from detkit.spec.search import SearchUse
@@ -46,6 +46,11 @@ class SearchBook:
     def objectives(self) -> tuple[Objective, ...]:
         """None before the search has begun."""
         return tuple(Objective(**row) for row in self._content.get("objectives", ()))
+
+    def space(self, model: str) -> SearchSpace:
+        """What is searched, in the order in which it was begun: the record's copy of the spec may have another."""
+        space = self._content["models"][model]["space"]
+        return SearchSpace({key: space_of_plain(value) for key, value in space.items()})
 
     def trials(self, model: str) -> list[Trial]:
         """Those of a model, in their order."""
@@ -100,7 +105,8 @@ class SearchBook:
         self._content |= self._stated()
         for model in self._search.models:
             row = self._content["models"].setdefault(model, {"state": None, "exhausted": False, "trials": []})
-            row |= {"space": self._space(model), "wanted": self._search.trials(model)}
+            row.setdefault("space", self._space(model))
+            row["wanted"] = self._search.trials(model)
         self._write()
 
     def propose(self, proposal: Proposal, model: str, state: Mapping[str, Any] | None) -> Trial:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: With fewer trials the shares would say more of chance than of the parameters.
-FEWEST_TRIALS = 4
+FEWEST_TRIALS = 8
 
 
 def importances(
