@@ -37,6 +37,8 @@ class RatedOptions(Options):
 class Rated(nn.Module):
     """Finds one box in every image, with a score that nears its quality with every step of training."""
 
+    steps: Tensor
+
     def __init__(self, quality: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))

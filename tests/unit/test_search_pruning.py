@@ -100,7 +100,10 @@ def test_of_two_objectives_those_are_left_that_none_beats_in_both() -> None:
 def test_the_key_that_makes_the_difference_has_the_larger_share() -> None:
     pytest.importorskip("optuna")
     draw = random.Random(0)
-    space = {"train.lr": Range(0.001, 1.0, log=True), "train.ema": Choices((True, False, 1))}
+    space: dict[str, Range | Choices] = {
+        "train.lr": Range(0.001, 1.0, log=True),
+        "train.ema": Choices((True, False, 1)),
+    }
     trials = []
     for number in range(1, 31):
         rate = 10 ** draw.uniform(-3, 0)
