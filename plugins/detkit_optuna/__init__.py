@@ -22,7 +22,7 @@ def require(who: str, *modules: str) -> None:
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise UserError(
-            f"[search] {who} needs {' and '.join(missing)}, which {'are' if len(missing) > 1 else 'is'} not installed;"
+            f"{who} needs {' and '.join(missing)}, which {'are' if len(missing) > 1 else 'is'} not installed;"
             f' {INSTALL}; or use "random"'
         )
 

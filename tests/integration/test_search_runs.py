@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import pytest
 
 import detkit
 from detkit.engine.display import SilentDisplay
+from detkit.errors import SearchRefused
 from detkit.record.reader import ExperimentRecord, open_record
 from detkit.record.streams import read_stream
 from integration.experiments import EVERY_HOOK, merged, squares_spec, write_spec
 from integration.test_search_engine import told
 
 RATED = Path(__file__).with_name("rated.py")
-ROOT = Path(__file__).parents[2]
+EXAMPLE = Path(__file__).parents[2] / "examples" / "search.toml"
 
 
 def spec_file(folder: Path, search: dict[str, Any], **changes: Any) -> Path:
@@ -64,6 +66,17 @@ def test_trials_in_processes_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_an_objective_that_no_run_measures_ends_the_search_before_its_first_training(tmp_path: Path) -> None:
+    search = {"use": "grid", "objective": "validation/los", "space": {"models.rated.quality": [0.8, 0.5]}}
+    with pytest.raises(
+        SearchRefused, match=r"the evaluation has no 'validation/los'; did you mean 'validation/loss'\?"
+    ):
+        detkit.run(spec_file(tmp_path, search), display=SilentDisplay())
+    record = open_record(tmp_path / "runs" / "small")
+    assert [list(run.steps()) for run in record.runs] == [[]]
+
+
+@pytest.mark.slow
 def test_a_trial_that_cannot_be_built_fails_alone(tmp_path: Path) -> None:
     space = {"models.rated.broken": [True, False], "models.rated.quality": [0.8]}
     record = detkit.run(spec_file(tmp_path, {"use": "grid", "space": space}), display=SilentDisplay())
@@ -74,14 +87,13 @@ def test_a_trial_that_cannot_be_built_fails_alone(tmp_path: Path) -> None:
 
 
 def detkit_run(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    paths = [str(ROOT / "src"), str(ROOT / "plugins"), os.environ.get("PYTHONPATH", "")]
     return subprocess.run(
         [sys.executable, "-m", "detkit", "run", str(file), *options],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=500,
     )
 
 
@@ -119,3 +131,34 @@ def test_killed_with_its_processes_and_gone_on_equals_never_killed(step: int, tm
     assert told(after) == told(whole)
     assert steps(after) == steps(whole)
     assert json.loads(after.files.search.read_text())["models"]["rated"]["wanted"] == 3
+
+
+@pytest.mark.slow
+def test_the_example_killed_and_gone_on_loses_no_trial(tmp_path: Path) -> None:
+    """Eight trials over the quickstart, with fewer images and epochs, by Optuna; killed when the third has begun."""
+    pytest.importorskip("optuna")
+    settings = ["dataset.images=40", "dataset.split.validation=8", "train.epochs=3", "search.prune_after_trials=2"]
+    options = [word for text in (*settings, f"experiment.output={tmp_path}") for word in ("--set", text)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "detkit", "run", str(EXAMPLE), *options],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    third = tmp_path / "search" / "fcos-trial003-seed1"
+    while process.poll() is None and not (third / "steps.jsonl").exists():
+        time.sleep(0.1)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    before = open_record(tmp_path / "search").trials()
+    assert [trial.number for trial in before] == [1, 2, 3]
+    while open_record(tmp_path / "search").run(third.name).state == "running":  # it notices that its parent is gone
+        time.sleep(0.1)
+    ended = detkit_run(EXAMPLE, *options, "--resume")
+    assert ended.returncode == 0, ended.stderr
+    trials = open_record(tmp_path / "search").trials()
+    assert [trial.number for trial in trials] == list(range(1, 9))
+    assert [(trial.values, trial.objectives) for trial in trials[:2]] == [(t.values, t.objectives) for t in before[:2]]
+    assert trials[2].values == before[2].values
+    assert {trial.state for trial in trials} <= {"finished", "pruned"}
+    assert "8 of 8 trials: " in ended.stdout

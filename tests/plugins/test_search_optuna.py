@@ -110,5 +110,5 @@ def test_two_objectives(component: Any) -> None:
 def test_what_is_missing_is_said_with_the_remedy(component: Any, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("detkit_optuna.find_spec", lambda name: None if name == missing else object())
     for asked in (component.check, component.build):
-        with pytest.raises(UserError, match=rf'{component.name} needs {missing}, .*pip install "detkit\[search\]"'):
+        with pytest.raises(UserError, match=rf'^{component.name} needs {missing}, .*pip install "detkit\[search\]"'):
             asked(component.options(), BuildContext())

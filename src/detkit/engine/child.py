@@ -21,7 +21,7 @@ from detkit.engine.intervals import intervals_json, rehearse_intervals
 from detkit.engine.loop import train
 from detkit.engine.results import shown_rows
 from detkit.engine.run import Run
-from detkit.engine.selection import check_best_by
+from detkit.engine.selection import check_best_by, check_objectives
 from detkit.engine.signals import StopRequest
 from detkit.engine.state import TrainState
 from detkit.engine.system import peak_memory_bytes
@@ -135,6 +135,9 @@ def sanity_check(run: Run, state: TrainState) -> None:
         losses = run.train.validation_loss
         evaluation = evaluate(run, run.splits.validation[:2], name="checking", epoch=0, losses=losses)
         check_best_by(evaluation, run.use)
+        check_objectives(
+            evaluation, [row["metric"] for row in run.info.parameters.get("trial", {}).get("objectives", ())]
+        )
         rehearse_intervals(run, evaluation)
         restore_generators(generators)
 

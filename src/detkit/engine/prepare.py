@@ -187,6 +187,10 @@ def deep_check(spec: ExperimentSpec, messages: Messages) -> list[Problem]:
 
     tried("compute", lambda: check_compute(spec))
     dataset = tried("dataset", lambda: prepare_data(spec, messages))
+    if spec.search is not None and isinstance(dataset, PreparedData):
+        from detkit.engine.search_objectives import find_objectives  # which builds on this module
+
+        tried("search", lambda: find_objectives(spec, dataset, messages))
     class_names = dataset.dataset.class_names if isinstance(dataset, PreparedData) else ("object",)
     for use in checked_uses(spec):
         tables = {"training_step": "training_step", "searcher": "search", "transform": f"augment.{use.key}"}

@@ -11,11 +11,12 @@ from detkit.components import ParetoSearcher, Searcher, Stateful
 from detkit.data.seeds import derive_seed
 from detkit.engine.attribution import attributed
 from detkit.engine.display import Display
+from detkit.engine.launch import failure_of
 from detkit.engine.prepare import build_context
 from detkit.engine.rerun import PlannedRun, changes_of, run_spec
 from detkit.engine.search_book import SearchBook
 from detkit.engine.search_pruning import Pruning, median_pruning
-from detkit.errors import ComponentError, RecordError, SpecError
+from detkit.errors import ComponentError, RecordError, SearchRefused, SpecError
 from detkit.record.reader import RunRecord
 from detkit.record.search import Trial, TrialState, pareto_front
 from detkit.search_space import Objective, Proposal, SearchSpace, Value
@@ -213,6 +214,8 @@ class _Searching:
             plan = PlannedRun(run, "resume" if run.state == "interrupted" else "start")
             number = (trial.number - 1) * len(runs) + place + 1
             self._run_trial(TrialRun(plan, spec, of_run, number, self._total * len(runs)))
+            if run.state == "failed" and (failure := failure_of(run))["kind"] == SearchRefused.__name__:
+                raise SearchRefused(failure["message"])  # as every other trial would be
 
     def _pruning(self) -> Pruning | None:
         """What the next trial is compared with; None while too few have finished, or without pruning."""
@@ -264,7 +267,7 @@ def _outcome(runs: Sequence[RunRecord]) -> tuple[TrialState, list[float] | None,
     """How a trial ended, what it gave, and why not more."""
     failed = next((run for run in runs if run.state == "failed"), None)
     if failed is not None:
-        return "failed", None, str((failed.failure or {}).get("message", ""))
+        return "failed", None, str(failure_of(failed)["message"])
     pruned = next((run for run in runs if run.state == "pruned"), None)
     if pruned is not None:
         return "pruned", _means([pruned]), str((pruned.pruned or {})["reason"])
