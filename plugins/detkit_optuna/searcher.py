@@ -37,7 +37,7 @@ class OptunaSearcher:
         self._proposed = 0
         self._told: list[dict[str, Any]] = []
         self._space: SearchSpace
-        self._directions: list[str]
+        self._directions: list[Any]
         self._max_trials: int | None = None
 
     def begin(self, space: SearchSpace, objective: Objective, *, max_trials: int | None) -> None:
@@ -118,7 +118,7 @@ def distribution(parameter: Range | Choices) -> Any:
     return FloatDistribution(float(parameter.low), float(parameter.high), log=parameter.log, step=parameter.step)
 
 
-def decoded(parameter: Range | Choices, value: Any) -> bool | int | float | str:
+def decoded(parameter: Range | Choices, value: Any) -> Any:
     """From Optuna's value to that of the spec."""
     if isinstance(parameter, Choices):
         return parameter.values[value]

@@ -12,7 +12,7 @@ from detkit.engine.prepare import PreparedData, build_context
 from detkit.errors import UserError, did_you_mean
 from detkit.search_space import Objective
 from detkit.spec.model import ExperimentSpec
-from detkit.spec.search import COSTS, LOSSES
+from detkit.spec.search_table import COSTS, LOSSES
 
 #: So many images are enough for a metric to say which quantities it has.
 IMAGES = 2

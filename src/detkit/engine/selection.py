@@ -8,7 +8,7 @@ from detkit.engine.evaluation import Evaluation
 from detkit.engine.state import TrainState
 from detkit.errors import RunFailed, SearchRefused, did_you_mean
 from detkit.spec.model import ModelUse, TrainTable
-from detkit.spec.search import COSTS, LOSSES
+from detkit.spec.search_table import COSTS, LOSSES
 
 
 def selecting(evaluation: Evaluation, train: TrainTable) -> str:

@@ -16,7 +16,7 @@ from detkit.plugins import Kind, Registry
 from detkit.spec.augment import DEFAULT_PRESET, PRESETS
 from detkit.spec.loader import DEFAULT_TRAINING_STEP, GROUPS
 from detkit.spec.model import ComputeTable, ExperimentTable, InputTable, SplitTable, TrainTable
-from detkit.spec.search import RangeTable, SearchTable
+from detkit.spec.search_table import RangeTable, SearchTable
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
