@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 import detkit
 from detkit.cli.main import Commands, Settings
+from detkit.compare.leaderboard import make_leaderboard
 from detkit.engine import experiment
 from detkit.engine.display import Display
 from detkit.engine.search_book import SearchBook
@@ -162,7 +163,7 @@ def test_trials_are_runs_with_their_values_and_the_best_stands_for_its_model(
     leaderboard = record.leaderboard
     assert leaderboard is not None
     (row,) = leaderboard["rows"]
-    assert (row["model"], list(row["states"])) == ("centre_point", [record.compared[0].run_id])
+    assert (row["model"], list(row["states"])) == (f"centre_point-trial{best.number:03d}", [record.compared[0].run_id])
     assert row["values"]["count_error/mean"]["mean"] == pytest.approx(min(wanted))
     # What was said meanwhile.
     assert display.infos[0].startswith(
@@ -257,6 +258,21 @@ def test_models_have_trials_of_their_own_and_others_are_trained_as_they_are(tmp_
     first, second = search.models.values()
     assert first.trials[0].values != second.trials[0].values
     assert {run.model for run in record.compared} == {"centre_point", "other", "plain"}
+
+
+def test_a_model_that_was_trained_as_it_is_stands_beside_its_best_trial(tmp_path: Path, children: Children) -> None:
+    run(spec_file(tmp_path, trials=2, enabled=False))
+    record = run(spec_file(tmp_path, trials=2))
+    search = record.search
+    assert search is not None
+    assert children.begun == ["centre_point-seed1", "centre_point-trial001-seed1", "centre_point-trial002-seed1"]
+    best = search.models["centre_point"].best
+    assert best is not None
+    board = make_leaderboard(record)
+    assert [row.model for row in board.rows] == [f"centre_point-trial{best.number:03d}", "centre_point"]
+    assert [row.finished for row in board.rows] == [1, 1]
+    page = command("show", str(record.folder), "--markdown")
+    assert page.exit_code == 0, page.output
 
 
 def test_two_objectives_have_a_front(tmp_path: Path, children: Children) -> None:

@@ -172,7 +172,7 @@ def _over_folds(runs: Sequence[RunRecord], quantity: str, messages: Messages) ->
     by_name: dict[str, dict[int, RunRecord]] = {}
     for run in runs:
         if run.fold is not None:
-            by_name.setdefault(run_id(run.model, run.seed), {})[run.fold] = run
+            by_name.setdefault(run_id(run.model, run.seed, trial=run.trial), {})[run.fold] = run
     folds = sorted(set.intersection(*(set(found) for found in by_name.values())))
     if not folds:
         listed = "; ".join(f"{name}: {', '.join(map(str, sorted(found)))}" for name, found in by_name.items())

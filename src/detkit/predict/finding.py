@@ -37,7 +37,7 @@ def _winner(record: ExperimentRecord, messages: Messages) -> RunRecord:
     values = [row.values[board.primary].mean for row in board.rows if board.primary in row.values]
     if best is None or values.count(values[0]) > 1 or not board.is_comparable:
         raise RecordError(f"{record.folder}: {_unclear(record, runs)}")
-    of_model = [run for run in runs if run.model == best.model]
+    of_model = [run for run in runs if run.entry == best.model]
     # Folds select on different images, whose values say nothing of each other: the first one is as good as any.
     first = min((run.fold for run in of_model if run.fold is not None), default=None)
     alike = [run for run in of_model if run.fold == first]

@@ -50,6 +50,11 @@ class RunRecord:
         return ExperimentLayout(self.experiment).run(self.run_id)
 
     @property
+    def entry(self) -> str:
+        """Under which name it is compared: its model's key, as `fcos`; of a trial with its number, `fcos-trial007`."""
+        return self.model if self.trial is None else f"{self.model}-trial{self.trial:03d}"
+
+    @property
     def state(self) -> RunState:
         """By what the run left; running while a process holds it; else interrupted or pending."""
         if self.files.summary.exists():
