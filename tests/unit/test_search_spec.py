@@ -319,6 +319,15 @@ def test_relative_paths_in_lists_are_those_of_the_spec(write: WriteFile, tmp_pat
     spec = load_spec(write("a.toml", f'plugins = ["files.py"]\n{base}\n    {search}\n'))
     (choices,) = search_of(spec).parameters.values()
     assert choices.values == Choices((str(tmp_path / "a.pth"), str(tmp_path / "b.pth")))
+    # Of a file that this one extends, and of the command line, in their folders.
+    (tmp_path / "below").mkdir()
+    extending = write("below/c.toml", 'extends = "../a.toml"')
+    (choices,) = search_of(load_spec(extending)).parameters.values()
+    assert choices.values == Choices((str(tmp_path / "a.pth"), str(tmp_path / "b.pth")))
+    typed = {'search.space."models.filed.file"': ["c.pth"]}
+    elsewhere = load_spec(tmp_path / "a.toml", set=typed, working_folder=tmp_path / "below")
+    (choices,) = search_of(elsewhere).parameters.values()
+    assert choices.values == Choices((str(tmp_path / "below" / "c.pth"),))
 
 
 def test_what_is_pasted_gives_the_trial_again(write: WriteFile, tmp_path: Path) -> None:

@@ -107,7 +107,8 @@ def _search(spec: ExperimentSpec) -> str:
     for model in spec.search.models:
         trials, there = spec.search.trials(model), spec.search.combinations(model)
         whole = "" if there is None else " (all combinations)" if trials == there else f" of {there} combinations"
-        counts.append(f"{trials} trials of {model}{whole} over {', '.join(spec.search.space(model).parameters)}")
+        keys = ", ".join(spec.search.space(model).parameters)
+        counts.append(f"{trials} trial{'s' * (trials != 1)} of {model}{whole} over {keys}")
     return f"\nsearch by {spec.search.use.key}: {'; '.join(counts)}"
 
 

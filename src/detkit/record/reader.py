@@ -163,7 +163,9 @@ class ExperimentRecord:
         Raises:
             RecordError: the file is damaged.
         """
-        return read_search(self.files.search, self.runs) if self.files.search.exists() else None
+        file = self.files.search
+        # Not from the list of runs, which is as old as this object.
+        return read_search(file, lambda run: RunRecord(self.folder, run, "", 0).state) if file.exists() else None
 
     def trials(self) -> list[Trial]:
         """The trials of all models, in their order; none without a search."""

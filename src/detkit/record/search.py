@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -92,23 +92,25 @@ class Search:
         return asdict(self)
 
 
-def read_search(file: Path, runs: Sequence[RunRecord]) -> Search:
+def read_search(file: Path, state_of: Callable[[str], TrialState]) -> Search:
     """The search of search.json; of trials that are out, the state is that of their runs.
+
+    Args:
+        state_of: a run's id to its state.
 
     Raises:
         RecordError: the file is missing or damaged.
     """
     content = read_json(file)
-    by_id = {run.run_id: run for run in runs}
     objectives = tuple(Objective(**row) for row in content["objectives"])
-    models = {model: _model(model, row, by_id, objectives) for model, row in content["models"].items()}
+    models = {model: _model(model, row, state_of, objectives) for model, row in content["models"].items()}
     return Search(content["use"], content["options"], objectives, models)
 
 
 def _model(
-    model: str, row: Mapping[str, Any], runs: Mapping[str, RunRecord], objectives: Sequence[Objective]
+    model: str, row: Mapping[str, Any], state_of: Callable[[str], TrialState], objectives: Sequence[Objective]
 ) -> ModelSearch:
-    trials = tuple(_trial(model, trial, runs) for trial in row["trials"])
+    trials = tuple(_trial(model, trial, state_of) for trial in row["trials"])
     return ModelSearch(
         model=model,
         space={key: space_of_plain(value) for key, value in row["space"].items()},
@@ -120,10 +122,10 @@ def _model(
     )
 
 
-def _trial(model: str, row: Mapping[str, Any], runs: Mapping[str, RunRecord]) -> Trial:
+def _trial(model: str, row: Mapping[str, Any], state_of: Callable[[str], TrialState]) -> Trial:
     state = row["state"]
     if state == "running":
-        states = [runs[run].state for run in row["runs"] if run in runs]
+        states = [state_of(run) for run in row["runs"]]
         # One that is done waits for the others, or for its values to be read.
         state = "running" if "running" in states else "interrupted" if set(states) - {"pending"} else "pending"
     found = row["objectives"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Protocol
 
 import tomli
@@ -42,12 +43,14 @@ class Parameter:
     Attributes:
         path: of the key in the spec. values: what it may be.
         place: where the spec says so.
+        folder: against which relative paths among the values resolve.
         inferred: whether it has still to be seen if only whole numbers are meant.
     """
 
     path: KeyPath
     values: Range | Choices
     place: KeyPath
+    folder: Path
     inferred: bool = False
 
     @property
@@ -236,19 +239,20 @@ def key_parts(name: str) -> KeyPath | None:
 
 
 def _parameter(reader: Reader, path: KeyPath, place: KeyPath, value: Any) -> Parameter | None:
+    folder = reader.document.place(place).folder
     try:
         if isinstance(value, list):
             wrong = next((index for index, item in enumerate(value) if not isinstance(item, Value)), None)
             if wrong is not None:
                 reader.problem((*place, wrong), f"must be text, a number, true or false, not {show(value[wrong])}")
                 return None
-            return Parameter(path, Choices(tuple(value)), place)
+            return Parameter(path, Choices(tuple(value)), place, folder)
         if isinstance(value, dict):
             found = reader.validated(place, RangeTable, value)
             if isinstance(found, list):
                 reader.complain(place, found)
                 return None
-            return Parameter(path, _range(found, value), place, inferred=found.integer is None)
+            return Parameter(path, _range(found, value), place, folder, inferred=found.integer is None)
     except ValueError as error:
         reader.problem(place, str(error))
         return None

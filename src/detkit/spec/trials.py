@@ -45,13 +45,15 @@ def _read(
         path = parameter.path_of(model)
         assert path is not None
         text = f"the trial's {parameter.key} = {value_words(value)}" if named else ""
-        document.put(path, value, _place(spec, text))
+        document.put(path, value, _place(spec, text, parameter.folder))
     reader = SpecReader(document, spec.path, [])
     return reader.experiment(spec.registry, spec.plugin_files, spec.blocked)
 
 
-def _place(spec: ExperimentSpec, text: str = "") -> Place:
-    return Place("spec", str(spec.path), None, spec.folder, 0, text)
+def _place(spec: ExperimentSpec, text: str = "", folder: Path | None = None) -> Place:
+    """Args: folder: of what was not written in the spec file itself."""
+    foreign = folder is not None and folder != spec.folder
+    return Place("spec", str(spec.path), None, folder or spec.folder, int(foreign), text)
 
 
 def _base(spec: ExperimentSpec, model: str) -> Document:
