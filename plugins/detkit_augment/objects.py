@@ -107,7 +107,10 @@ def resized(sample: Sample, height: int, width: int) -> Sample:
     if "masks" in target:
         rows, columns = _nearest(old_height, height), _nearest(old_width, width)
         masks = torch.from_numpy(plain(target["masks"]).numpy().take(rows, axis=1).take(columns, axis=2))
-    picture = F.resize_image(plain(image), [height, width], interpolation=F.InterpolationMode.BILINEAR, antialias=True)
+    # To a single pixel, torch (2.14) fails on bytes: "num_channels == unpacked_output.size(0) INTERNAL ASSERT FAILED".
+    pixels = plain(image).float() if height == width == 1 else plain(image)
+    picture = F.resize_image(pixels, [height, width], interpolation=F.InterpolationMode.BILINEAR, antialias=True)
+    picture = picture.round().to(torch.uint8) if picture.is_floating_point() else picture
     return tv_tensors.Image(picture), moved(target, plain(target["boxes"]) * factors, masks, height, width)
 
 

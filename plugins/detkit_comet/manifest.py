@@ -103,7 +103,9 @@ def _row(file: ImageFile) -> dict[str, Any]:
 
 
 def make_manifest(record: ExperimentRecord, dataset: str, *, reading_s: float = READING_S) -> Manifest:
-    """The manifest of an experiment's data. Digests that were made before are taken from the record.
+    """The manifest of an experiment's data, with the record's own digests of the files.
+
+    A file that was changed since, or that the record has no digest of, is read, and its digest kept in the record.
 
     Args:
         reading_s: after so many seconds no further file is read; the next call goes on where this one stopped.
@@ -115,7 +117,7 @@ def make_manifest(record: ExperimentRecord, dataset: str, *, reading_s: float = 
     paths = {id(image): image.truth.path.absolute() for image in images if image.truth.path is not None}
     names = _names(list(paths.values()))
     without_path = NOT_A_FILE if record.files.images.exists() else NOT_KNOWN
-    digests = Digests(record.folder / DIGESTS_FILE)
+    digests, recorded = Digests(record.folder / DIGESTS_FILE), _Recorded.of(record)
     until = time.monotonic() + reading_s
     files, pending = [], 0
     for image in images:
@@ -123,7 +125,7 @@ def make_manifest(record: ExperimentRecord, dataset: str, *, reading_s: float = 
         if path is None:
             files.append(ImageFile(image, image.truth.label, None, None, None, without_path))
             continue
-        found = digests.known(path)
+        found = recorded.known(image, path) or digests.known(path)
         if found is None and time.monotonic() > until:
             pending += 1
             continue
@@ -150,6 +152,37 @@ def _names(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 Found = tuple[int | None, str | None, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """The digests that the experiment made when its data was prepared.
+
+    Attributes:
+        files: by image id, size and SHA-256. made: when, nanoseconds; a file that was changed later is another one.
+    """
+
+    files: Mapping[int, tuple[int, str]]
+    made: int
+
+    @classmethod
+    def of(cls, record: ExperimentRecord) -> _Recorded:
+        """None at all of a record of an older detkit."""
+        found = record.digests().items()
+        files = {key: (one.size, one.sha256) for key, one in found if one.kind == "file" and one.size is not None}
+        return cls(files, record.files.digests.stat().st_mtime_ns if files else 0)
+
+    def known(self, image: RecordedImage, path: Path) -> Found | None:
+        """None where the file has to be read."""
+        before = self.files.get(image.truth.image_id)
+        if before is None:
+            return None
+        try:
+            now = path.stat()
+        except OSError as error:
+            reason = GONE if isinstance(error, FileNotFoundError) else f"it cannot be read: {error.strerror}"
+            return (*before, reason)
+        return (*before, "") if now.st_size == before[0] and now.st_mtime_ns <= self.made else None
 
 
 @dataclass

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detkit import Messages, RecordedImage, RecordError, RunInfo, open_run
+from detkit.data.images import UnreadableImage, read_header
 from detkit_comet import CometOptions
 from detkit_comet.annotations import DrawnTruth, Row, drawn_truth, layers, surest
 from detkit_comet.sent import SentBook
@@ -242,7 +243,13 @@ def _why_not_original(image: RecordedImage) -> str:
         return "were none when the experiment was prepared"
     if not path.is_file():
         return "are gone"
-    return "" if path.suffix.lower() in SHOWN else "are of a kind that browsers do not show"
+    if path.suffix.lower() not in SHOWN:
+        return "are of a kind that browsers do not show"
+    try:
+        # Boxes are of the picture as the dataset takes it, turned or as stored; browsers always show it turned.
+        return "are turned by their EXIF data" if read_header(path, rotate=False).orientation != 1 else ""
+    except UnreadableImage:
+        return "cannot be read"
 
 
 def _copied(image: RecordedImage) -> tuple[Path, tuple[float, float]] | None:

@@ -102,7 +102,7 @@ def build_coco(options: CocoOptions, context: BuildContext) -> Dataset:
     """Read the files; all that is wrong with them at once."""
     from detkit_formats.coco import open_coco
 
-    return open_coco(options, context.messages)
+    return open_coco(options, context.messages, context.leave_out)
 
 
 def write_coco(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages: Messages) -> Written:
@@ -157,7 +157,7 @@ def build_voc(options: VocOptions, context: BuildContext) -> Dataset:
     """Read the files; all that is wrong with them at once."""
     from detkit_formats.voc import open_voc
 
-    return open_voc(options, context.messages)
+    return open_voc(options, context.messages, context.leave_out)
 
 
 def write_voc(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages: Messages) -> Written:
@@ -211,7 +211,7 @@ def build_yolo(options: YoloOptions, context: BuildContext) -> Dataset:
     """Read the files; all that is wrong with them at once."""
     from detkit_formats.yolo import open_yolo
 
-    return open_yolo(options, context.messages)
+    return open_yolo(options, context.messages, context.leave_out)
 
 
 def write_yolo(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages: Messages) -> Written:
@@ -287,7 +287,7 @@ def build_csv(options: CsvOptions, context: BuildContext) -> Dataset:
     """Read the table; all that is wrong with it at once."""
     from detkit_formats.tables import open_csv
 
-    return open_csv(options, context.messages)
+    return open_csv(options, context.messages, context.leave_out)
 
 
 def write_csv(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages: Messages) -> Written:
@@ -339,7 +339,7 @@ def build_masks(options: MasksOptions, context: BuildContext) -> Dataset:
     """Find the pictures; all that is missing at once."""
     from detkit_formats.masks import open_masks
 
-    return open_masks(options, context.messages)
+    return open_masks(options, context.messages, context.leave_out)
 
 
 def write_masks(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages: Messages) -> Written:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,11 +11,20 @@ from pathlib import Path
 from detkit import BOXES, BOXES_AND_MASKS, Capabilities, DataError, Dataset, Messages
 from detkit.data.classes import chosen_classes, labels_by_name, unlisted
 from detkit.data.coco import CocoTruth, parse_truth, read_json
-from detkit.data.faults import Fault, raise_faults
-from detkit.data.file_dataset import ImageFile, image_ids, missing_images
+from detkit.data.faults import Fault, raise_faults, settle_faults
+from detkit.data.file_dataset import ImageFile, files_ending, image_ids, is_there, missing_images
+from detkit.data.remarks import Remark
 from detkit.data.types import Annotation
 from detkit_formats import CocoOptions
-from detkit_formats.common import ReadDataset, reading_of, tell_left_out
+from detkit_formats.common import (
+    FARTHEST_PX,
+    LeaveOut,
+    ReadDataset,
+    reading_of,
+    repeated_files,
+    tell_left_out,
+    tell_unnamed,
+)
 
 SPLITS = ("train", "validation", "test")
 #: What people call the splits' folders and files, in the order in which they are looked for.
@@ -40,7 +50,7 @@ class Part:
     images: Path | None
 
 
-def open_coco(options: CocoOptions, messages: Messages) -> Dataset:
+def open_coco(options: CocoOptions, messages: Messages, leave_out: LeaveOut = None) -> Dataset:
     """Read all files.
 
     Raises:
@@ -48,7 +58,7 @@ def open_coco(options: CocoOptions, messages: Messages) -> Dataset:
     """
     parts = _parts(options)
     unread: Counter[str] = Counter()
-    truths = _truths(parts, unread, masks=options.masks == "auto")
+    truths = _truths(parts, unread, leave_out, masks=options.masks == "auto")
     for part, truth in zip(parts, truths, strict=True):
         for remark in truth.remarks:
             messages.info(f"{part.file}: {remark}")
@@ -58,8 +68,14 @@ def open_coco(options: CocoOptions, messages: Messages) -> Dataset:
         raise_faults(
             [fault for part, truth in zip(parts, truths, strict=True) for fault in _unlisted(part, truth, names)]
         )
+    raise_faults([fault for part, truth in zip(parts, truths, strict=True) for fault in _too_far(part, truth)])
     files = _image_files(parts, truths, check_size=options.stated_size == "check")
     objects = [_relabelled(info.annotations, truth, names) for truth in truths for info in truth.infos]
+    raise_faults([fault for part in parts for fault in repeated_files([f for f in files if f.source == part.file])])
+    gone = settle_faults(missing_images(files), leave_out)
+    there = [index for index, file in enumerate(files) if file.path not in gone]
+    files, objects = [files[index] for index in there], [objects[index] for index in there]
+    tell_unnamed(files, messages, "a row in the list of images takes an image without objects in")
     total = sum(len(info.annotations) for truth in truths for info in truth.infos)
     tell_left_out(messages, total - sum(map(len, objects)), total)
     _tell_ids(parts, truths, names, messages)
@@ -70,7 +86,7 @@ def open_coco(options: CocoOptions, messages: Messages) -> Dataset:
         objects,
         reading=reading_of(options),
         provides=provides,
-        splits=_splits(parts, truths),
+        splits=_splits(parts, truths, there),
         unread=unread,
     )
 
@@ -103,7 +119,7 @@ def _looked_for(root: Path, images: Path | None) -> list[Part]:
             found.append(Part(split, candidates[0], images))
     if found and found[0].split == "train":
         return found
-    alone = sorted(file for folder in (root, root / "annotations") for file in folder.glob("[!.]*.json"))
+    alone = sorted(file for folder in (root, root / "annotations") for file in files_ending(folder, ".json"))
     if len(alone) == 1:
         return [Part("", alone[0], images)]
     there = f"it holds {', '.join(file.name for file in alone[:5])}" if alone else "it holds no JSON file"
@@ -119,16 +135,16 @@ def _candidates(root: Path, split: str) -> Iterator[Path]:
         yield from sorted(folder.glob(f"instances_{split}*.json"))
         yield folder / f"{split}.json"
     yield root / split / "_annotations.coco.json"
-    yield from sorted((root / split).glob("[!.]*.json"))
+    yield from files_ending(root / split, ".json")
 
 
-def _truths(parts: Sequence[Part], unread: Counter[str], *, masks: bool) -> list[CocoTruth]:
+def _truths(parts: Sequence[Part], unread: Counter[str], leave_out: LeaveOut, *, masks: bool) -> list[CocoTruth]:
     """What each file holds; what it states beside is added to `unread`."""
     truths, errors = [], []
     for part in parts:
         try:
             content = read_json(part.file)
-            truths.append(parse_truth(content, part.file, masks=masks))
+            truths.append(parse_truth(content, part.file, masks=masks, leave_out=leave_out))
         except DataError as error:
             errors.append(error)
         else:
@@ -167,17 +183,15 @@ def _image_files(parts: Sequence[Part], truths: Sequence[CocoTruth], *, check_si
     own = [image_id for _, image_id, _, _, _ in rows]
     # Files of splits often count from 1 each; ids are unique in a dataset.
     ids = own if len(set(own)) == len(own) else image_ids(names)
-    files = [
+    return [
         ImageFile(path, name, image_id, size if check_size else None, part.file)
         for (part, _, path, _, size), name, image_id in zip(rows, names, ids, strict=True)
     ]
-    raise_faults(missing_images(files))
-    return files
 
 
 def _path(folder: Path, name: str) -> Path:
     path = folder / name
-    if "\\" in name and not path.exists():
+    if "\\" in name and not is_there(path):
         return folder / name.replace("\\", "/")  # written on Windows
     return path
 
@@ -196,11 +210,11 @@ def _image_folder(file: Path, names: Sequence[str]) -> Path:
         folder.parent,
     ]
     for candidate in candidates:
-        if any(_path(candidate, name).exists() for name in names[:TRIED]):
+        if any(is_there(_path(candidate, name)) for name in names[:TRIED]):
             return candidate
     looked = ", ".join(dict.fromkeys(str(candidate) for candidate in candidates))
     raise DataError(
-        f'{file}: its images ({names[0]} is the first) are in none of {looked}; name their folder: images = "..."'
+        f'{file}: its images ({names[0][:200]} is the first) are in none of {looked}; name their folder: images = "..."'
     )
 
 
@@ -225,7 +239,7 @@ def _unlisted(part: Part, truth: CocoTruth, names: Sequence[str]) -> Iterator[Fa
 
 
 def _tell_ids(parts: Sequence[Part], truths: Sequence[CocoTruth], names: Sequence[str], messages: Messages) -> None:
-    """Say what became of category ids that are not 1 to K, and of classes that no object has."""
+    """Say what became of category ids that are not 1 to K."""
     for part, truth in zip(parts, truths, strict=True):
         ids = truth.category_ids.tolist()
         if ids != list(range(1, len(ids) + 1)):
@@ -235,13 +249,16 @@ def _tell_ids(parts: Sequence[Part], truths: Sequence[CocoTruth], names: Sequenc
                 for category, name in zip(ids[:5], truth.class_names, strict=False)
                 if name in labels
             )
-            messages.info(
-                f"{part.file}: category ids are not 1 to {len(ids)}: as labels, {pairs}{', ...' * (len(ids) > 5)}"
-            )
-    used = sum((_counts(truth) for truth in truths), Counter[str]())
-    empty = [name for name in names if not used[name]]
-    if empty:
-        messages.info(f"no object is of class {', '.join(empty)}")
+            text = f"{part.file}: category ids are not 1 to {len(ids)}: as labels, {pairs}{', ...' * (len(ids) > 5)}"
+            messages.info(Remark("class-ids-with-holes", text))
+
+
+def _too_far(part: Part, truth: CocoTruth) -> Iterator[Fault]:
+    for info in truth.infos:
+        for item in info.annotations:
+            if max(map(abs, item.box)) > FARTHEST_PX:
+                told = f"has a box {FARTHEST_PX:,} pixels or more away from its image, {info.name}"
+                yield Fault(part.file, item.source, told)
 
 
 def _relabelled(items: Sequence[Annotation], truth: CocoTruth, names: Sequence[str]) -> tuple[Annotation, ...]:
@@ -273,11 +290,12 @@ def _with_masks(
     return [tuple(replace(item, mask=None) for item in items) for items in objects], BOXES
 
 
-def _splits(parts: Sequence[Part], truths: Sequence[CocoTruth]) -> dict[str, range] | None:
+def _splits(parts: Sequence[Part], truths: Sequence[CocoTruth], there: Sequence[int]) -> dict[str, range] | None:
+    """Args: there: the places, among all images of the files, of those that the dataset has; ascending."""
     if not parts[0].split:
         return None
-    splits, begin = {}, 0
+    splits, end = {}, 0
     for part, truth in zip(parts, truths, strict=True):
-        splits[part.split] = range(begin, begin + len(truth.infos))
-        begin += len(truth.infos)
+        begin, end = end, end + len(truth.infos)
+        splits[part.split] = range(bisect_left(there, begin), bisect_left(there, end))
     return splits

@@ -8,6 +8,7 @@ masks. All objects are of one class, unless a JSON file maps them:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,18 +19,38 @@ import numpy as np
 from detkit import BOXES_AND_MASKS, DataError, Dataset, Messages
 from detkit.data.classes import chosen_classes, labels_by_name, unlisted
 from detkit.data.coco import read_json
-from detkit.data.faults import Fault, raise_faults
-from detkit.data.file_dataset import FileDataset, ImageFile, Reading, image_files_in, image_ids, printable
+from detkit.data.faults import Fault, settle_faults
+from detkit.data.file_dataset import (
+    FileDataset,
+    ImageFile,
+    Reading,
+    image_files_in,
+    image_ids,
+    is_file,
+    missing_file,
+    printable,
+)
 from detkit.data.images import read_ids
+from detkit.data.remarks import Remark
 from detkit.data.targets import instances
 from detkit.data.types import Annotation
 from detkit_formats import MasksOptions
-from detkit_formats.common import reading_of
+from detkit_formats.common import LeaveOut, reading_of
 
 IMAGE_FOLDERS = ("images", "PNGImages", "JPEGImages")
 MASK_FOLDERS = ("masks", "PedMasks", "SegmentationObject")
 #: How masks are named after their image, where no option says it; the first that fits any image is taken for all.
-MASK_NAMES = ("{stem}.png", "{stem}_mask.png", "{stem}_instance.png", "{stem}-mask.png", "{name}.png", "{stem}.tif")
+MASK_NAMES = (
+    "{stem}.png",
+    "{stem}_mask.png",
+    "{stem}_instance.png",
+    "{stem}-mask.png",
+    "{name}.png",
+    "{stem}.tif",
+    "{stem}.PNG",
+    "{stem}.tiff",
+    "{stem}.TIF",
+)
 SPLITS: Mapping[str, Sequence[str]] = {
     "train": ("train",),
     "validation": ("validation", "valid", "val"),
@@ -38,6 +59,8 @@ SPLITS: Mapping[str, Sequence[str]] = {
 MAPPING = "objects.json"
 #: The class of objects that nothing names.
 DEFAULT_CLASS = "object"
+#: Digits of an object's number: masks have up to 32 bits.
+LONGEST_NUMBER = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +73,7 @@ class Pair:
     mask: Path | None
 
 
-def open_masks(options: MasksOptions, messages: Messages) -> Dataset:
+def open_masks(options: MasksOptions, messages: Messages, leave_out: LeaveOut = None) -> Dataset:
     """Find images and masks; masks are read when they are needed.
 
     Raises:
@@ -60,7 +83,8 @@ def open_masks(options: MasksOptions, messages: Messages) -> Dataset:
     pairs = _pairs(options, messages, faults)
     classes, mapping = _mapping(options, pairs, faults)
     names = chosen_classes(classes, options.classes, f"{options.root}: the classes")
-    raise_faults(faults)
+    gone = settle_faults(faults, leave_out)
+    pairs = [pair for pair in pairs if pair.image not in gone]
     keys = [pair.key for pair in pairs]
     files = [
         ImageFile(pair.image, pair.key, image_id, source=pair.mask)
@@ -108,8 +132,14 @@ class Masks(FileDataset):
             )
         if self._options.void:
             ids = np.where(np.isin(ids, self._options.void), 0, ids)
+        if ids.size and ids.min() < 0:
+            raise DataError(f"{pair.mask}: holds {ids.min()}; numbers of objects are above 0, and 0 is no object")
+        try:
+            items = instances(ids)
+        except ValueError as error:
+            raise DataError(f"{pair.mask}: {error}") from None
         found = []
-        for number, item in instances(ids).items():
+        for number, item in items.items():
             label = self._label(pair, number)
             if label is not None:
                 found.append(replace(item, label=label, source=f"{printable(pair.mask.name)} object {number}"))
@@ -143,14 +173,17 @@ def _pairs(options: MasksOptions, messages: Messages, faults: list[Fault]) -> li
         pattern = _pattern(files, masks, options)
         for image in files:
             mask = masks / _filled(pattern, image)
-            pairs.append(Pair(split, f"{prefix}{image.name}", image, mask if mask.is_file() else None))
-            if not mask.is_file() and options.unlabelled == "error":
+            trouble = missing_file(mask)
+            pairs.append(Pair(split, f"{prefix}{image.name}", image, None if trouble else mask))
+            # What is there and is no file, as a link that leads nowhere, is a mask that somebody has lost.
+            if trouble and (options.unlabelled == "error" or os.path.lexists(mask)):
                 remedy = 'mask_name says how masks are named; unlabelled = "empty" takes such images as without objects'
-                faults.append(Fault(mask, "", f"does not exist, as the mask of {image.name}; {remedy}"))
+                faults.append(Fault(mask, "", f"{trouble}, as the mask of {image.name}; {remedy}", "image", image))
         known = {masks / _filled(pattern, image) for image in files}
         strays = [file for file in image_files_in(masks, recursive=False) if file not in known]
         if strays and masks != images:
-            messages.warning(f"{len(strays)} masks have no image ({strays[0]} is one)")
+            text = f"{len(strays)} masks have no image ({strays[0]} is one)"
+            messages.warning(Remark("label-file-without-image", text))
     if options.unlabelled == "leave_out":
         pairs = [pair for pair in pairs if pair.mask is not None]
     return pairs
@@ -185,13 +218,13 @@ def _pattern(images: Sequence[Path], masks: Path, options: MasksOptions) -> str:
     if options.mask_name is not None:
         try:
             _filled(options.mask_name, images[0])
-        except (KeyError, IndexError, ValueError):
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError):
             raise DataError(
                 f"[dataset] mask_name is {options.mask_name!r}; it may hold {{stem}}, the image's name without its"
                 " ending, and {name}, the whole of it"
             ) from None
         return options.mask_name
-    fits = [pattern for pattern in MASK_NAMES if any((masks / _filled(pattern, image)).is_file() for image in images)]
+    fits = [pattern for pattern in MASK_NAMES if any(is_file(masks / _filled(pattern, image)) for image in images)]
     return fits[0] if fits else MASK_NAMES[0]
 
 
@@ -222,7 +255,8 @@ def _mapping(
     mapping = {name: _numbered(name, row, file, faults) for name, row in objects.items()}
     for pair in pairs:
         if pair.mask is not None and pair.key not in mapping and pair.image.name not in mapping:
-            faults.append(Fault(file, "", f"names no objects of {pair.key}; an image without any has {{}}"))
+            told = f"names no objects of {pair.key}; an image without any has {{}}"
+            faults.append(Fault(file, "", told, "image", pair.image))
     found = sorted({name for row in mapping.values() for name in row.values()})
     listed = content.get("classes")
     if listed is None:
@@ -243,8 +277,12 @@ def _numbered(image: str, row: Any, file: Path, faults: list[Fault]) -> dict[int
         return {}
     found = {}
     for number, name in row.items():
-        if not number.isdecimal() or not isinstance(name, str):
-            faults.append(Fault(file, f"{image}, {number!r}", f"is {name!r:.40}; it must be a number and a class name"))
+        if not number.isdecimal() or len(number) > LONGEST_NUMBER or not isinstance(name, str):
+            faults.append(
+                Fault(file, f"{image}, {number[:40]!r}", f"is {name!r:.40}; it must be a number and a class name")
+            )
+        elif int(number) in found:
+            faults.append(Fault(file, f"{image}, {number!r}", f"is there twice, as {int(number)}"))
         else:
             found[int(number)] = name
     return found

@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from detkit import BOXES, DataError, Dataset, Messages
 from detkit.data.boxes import BoxFormat, convert_boxes
 from detkit.data.classes import chosen_classes, labels_by_name, unlisted
-from detkit.data.faults import Fault, raise_faults
-from detkit.data.file_dataset import FileDataset, ImageFile, Reading, image_files_in, image_ids, missing_images
+from detkit.data.faults import Fault, settle_faults
+from detkit.data.file_dataset import FileDataset, ImageFile, Reading, files_ending, image_ids, is_there, missing_images
 from detkit.data.types import Annotation
 from detkit_formats import CsvOptions
-from detkit_formats.common import reading_of, tell_left_out
+from detkit_formats.common import (
+    FARTHEST_PX,
+    LeaveOut,
+    plain_number,
+    reading_of,
+    refuse_not_text,
+    repeated_files,
+    stated_size,
+    tell_left_out,
+    tell_unnamed,
+)
 
 SPLITS = ("train", "validation", "test")
 #: Names of columns in lower case, without spaces, hyphens and underscores; the first that is there counts.
@@ -45,8 +55,19 @@ BOX_NAMES: Sequence[tuple[tuple[str, str, str, str], BoxFormat]] = (
 )
 SPLIT_VALUES = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "test": "test"}
 SPLIT_VALUES |= {"validation": "validation", "testing": "test"}
+SPLIT_VALUES |= {"rest": ""}  # images of no split, as they are written
 #: How many bytes are looked at to find what stands between columns.
 SNIFFED = 1 << 16
+#: How far a share may lie outside 0..1: tools round.
+SLACK = 0.01
+
+
+class Reader(Protocol):
+    """csv.reader's, which has no name to import. `line_num` is from 1."""
+
+    line_num: int
+
+    def __iter__(self) -> Iterator[list[str]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +108,7 @@ class Listed:
     rows: list[Row] = field(default_factory=list)
 
 
-def open_csv(options: CsvOptions, messages: Messages) -> Dataset:
+def open_csv(options: CsvOptions, messages: Messages, leave_out: LeaveOut = None) -> Dataset:
     """Read all tables.
 
     Raises:
@@ -97,20 +118,23 @@ def open_csv(options: CsvOptions, messages: Messages) -> Dataset:
     faults: list[Fault] = []
     images: dict[tuple[Path, str], Listed] = {}
     for split, file in parts:
+        before = len(images), len(faults)
         _read(file, split, options, images, faults, messages)
+        if (len(images), len(faults)) == before:
+            raise DataError(f"{file}: no images are there: the table has no rows" + f" to {split}" * bool(split))
     rows = [row for listed in images.values() for row in listed.rows]
     names = _classes(options, rows, parts[0][1])
     if options.unlisted == "error":
         faults += (
             Fault(row.file, f"line {row.line}", unlisted(row.name, names)) for row in rows if row.name not in names
         )
-    raise_faults(faults)
-    if not images:
-        raise DataError(f"{parts[0][1]}: no images are there: the table has no rows")
+    settle_faults(faults, leave_out)
     tell_left_out(messages, sum(row.name not in names for row in rows), len(rows))
     files = _files(images, options)
-    raise_faults(missing_images(files))
-    _tell_unnamed(files, messages)
+    gone = settle_faults([*missing_images(files), *repeated_files(files)], leave_out)
+    images = {key: listed for (key, listed), file in zip(images.items(), files, strict=True) if file.path not in gone}
+    files = [file for file in files if file.path not in gone]
+    tell_unnamed(files, messages, "a row with a name and no box takes an image without objects in")
     return Tables(names, files, list(images.values()), reading=reading_of(options), splits=_splits(images))
 
 
@@ -159,7 +183,7 @@ def _parts(options: CsvOptions) -> list[tuple[str, Path]]:
     assert options.root is not None
     if not options.root.is_dir():
         raise DataError(f"there is no folder {options.root}")
-    tables = sorted(options.root.glob("[!.]*.csv"))
+    tables = files_ending(options.root, ".csv")
     found = {split: file for file in reversed(tables) if (split := SPLIT_VALUES.get(file.stem.lower())) is not None}
     if "train" in found:
         return [(split, found[split]) for split in SPLITS if split in found]
@@ -182,28 +206,39 @@ def _read(
 ) -> None:
     """Add a table's images and objects; what is wrong with its rows is added to the faults."""
     text = _text(file)
-    reader = csv.reader(io.StringIO(text), delimiter=_delimiter(text, options, file))
-    header = next(reader, [])
+    # Strict: a quote that is not closed must not swallow rows.
+    reader = csv.reader(io.StringIO(text), delimiter=_delimiter(text, options, file), strict=True)
+    header = next(_rows(reader, file, faults), [])
+    if not header:
+        return
     columns = _columns(header, options, file)
     folder = options.images or (file.parent / "images" if (file.parent / "images").is_dir() else file.parent)
     own: list[tuple[str, Row]] = []
-    for cells in reader:
+    for cells in _rows(reader, file, faults):
         line = reader.line_num
-        if not any(cell.strip() for cell in cells):
-            continue
         if len(cells) != len(header):
-            faults.append(Fault(file, f"line {line}", f"has {len(cells)} columns, the first line {len(header)}"))
+            told = f"has {len(cells)} columns, the first line {len(header)}"
+            faults.append(Fault(file, f"line {line}", told, "object"))
             continue
         name = cells[columns.image].strip()
         if not name:
-            faults.append(Fault(file, f"line {line}", f"its {header[columns.image]!r} is empty: which image is meant?"))
+            told = f"its {header[columns.image]!r} is empty: which image is meant?"
+            faults.append(Fault(file, f"line {line}", told, "object"))
             continue
         part = _split(cells, columns, split)
         if part is None:
             stated = cells[columns.split or 0]
             faults.append(Fault(file, f"line {line}", f"its split is {stated!r}; it must be train, validation or test"))
             continue
-        listed = images.setdefault((folder, name), Listed(file, line, part, columns.format, _size(cells, columns)))
+        size = stated_size(*(cells[place] for place in columns.size)) if columns.size else None
+        if isinstance(size, str):
+            if options.stated_size == "check":
+                faults.append(Fault(file, f"line {line}", size, "object"))
+            size = None
+        listed = images.setdefault((folder, name), Listed(file, line, part, columns.format, size))
+        if size != listed.size and options.stated_size == "check":
+            told = f"says that {name} is {_by(size)} pixels, and line {listed.line} {_by(listed.size)}"
+            faults.append(Fault(file, f"line {line}", told, "object"))
         if listed.split != part:
             other = f"{listed.file.name} line {listed.line}"
             faults.append(Fault(file, f"line {line}", f"{name} is in {part}, and in {listed.split} ({other})"))
@@ -212,8 +247,21 @@ def _read(
             listed.rows.append(row)
             own.append((name, row))
         elif row:
-            faults.append(Fault(file, f"line {line}", row))
+            faults.append(Fault(file, f"line {line}", row, "object"))
     _as_shares(file, options, columns, own, images, folder, messages)
+
+
+def _rows(reader: Reader, file: Path, faults: list[Fault]) -> Iterator[list[str]]:
+    """The rows that are not blank, up to the first that cannot be parsed, which is a fault."""
+    try:
+        yield from (cells for cells in reader if any(cell.strip() for cell in cells))
+    except csv.Error as error:
+        told = f"is no row of a table: {error}; is a quote not closed?"
+        faults.append(Fault(file, f"line {max(reader.line_num, 1)}", told))
+
+
+def _by(size: tuple[int, int] | None) -> str:
+    return "of no size" if size is None else f"{size[0]} x {size[1]}"
 
 
 def _text(file: Path) -> str:
@@ -223,10 +271,8 @@ def _text(file: Path) -> str:
         raise DataError(f"there is no file {file}") from None
     except IsADirectoryError:
         raise DataError(f"{file} is a folder, not a table") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is no UTF-8 text (byte {error.start}); save the table as CSV in UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8
+        raise refuse_not_text(file, error) from None
 
 
 def _delimiter(text: str, options: CsvOptions, file: Path) -> str:
@@ -236,7 +282,7 @@ def _delimiter(text: str, options: CsvOptions, file: Path) -> str:
         return options.delimiter
     if not text.strip():
         raise DataError(f"{file} is empty")
-    first = text.splitlines()[0]
+    first = text.lstrip().splitlines()[0]
     return max(",;\t", key=first.count)
 
 
@@ -272,9 +318,12 @@ def _columns(header: Sequence[str], options: CsvOptions, file: Path) -> Columns:
         )
     split = named("split_column", options.split_column) if options.split_column else found(SPLIT_NAMES)
     width, height = found(WIDTH_NAMES), found(HEIGHT_NAMES)
-    stated = width is not None and height is not None and not {width, height} & set(box)
     only = options.classes[0] if name is None and options.classes else ""
-    return Columns(image, name, only, box, layout, split, (width, height) if stated else None)  # type: ignore[arg-type]  # stated: both are there
+    size = (width, height) if width is not None and height is not None and not {width, height} & set(box) else None
+    for place in (image, name, split, *box, *(size or ())):
+        if place is not None and [cell.strip() for cell in header].count(header[place].strip()) > 1:
+            raise DataError(f"{file}: several columns are named {header[place].strip()!r}: which is meant? Rename one")
+    return Columns(image, name, only, box, layout, split, size)
 
 
 def _box_columns(
@@ -300,13 +349,6 @@ def _split(cells: Sequence[str], columns: Columns, split: str) -> str | None:
     return SPLIT_VALUES.get(cells[columns.split].strip().lower())
 
 
-def _size(cells: Sequence[str], columns: Columns) -> tuple[int, int] | None:
-    if columns.size is None:
-        return None
-    width, height = (cells[place].strip() for place in columns.size)
-    return (int(width), int(height)) if width.isdecimal() and height.isdecimal() and int(width) * int(height) else None
-
-
 def _row(file: Path, line: int, cells: Sequence[str], header: Sequence[str], columns: Columns) -> Row | str:
     """The object of a row; "" where it states none; what is wrong with it else."""
     texts = [cells[place].strip() for place in columns.box]
@@ -315,13 +357,16 @@ def _row(file: Path, line: int, cells: Sequence[str], header: Sequence[str], col
         return f"is of class {name!r} and has no box" if name and columns.name is not None else ""
     values = []
     for place, text in zip(columns.box, texts, strict=True):
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            what = f"is {text!r}; it must be a number" if text else "is empty; a box has four numbers, or none"
-            return f"its {header[place].strip()!r} {what}"
+        value = plain_number(text)
+        column = header[place].strip()
+        if value is None or abs(value) > FARTHEST_PX:
+            what = f"is {text[:40]!r}; it must be a number" if text else "is empty; a box has four numbers, or none"
+            return f"its {column!r} {what}{' of pixels' * (value is not None)}"
+        if columns.format in ("yolo", "albumentations") and not -SLACK <= value <= 1 + SLACK:
+            return (
+                f"its {column!r} is {text}, which is not in 0..1: these columns are taken as shares of the image's"
+                " width and height; box_format says what they are else"
+            )
         values.append(value)
     if not name and columns.name is not None:
         return f"its {header[columns.name].strip()!r} is empty: of which class is the object?"
@@ -373,23 +418,11 @@ def _files(images: Mapping[tuple[Path, str], Listed], options: CsvOptions) -> li
 def _path(folder: Path, name: str) -> Path:
     """A name may be a path, one of another machine, or lack its ending, as Open Images' ids do."""
     path = folder / name.replace("\\", "/")
-    if not path.exists():
+    if not is_there(path):
         beside = folder / path.name
-        endings = [found for ending in (".jpg", ".jpeg", ".png") if (found := folder / f"{name}{ending}").exists()]
-        return next((one for one in (beside, *endings) if one.exists()), path)
+        endings = [folder / f"{name}{ending}" for ending in (".jpg", ".jpeg", ".png")]
+        return next((one for one in (beside, *endings) if is_there(one)), path)
     return path
-
-
-def _tell_unnamed(files: Sequence[ImageFile], messages: Messages) -> None:
-    """Say how many images lie beside those of the tables and are in none."""
-    known = {file.path for file in files}
-    folders = {file.path.parent for file in files}
-    left = sorted(path for folder in folders for path in image_files_in(folder, recursive=False) if path not in known)
-    if left:
-        messages.info(
-            f"{len(left)} images are in no row ({left[0]} is one): they are left out; a row with a name and no"
-            " box takes an image without objects in"
-        )
 
 
 def _splits(images: Mapping[tuple[Path, str], Listed]) -> dict[str, list[int]] | None:

@@ -6,10 +6,9 @@ the image's width and height; labelImg writes an edge at 0 as 1. `boxes` chooses
 
 from __future__ import annotations
 
-import math
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.parsers import expat
@@ -18,11 +17,12 @@ import numpy as np
 
 from detkit import BOXES, BOXES_AND_MASKS, DataError, Dataset, Messages
 from detkit.data.classes import chosen_classes, labels_by_name, unlisted
-from detkit.data.faults import Fault, raise_faults
+from detkit.data.faults import Fault, settle_faults
 from detkit.data.file_dataset import (
     FileDataset,
     ImageFile,
     Reading,
+    files_ending,
     image_ids,
     images_by_stem,
     missing_file,
@@ -32,7 +32,17 @@ from detkit.data.images import read_ids
 from detkit.data.targets import instances
 from detkit.data.types import Annotation
 from detkit_formats import VocOptions
-from detkit_formats.common import reading_of, tell_left_out, with_bar
+from detkit_formats.common import (
+    FARTHEST_PX,
+    LeaveOut,
+    plain_number,
+    reading_of,
+    refuse_not_text,
+    stated_size,
+    tell_left_out,
+    tell_unnamed,
+    with_bar,
+)
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 #: Pixels of SegmentationObject that are of no object: VOC's seams around objects.
@@ -46,7 +56,10 @@ SETS: Mapping[str, str] = {
     "test": "test",
 }
 #: What is read of objects; and what stands in the rest where nothing is stated.
-READ = frozenset({"name", "bndbox", "difficult"})
+READ = ("name", "bndbox", "difficult")
+CORNER_PATHS = tuple(f"bndbox/{key}" for key in CORNERS)
+#: What a file states once.
+ONCE = ("filename", "size", "size/width", "size/height")
 UNSTATED = frozenset({"", "0", "unspecified"})
 SPLIT_FOLDERS = ("train", "valid", "val", "validation", "test")
 
@@ -85,7 +98,7 @@ class VocFile:
     objects: tuple[VocObject, ...]
 
 
-def open_voc(options: VocOptions, messages: Messages) -> Dataset:
+def open_voc(options: VocOptions, messages: Messages, leave_out: LeaveOut = None) -> Dataset:
     """Read all files.
 
     Raises:
@@ -95,7 +108,9 @@ def open_voc(options: VocOptions, messages: Messages) -> Dataset:
     faults: list[Fault] = []
     read = [(part, file) for part in folders for file in _read_files(part, options, messages, faults)]
     found = sorted({item.name for _, file in read for item in file.objects})
-    names = chosen_classes(_listed_classes(folders[0].root, found), options.classes, f"{options.root}: the classes")
+    names = chosen_classes(
+        _listed_classes(folders[0].root, found, messages), options.classes, f"{options.root}: the classes"
+    )
     drop = options.classes is not None and options.unlisted == "drop"
     if not drop:
         for _, file in read:
@@ -103,7 +118,9 @@ def open_voc(options: VocOptions, messages: Messages) -> Dataset:
                 if item.name not in names:
                     faults.append(Fault(file.path, place(file.path, item.number), unlisted(item.name, names)))
     images = _images(read, faults)
-    raise_faults(faults)
+    gone = settle_faults(faults, leave_out)
+    images = [image for (_, file), image in zip(read, images, strict=True) if file.path not in gone]
+    read = [(part, file) for part, file in read if file.path not in gone]
     objects = [_annotations(file, names, options) for _, file in read]
     tell_left_out(
         messages,
@@ -121,8 +138,10 @@ def open_voc(options: VocOptions, messages: Messages) -> Dataset:
             read, images, names_of_images, image_ids(names_of_images), strict=True
         )
     ]
+    if options.image_sets == "Main":
+        tell_unnamed(files, messages, "an XML file without <object> takes an image without objects in")
     masks = _mask_files(read, messages) if options.masks == "auto" else None
-    splits = _splits(folders, read, options)
+    splits = _splits(folders, read, options, gone, leave_out)
     return Voc(names, files, objects, masks, reading=reading_of(options), splits=splits, unread=_unread(read, options))
 
 
@@ -191,13 +210,13 @@ def _folder(folder: Path) -> Folders | None:
     if (folder / "Annotations").is_dir():
         images = folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else folder / "images"
         return Folders(folder / "Annotations", images if images.is_dir() else folder / "JPEGImages", folder)
-    if folder.is_dir() and any(folder.glob("[!.]*.xml")):
+    if files_ending(folder, ".xml"):
         return Folders(folder, folder, folder)
     return None
 
 
 def _read_files(part: Folders, options: VocOptions, messages: Messages, faults: list[Fault]) -> list[VocFile]:
-    files = sorted(part.xml.glob("[!.]*.xml"))
+    files = files_ending(part.xml, ".xml")
     if options.image_sets != "Main":
         listed = {name for _, _, line in _set_lines(part, options) for name in _meant(line)}
         files = [file for file in files if _stripped(file.stem) in listed]
@@ -206,13 +225,15 @@ def _read_files(part: Folders, options: VocOptions, messages: Messages, faults: 
             f"{part.xml}: holds no XML files"
             + f" of ImageSets/{options.image_sets}" * bool(options.image_sets != "Main")
         )
-    return [read_xml(file, faults) for file in with_bar(messages, "Reading annotations", files)]
+    check_size = options.stated_size == "check"
+    return [read_xml(file, faults, check_size=check_size) for file in with_bar(messages, "Reading annotations", files)]
 
 
 def _images(read: Sequence[tuple[Folders, VocFile]], faults: list[Fault]) -> list[Path]:
     """Each file's image: of the XML file's own name, else of the name that it states."""
     by_folder = {folder: images_by_stem(folder) for folder in {part.images for part, _ in read}}
     images = []
+    first: dict[Path, Path] = {}
     for part, file in read:
         image: Path | None
         of_name = by_folder[part.images].get(file.path.stem, [])
@@ -221,46 +242,65 @@ def _images(read: Sequence[tuple[Folders, VocFile]], faults: list[Fault]) -> lis
             image = stated if stated in of_name else of_name[0]
             if stated not in of_name:
                 names = ", ".join(one.name for one in of_name)
-                faults.append(Fault(file.path, "", f"which is its image: {names}? its filename names none of them"))
+                faults.append(
+                    Fault(file.path, "", f"which is its image: {names}? its filename names none of them", "image")
+                )
         else:
             image = of_name[0] if of_name else stated
         if image is None or (trouble := missing_file(image)):
             wanted = f"{part.images / file.path.stem}.jpg" if image is None else str(image)
             trouble = "does not exist" if image is None else trouble
-            faults.append(Fault(file.path, "", f"its image {wanted} {trouble}; bring it, or remove the XML file"))
+            told = f"its image {wanted} {trouble}; bring it, or remove the XML file"
+            faults.append(Fault(file.path, "", told, "image"))
+        elif (other := first.setdefault(image, file.path)) != file.path:
+            told = f"its image {image} is that of {other.name} too; objects of an image are in one XML file"
+            faults.append(Fault(file.path, "", told, "image"))
         images.append(image or part.images)
     return images
 
 
-def _listed_classes(root: Path, found: Sequence[str]) -> Sequence[str]:
+def _listed_classes(root: Path, found: Sequence[str], messages: Messages) -> Sequence[str]:
     """The order of labels.txt, which some tools write, where it names every class; else by the alphabet."""
     file = root / "labels.txt"
     if not file.is_file():
         return found
-    listed = [
-        line.strip() for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines() if line.strip()
-    ]
-    return listed if set(found) <= set(listed) else found
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise refuse_not_text(file, error) from error
+    listed = [line.strip() for line in lines if line.strip()]
+    missing = [name for name in found if name not in listed]
+    if missing:
+        messages.info(
+            f"{file}: does not name {missing[0]!r}, a class of the data: the classes are in alphabetical order"
+        )
+    return found if missing else listed
 
 
 # --- XML -------------------------------------------------------------------------------------------------------------
 
 
-def read_xml(file: Path, faults: list[Fault]) -> VocFile:
-    """One file; what is wrong with it is added to the faults."""
+def read_xml(file: Path, faults: list[Fault], *, check_size: bool = True) -> VocFile:
+    """One file; what is wrong with it is added to the faults.
+
+    Args:
+        check_size: whether a size that is none is wrong.
+    """
     empty = VocFile(file, "", None, ())
     try:
         root = ET.parse(file).getroot()
     except ET.ParseError as error:
         line, column = error.position
         reason = "is empty" if not file.stat().st_size else f"is no XML: {expat.errors.messages.get(error.code, error)}"
-        faults.append(Fault(file, f"line {line}, column {column}" if file.stat().st_size else "", reason))
+        at = f"line {line}, column {column}" if file.stat().st_size else ""
+        faults.append(Fault(file, at, reason, "image"))
         return empty
     except (OSError, ValueError, LookupError) as error:  # LookupError: an encoding that nobody knows
-        faults.append(Fault(file, "", f"cannot be read: {getattr(error, 'strerror', None) or error}"))
+        faults.append(Fault(file, "", f"cannot be read: {getattr(error, 'strerror', None) or error}", "image"))
         return empty
     if root.tag != "annotation":
-        faults.append(Fault(file, "", f"is no annotation of PASCAL VOC: it holds <{root.tag}>, not <annotation>"))
+        told = f"is no annotation of PASCAL VOC: it holds <{root.tag}>, not <annotation>"
+        faults.append(Fault(file, "", told, "image"))
         return empty
     objects = []
     for number, node in enumerate(root.findall("object")):
@@ -268,8 +308,22 @@ def read_xml(file: Path, faults: list[Fault]) -> VocFile:
         if isinstance(found, VocObject):
             objects.append(found)
         else:
-            faults.append(Fault(file, place(file, number), found))
-    return VocFile(file, (root.findtext("filename") or "").strip(), _size(root), tuple(objects))
+            faults.append(Fault(file, place(file, number), found, "object"))
+    size = stated_size(*((root.findtext(f"size/{side}") or "") for side in ("width", "height")))
+    told = next((text for key in ONCE if (text := _not_once(root, key))), size if isinstance(size, str) else "")
+    for child in root:
+        if child.tag != "object" and child.tag.lower() in ("object", "objects"):
+            told = f"holds <{child.tag}>, which is not read; objects are each in an <object> of their own"
+    if told and (check_size or told != size):
+        faults.append(Fault(file, "", told, "image"))
+    stated = None if isinstance(size, str) else size
+    return VocFile(file, (root.findtext("filename") or "").strip(), stated, tuple(objects))
+
+
+def _not_once(node: ET.Element, key: str) -> str:
+    """What is wrong where something is stated several times: nothing says which is meant."""
+    many = len(node.findall(key))
+    return f"has {many} times <{key}>: which is meant?" if many > 1 else ""
 
 
 def place(file: Path, number: int) -> str:
@@ -302,16 +356,10 @@ def _line(file: Path, number: int) -> int:
     return lines[number] if number < len(lines) else 0
 
 
-def _size(root: ET.Element) -> tuple[int, int] | None:
-    """As stated; tools that do not know it write nothing, or 0."""
-    sides = [(root.findtext(f"size/{side}") or "").strip() for side in ("width", "height")]
-    if not all(side.isdecimal() and int(side) for side in sides):
-        return None
-    return int(sides[0]), int(sides[1])
-
-
 def _object(node: ET.Element, number: int) -> VocObject | str:
     """The object, or what is wrong with it."""
+    if told := next((text for key in (*READ, *CORNER_PATHS) if (text := _not_once(node, key))), ""):
+        return told
     name = (node.findtext("name") or "").strip()
     if not name:
         return "has no <name>: every object must have its class there"
@@ -321,9 +369,9 @@ def _object(node: ET.Element, number: int) -> VocObject | str:
     corners = []
     for key in CORNERS:
         text = (box.findtext(key) or "").strip()
-        value = _number(text)
-        if value is None:
-            what = f"is {text!r}; it must be a number of pixels" if text else "is missing"
+        value = plain_number(text)
+        if value is None or abs(value) > FARTHEST_PX:
+            what = f"is {text[:40]!r}; it must be a number of pixels" if text else "is missing"
             return f"its <{key}> {what}"
         corners.append(value)
     flag = (node.findtext("difficult") or "0").strip()
@@ -335,14 +383,6 @@ def _object(node: ET.Element, number: int) -> VocObject | str:
         if child.tag not in READ and (len(child) or (child.text or "").strip().lower() not in UNSTATED)
     )
     return VocObject(number, name, (corners[0], corners[1], corners[2], corners[3]), flag == "1", beside)
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _annotations(file: VocFile, names: Sequence[str], options: VocOptions) -> tuple[Annotation, ...]:
@@ -371,23 +411,31 @@ def _annotations(file: VocFile, names: Sequence[str], options: VocOptions) -> tu
 
 def _set_lines(part: Folders, options: VocOptions) -> Iterator[tuple[Path, int, str]]:
     """File, line and image name of the lists that are splits; VOC's lists of one class have other names."""
-    folder = part.root / "ImageSets" / options.image_sets
-    names = [*SETS, "trainval"]
-    files = [file for name in names if (file := folder / f"{name}.txt").is_file()]
-    if options.image_sets != "Main" and not files:
-        raise DataError(f"{folder} holds none of {', '.join(f'{name}.txt' for name in names)}")
-    for file in files:
+    for file in _set_files(part, options):
         try:
             lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{file}: cannot be read ({error})") from error
+            raise refuse_not_text(file, error) from error
         for number, line in enumerate(lines, 1):
             if line.strip():
                 yield file, number, line.strip()
 
 
+def _set_files(part: Folders, options: VocOptions) -> list[Path]:
+    folder = part.root / "ImageSets" / options.image_sets
+    names = [*SETS, "trainval"]
+    files = [file for name in names if (file := folder / f"{name}.txt").is_file()]
+    if options.image_sets != "Main" and not files:
+        raise DataError(f"{folder} holds none of {', '.join(f'{name}.txt' for name in names)}")
+    return files
+
+
 def _splits(
-    folders: Sequence[Folders], read: Sequence[tuple[Folders, VocFile]], options: VocOptions
+    folders: Sequence[Folders],
+    read: Sequence[tuple[Folders, VocFile]],
+    options: VocOptions,
+    gone: Collection[Path],
+    leave_out: LeaveOut,
 ) -> dict[str, list[int]] | None:
     splits: dict[str, list[int]] = {}
     if folders[0].split:
@@ -395,17 +443,22 @@ def _splits(
             splits.setdefault(part.split, []).append(index)
         return splits
     places = {_stripped(file.path.stem): index for index, (_, file) in enumerate(read)}
+    left_out = {_stripped(path.stem) for path in gone}
     faults: list[Fault] = []
     lists: dict[str, dict[int, None]] = {}
     for file, number, line in _set_lines(folders[0], options):
         found = next((places[name] for name in _meant(line) if name in places), None)
-        if found is None:
-            faults.append(Fault(file, f"line {number}", f"names {line!r}, of which {folders[0].xml} has no XML file"))
-        else:
+        if found is not None:
             lists.setdefault(file.stem, {})[found] = None
-    raise_faults(faults)
+        elif left_out.isdisjoint(_meant(line)):
+            told = f"names {line[:200]!r}, of which {folders[0].xml} has no XML file"
+            faults.append(Fault(file, f"line {number}", told, "object"))
+    settle_faults(faults, leave_out)
     if not {"train", "val", "valid", "validation"} & lists.keys() and "trainval" in lists:
         splits["train"] = list(lists["trainval"])
+    for file in _set_files(folders[0], options):
+        if file.stem not in lists and SETS.get(file.stem) in ("train", "validation") and not left_out:
+            raise DataError(f"{file}: names no image; fill it, or remove it to have detkit divide the images")
     splits |= {SETS[name]: list(members) for name, members in lists.items() if name in SETS}
     return splits or None
 
@@ -451,7 +504,10 @@ def _masked(
             f"{mask}: is {ids.shape[1]} x {ids.shape[0]} pixels, its image {width} x {height};"
             " a mask must be of its image's size"
         )
-    found = instances(np.where(ids == VOID, 0, ids))
+    try:
+        found = instances(np.where(ids == VOID, 0, ids))
+    except ValueError as error:
+        raise DataError(f"{mask}: {error}") from None
     masked = []
     for item in items:
         number = int(item.source.split()[-1]) + 1

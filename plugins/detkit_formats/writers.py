@@ -73,6 +73,8 @@ def write_voc(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages:
         _write_sets(writing.items, folder / "ImageSets" / "Main")
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in dataset.class_names), encoding="utf-8")
     writing.tell_ids()
+    if any(annotation.iscrowd for item in writing.items for annotation in item.info.annotations):
+        return writing.written(difficult="crowd")
     return writing.written()
 
 
@@ -122,8 +124,8 @@ def _write_sets(items: Sequence[Item], folder: Path) -> None:
 def write_yolo(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages: Messages) -> Written:
     """`images/SPLIT/`, `labels/SPLIT/` and `data.yaml`; without splits `images/` and `labels/`.
 
-    Boxes are clipped to the image, as readers of YOLO want them. Crowds are left out, as Ultralytics' own converter
-    does, for YOLO would take each for one object.
+    Boxes are clipped to the image, as readers of YOLO want them; what lies outside of it is left out. Crowds are left
+    out too, as Ultralytics' own converter does, for YOLO would take each for one object.
     """
     import yaml
 
@@ -162,6 +164,9 @@ def _yolo_lines(item: Item, ledger: Ledger) -> list[str]:
         annotation = without_masks(full, ledger, where)
         x0, y0, x1, y1 = annotation.box
         box = (_within(x0, width), _within(y0, height), _within(x1, width), _within(y1, height))
+        if annotation.area and not (box[2] > box[0] and box[3] > box[1]):
+            ledger.add("objects outside of the image", "are left out", where)
+            continue
         if box != annotation.box:
             ledger.add("boxes that reach out of the image", "are clipped to it", where)
         labels.append(annotation.label - 1)
@@ -197,7 +202,9 @@ def write_csv(dataset: Dataset, folder: Path, transfer: ImageTransfer, messages:
     writing.ledger.add("classes", "that no object has are not kept", ", ".join(unused), count=len(unused))
     if list(dataset.class_names) != sorted(dataset.class_names):
         writing.ledger.add("the order of classes", 'is the alphabet\'s; "classes" in the spec restores it')
-    return writing.written()
+    elif not unused:
+        return writing.written()
+    return writing.written(classes=list(dataset.class_names))
 
 
 def _csv_rows(item: Item, class_names: Sequence[str], ledger: Ledger) -> list[list[str | float]]:

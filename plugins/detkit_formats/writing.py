@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import floor
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from detkit import DataError, Dataset, ImageTransfer, Loss, Messages, Written
 from detkit.data.file_dataset import image_ids
@@ -138,10 +139,14 @@ class Writing:
         stated = sum(image_ids([item.info.label]) != [item.info.image_id] for item in self.items)
         self.ledger.add("image ids", "are not kept: the name stands for the image", count=stated)
 
-    def written(self, objects: int | None = None) -> Written:
-        """What was written; by default every object was."""
+    def written(self, objects: int | None = None, **options: Any) -> Written:
+        """What was written; by default every object was.
+
+        Args:
+            options: beside `root`, that reading it needs.
+        """
         total = sum(len(item.info.annotations) for item in self.items)
-        return Written(len(self.items), total if objects is None else objects, self.ledger.losses())
+        return Written(len(self.items), total if objects is None else objects, self.ledger.losses(), options)
 
 
 def _split_of(dataset: Dataset, ledger: Ledger) -> dict[int, str]:

@@ -6,8 +6,8 @@ are shares of the image's width and height, which is that of the image turned up
 
 from __future__ import annotations
 
-import math
 import os
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,20 +17,24 @@ from detkit import BOXES, BOXES_AND_MASKS, DataError, Dataset, Messages
 from detkit.data.boxes import convert_boxes
 from detkit.data.classes import chosen_classes, labels_by_name, unlisted
 from detkit.data.coco import as_rle
-from detkit.data.faults import Fault, raise_faults
+from detkit.data.faults import Fault, settle_faults
 from detkit.data.file_dataset import (
     FileDataset,
     ImageFile,
     Reading,
+    files_ending,
     image_files_in,
     image_ids,
+    is_file,
+    is_there,
     missing_file,
     printable,
 )
+from detkit.data.remarks import Remark
 from detkit.data.targets import mask_areas
 from detkit.data.types import Annotation
 from detkit_formats import YoloOptions
-from detkit_formats.common import reading_of, tell_left_out, with_bar
+from detkit_formats.common import LeaveOut, plain_number, reading_of, refuse_not_text, tell_left_out, with_bar
 
 SPLITS = ("train", "validation", "test")
 #: A split's names in YAML files and of folders.
@@ -45,6 +49,10 @@ NO_LABELS = frozenset({"classes.txt", "labels.txt", "obj.names", "readme.txt", "
 #: How far a share may lie outside 0..1: tools round.
 SLACK = 0.01
 BOX, POLYGON = 4, 6
+#: Of a wrong value so much is shown.
+SHOWN = 80
+#: Beyond any list of classes, and digits that any of their numbers has.
+MOST_CLASSES, LONGEST_NUMBER = 1_000_000, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,7 @@ class Layout:
     named_by: Path
 
 
-def open_yolo(options: YoloOptions, messages: Messages) -> Dataset:
+def open_yolo(options: YoloOptions, messages: Messages, leave_out: LeaveOut = None) -> Dataset:
     """Read all files.
 
     Raises:
@@ -84,9 +92,7 @@ def open_yolo(options: YoloOptions, messages: Messages) -> Dataset:
     layout = _layout(options, messages)
     faults: list[Fault] = []
     found = _images(layout, options, messages, faults)
-    if not found and not faults:
-        listed = ", ".join(str(path) for _, paths in layout.parts for path in paths)
-        raise DataError(f"{listed}: no images are there")
+    faults += _repeated(found, layout.named_by)
     lines = [_read_labels(one.labels, faults) for one in with_bar(messages, "Reading labels", found)]
     numbers = _class_names(layout, options, found, lines, faults)
     names = chosen_classes(list(numbers.values()), options.classes, f"{layout.named_by}: names")
@@ -98,12 +104,14 @@ def open_yolo(options: YoloOptions, messages: Messages) -> Dataset:
             for item in items
             if item.number in own and own[item.number] is None
         )
+    faults += (Fault(one.image, "", trouble, "image") for one in found if (trouble := missing_file(one.image)))
+    gone = settle_faults(faults, leave_out)
+    lines = [items for one, items in zip(found, lines, strict=True) if gone.isdisjoint((one.image, one.labels))]
+    found = [one for one in found if gone.isdisjoint((one.image, one.labels))]
     keys = _keys(found, layout.root)
     files = [
         ImageFile(one.image, key, image_id) for one, key, image_id in zip(found, keys, image_ids(keys), strict=True)
     ]
-    gone = [Fault(one.image, "", trouble) for one in found if (trouble := missing_file(one.image))]
-    raise_faults([*faults, *gone])
     kept = [[item for item in items if own[item.number] is not None] for items in lines]
     tell_left_out(messages, sum(map(len, lines)) - sum(map(len, kept)), sum(map(len, lines)))
     _tell_strays(found, messages)
@@ -180,7 +188,7 @@ def _yaml_in(root: Path) -> Path | None:
     if not root.is_dir():
         raise DataError(f"there is no folder {root}")
     named = [file for name in YAML_NAMES if (file := root / name).is_file()]
-    others = sorted(file for ending in ("yaml", "yml") for file in root.glob(f"[!.]*.{ending}"))
+    others = files_ending(root, ".yaml", ".yml")
     if named or len(others) == 1:
         return (named or others)[0]
     if others:
@@ -191,9 +199,12 @@ def _yaml_in(root: Path) -> Path | None:
 
 def _of_yaml(file: Path, messages: Messages) -> Layout:
     content = _read_yaml(file)
-    stated = Path(str(content.get("path") or ".")).expanduser()
+    text = content.get("path") or "."
+    if not isinstance(text, str):
+        raise DataError(f"{file}: path must be a folder, not {_short(text)}")
+    stated = _expanded(text)
     root = file.parent / stated
-    if not root.is_dir():
+    if not (is_there(root) and root.is_dir()):
         # Ultralytics resolves it against a folder of its own settings; who moves a dataset seldom changes the file.
         messages.info(f"{file}: its path {stated} is no folder here; that of the file is taken")
         root = file.parent
@@ -205,11 +216,26 @@ def _of_yaml(file: Path, messages: Messages) -> Layout:
             continue
         values = value if isinstance(value, list) else [value]
         if not all(isinstance(item, str) for item in values):
-            raise DataError(f"{file}: {SPLIT_NAMES[split][0]} must be a path or a list of paths, not {value!r}")
+            raise DataError(f"{file}: {SPLIT_NAMES[split][0]} must be a path or a list of paths, not {_short(value)}")
         parts.append((split, [_resolved(root, file.parent, item) for item in values]))
     if parts and parts[0][0] != "train":
         raise DataError(f"{file} has no train: it must say where the training images are")
     return Layout(root, parts or _parts_in(root), _names_of(content, file), file)
+
+
+def _short(value: Any) -> str:
+    """A value for people, cut; a few lines of YAML can stand for a thousand million of them."""
+    brief = reprlib.Repr()
+    brief.maxlevel = 2
+    return brief.repr(value)[:SHOWN]
+
+
+def _expanded(text: str) -> Path:
+    """A path with ~ for the home folder; as it is where there is no such home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def _read_yaml(file: Path) -> Mapping[str, Any]:
@@ -217,16 +243,39 @@ def _read_yaml(file: Path) -> Mapping[str, Any]:
 
     try:
         # Every scalar is text: to YAML 1.1 a class named "no" would be false, and "1.0" a number.
-        content = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
+        text = file.read_text(encoding="utf-8-sig")
+        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.BaseLoader), file)
+        content = yaml.load(text, Loader=yaml.BaseLoader)
     except FileNotFoundError:
         raise DataError(f"there is no file {file}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read ({error})") from error
+        raise refuse_not_text(file, error) from error
     except yaml.YAMLError as error:
         raise DataError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise DataError(f"{file} is no YAML of a dataset: it is nested too deep") from None
     if not isinstance(content, dict):
-        raise DataError(f"{file}: must hold train, val and names, not {content!r:.40}")
+        raise DataError(f"{file}: must hold train, val and names, not {_short(content)}")
     return content
+
+
+def _refuse_repeated_keys(document: Any, file: Path) -> None:
+    """A key that comes twice, as YAML forbids it; PyYAML takes the last one and says nothing.
+
+    Args:
+        document: a node of PyYAML's. Its own keys are looked at, and those of the tables in it.
+    """
+    tables = [document, *(value for _, value in document.value)] if _is_table(document) else []
+    for table in filter(_is_table, tables):
+        seen: set[str] = set()
+        for key, _ in table.value:
+            if isinstance(key.value, str) and key.value in seen:
+                raise DataError(f"{file}:{key.start_mark.line + 1}: {key.value!r} is there twice: which is meant?")
+            seen.add(key.value if isinstance(key.value, str) else "")
+
+
+def _is_table(node: Any) -> bool:
+    return getattr(node, "id", "") == "mapping"
 
 
 def _names_of(content: Mapping[str, Any], file: Path) -> Mapping[int, str] | None:
@@ -235,19 +284,21 @@ def _names_of(content: Mapping[str, Any], file: Path) -> Mapping[int, str] | Non
         return None
     if isinstance(names, list):
         names = {str(number): name for number, name in enumerate(names)}
-    numbered = isinstance(names, dict) and all(isinstance(key, str) and key.isdecimal() for key in names)
+    numbered = isinstance(names, dict) and all(
+        isinstance(key, str) and key.isdecimal() and len(key) < LONGEST_NUMBER for key in names
+    )
     if not numbered or not all(isinstance(name, str) for name in names.values()):
-        raise DataError(f"{file}: names must be a list of class names, or number: name, not {names!r:.60}")
-    if isinstance(count, str) and count.isdecimal() and int(count) != len(names):
-        raise DataError(f"{file}: nc says {count} classes, names has {len(names)}: which is right?")
+        raise DataError(f"{file}: names must be a list of class names, or number: name, not {_short(names)}")
+    if isinstance(count, str) and count.isdecimal() and count.lstrip("0") != str(len(names)):
+        raise DataError(f"{file}: nc says {count[:40]} classes, names has {len(names)}: which is right?")
     return {int(key): names[key].strip() for key in sorted(names, key=int)}
 
 
 def _resolved(root: Path, beside: Path, text: str) -> Path:
     """A path of a YAML file: to its root; else beside it, without the ../ that some exports begin with."""
-    path = Path(text).expanduser()
+    path = _expanded(text)
     candidates = [root / path, beside / path, root / text.removeprefix("../"), beside / text.removeprefix("../")]
-    return Path(os.path.normpath(next((one for one in candidates if one.exists()), candidates[0])))
+    return Path(os.path.normpath(next((one for one in candidates if is_there(one)), candidates[0])))
 
 
 def _parts_in(root: Path) -> list[tuple[str, list[Path]]]:
@@ -271,9 +322,12 @@ def _images(layout: Layout, options: YoloOptions, messages: Messages, faults: li
     found = []
     for split, paths in layout.parts:
         for path in paths:
-            images = _listed(path, layout.root, faults) if path.is_file() else _in_folder(path, layout, faults)
-            found += [Found(split, image, label_file(image)) for image in images]
-    without = [one for one in found if not one.labels.is_file()]
+            images = _listed(path, layout.root, faults) if is_file(path) else _in_folder(path, layout, faults)
+            found += [Found(split, image, _label_file(image)) for image in images]
+    for split, paths in layout.parts:
+        if not faults and split != "test" and not any(one.split == split for one in found):
+            raise DataError(f"{', '.join(map(str, paths))}: no images are there" + f" for {split}" * bool(split))
+    without = [one for one in found if not os.path.lexists(one.labels)]
     if options.unlabelled == "error":
         faults += (
             Fault(
@@ -281,21 +335,36 @@ def _images(layout: Layout, options: YoloOptions, messages: Messages, faults: li
                 "",
                 f'does not exist, as the label file of {one.image}; unlabelled = "empty" takes such'
                 " images as without objects",
+                "image",
             )
             for one in without
         )
     if without:
         what = "are left out" if options.unlabelled == "leave_out" else "are without objects"
-        messages.info(
-            f"{len(without)} of {len(found)} images have no label file ({without[0].image} is one): they {what}"
-        )
-    return [one for one in found if options.unlabelled != "leave_out" or one.labels.is_file()]
+        text = f"{len(without)} of {len(found)} images have no label file ({without[0].image} is one): they {what}"
+        messages.info(Remark("image-without-label-file", text))
+    if options.unlabelled != "leave_out":
+        return found
+    kept = [one for one in found if os.path.lexists(one.labels)]
+    for split in {one.split for one in found} - {one.split for one in kept}:
+        messages.warning(f"no image of {split or 'all'} has a label file; without it detkit divides the others")
+    return kept
+
+
+def _repeated(found: Sequence[Found], named_by: Path) -> Iterator[Fault]:
+    """Images that are there twice: evaluated on what was trained on, or counted double."""
+    first: dict[Path, Found] = {}
+    for one in found:
+        before = first.setdefault(one.image, one)
+        if before is not one:
+            where = f"in {before.split} and in {one.split}" if before.split != one.split else f"twice in {one.split}"
+            yield Fault(named_by, "", f"names {one.image} {where}")
 
 
 def _in_folder(folder: Path, layout: Layout, faults: list[Fault]) -> Iterable[Path]:
-    if folder.is_dir():
+    if is_there(folder) and folder.is_dir():
         return image_files_in(folder)
-    faults.append(Fault(layout.named_by, "", f"there is no folder {folder}, nor a list of images"))
+    faults.append(Fault(layout.named_by, "", f"there is no folder {str(folder)[:200]}, nor a list of images"))
     return ()
 
 
@@ -310,10 +379,15 @@ def _listed(file: Path, root: Path, faults: list[Fault]) -> Iterator[Path]:
         if not line.strip():
             continue
         path = Path(line.strip())
-        there = next((one for one in (file.parent / path, root / path) if one.is_file()), None)
+        there = next((one for one in (file.parent / path, root / path) if is_file(one)), None)
         if there is None:
             faults.append(
-                Fault(file, f"line {number}", f"names {line.strip()}, which is in neither {file.parent} nor {root}")
+                Fault(
+                    file,
+                    f"line {number}",
+                    f"names {line.strip()[:200]}, which is in neither {file.parent} nor {root}",
+                    "object",
+                )
             )
         else:
             yield Path(os.path.normpath(there))
@@ -327,6 +401,13 @@ def label_file(image: Path) -> Path:
             parts[place] = "labels"
             break
     return Path(*parts)
+
+
+def _label_file(image: Path) -> Path:
+    """As `label_file`; where its ending is in capitals, as Windows' tools may write it, that one."""
+    file = label_file(image)
+    capitals = file.with_suffix(".TXT")
+    return capitals if not os.path.lexists(file) and os.path.lexists(capitals) else file
 
 
 def _keys(found: Sequence[Found], root: Path) -> list[str]:
@@ -352,11 +433,12 @@ def _tell_strays(found: Sequence[Found], messages: Messages) -> None:
         file
         for folder in folders
         if folder.is_dir()
-        for file in folder.glob("[!.]*.txt")
+        for file in files_ending(folder, ".txt")
         if file not in known and file.name not in NO_LABELS
     )
     if strays:
-        messages.warning(f"{len(strays)} label files have no image ({strays[0]} is one)")
+        text = f"{len(strays)} label files have no image ({strays[0]} is one)"
+        messages.warning(Remark("label-file-without-image", text))
 
 
 # --- what is in label files ------------------------------------------------------------------------------------------
@@ -364,12 +446,15 @@ def _tell_strays(found: Sequence[Found], messages: Messages) -> None:
 
 def _read_labels(file: Path, faults: list[Fault]) -> list[Labelled]:
     """The objects of a label file; none where there is no file."""
+    if not os.path.lexists(file):
+        return []
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
+        faults.append(Fault(file, "", missing_file(file), "image"))
         return []
     except (OSError, UnicodeDecodeError) as error:
-        faults.append(Fault(file, "", f"cannot be read as text ({error})"))
+        faults.append(Fault(file, "", f"cannot be read as text ({error})", "image"))
         return []
     found = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -379,19 +464,19 @@ def _read_labels(file: Path, faults: list[Fault]) -> list[Labelled]:
         if isinstance(item, Labelled):
             found.append(item)
         else:
-            faults.append(Fault(file, f"line {number}", item))
+            faults.append(Fault(file, f"line {number}", item, "object"))
     return found
 
 
 def _labelled(words: Sequence[str], line: int) -> Labelled | str:
     """The object of a line, or what is wrong with it."""
-    try:
-        number = float(words[0])  # some tools write 0.0
-        values = tuple(map(float, words[1:]))
-    except ValueError as error:
-        return f"{str(error).partition(': ')[2] or words} is no number"
-    if not math.isfinite(number) or number != int(number) or number < 0:
-        return f"its class is {words[0]}; it must be a whole number from 0"
+    read = [plain_number(word) for word in words]
+    known = tuple(value for value in read if value is not None)
+    if len(known) < len(words):
+        return f"{words[read.index(None)][:40]!r} is no number"
+    number, values = known[0], known[1:]  # some tools write 0.0
+    if number != int(number) or not 0 <= number < MOST_CLASSES:
+        return f"its class is {words[0][:40]}; it must be a whole number from 0"
     if len(values) == BOX + 1:
         return "has 6 numbers; a box has 5 (class cx cy width height). Is the last one a score, of predictions?"
     if len(values) != BOX and (len(values) < POLYGON or len(values) % 2):
@@ -433,7 +518,10 @@ def _classes_txt(layout: Layout, found: Sequence[Found]) -> dict[int, str] | Non
     for folder in dict.fromkeys([layout.root, layout.root / "labels", *(one.labels.parent for one in found[:1])]):
         file = folder / "classes.txt"
         if file.is_file():
-            lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            try:
+                lines = file.read_text(encoding="utf-8-sig").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise refuse_not_text(file, error) from error
             return {number: line.strip() for number, line in enumerate(lines) if line.strip()}
     return None
 

@@ -28,6 +28,7 @@ from detkit_torchvision.options import (
     RetinaNetOptions,
     stages,
 )
+from detkit_torchvision.sizes import smallest_anchor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,6 +82,7 @@ FAST_RCNN = ModelComponent(
     check=partial(check_detector, "fast_rcnn"),
     recipe=recipes.rcnn,
     stages=stages,
+    smallest_anchor=smallest_anchor,
 )
 FASTER_RCNN = ModelComponent(
     name="faster_rcnn",
@@ -90,6 +92,7 @@ FASTER_RCNN = ModelComponent(
     check=partial(check_detector, "faster_rcnn"),
     recipe=recipes.rcnn,
     stages=stages,
+    smallest_anchor=smallest_anchor,
 )
 MASK_RCNN = ModelComponent(
     name="mask_rcnn",
@@ -101,6 +104,7 @@ MASK_RCNN = ModelComponent(
     gives=_masks,
     recipe=recipes.rcnn,
     stages=stages,
+    smallest_anchor=smallest_anchor,
 )
 RETINANET = ModelComponent(
     name="retinanet",
@@ -110,6 +114,7 @@ RETINANET = ModelComponent(
     check=partial(check_detector, "retinanet"),
     recipe=recipes.retinanet,
     stages=stages,
+    smallest_anchor=smallest_anchor,
 )
 FCOS = ModelComponent(
     name="fcos",
@@ -119,6 +124,7 @@ FCOS = ModelComponent(
     check=partial(check_detector, "fcos"),
     recipe=recipes.fcos,
     stages=stages,
+    smallest_anchor=smallest_anchor,
 )
 
 

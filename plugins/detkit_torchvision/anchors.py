@@ -14,19 +14,7 @@ from torchvision.ops.poolers import LevelMapper
 
 from detkit_torchvision.backbones import Features
 from detkit_torchvision.options import FasterRCNNOptions, RetinaNetOptions
-
-#: The input size of the papers, at which their anchors span 32 to 512 px (Lin et al. 2017, FPN, section 4.1).
-PAPER_MIN_SIZE = 800
-PAPER_LARGEST_ANCHOR = 512
-#: RetinaNet's smallest anchor, 32 px, lies on stride 8 (Lin et al. 2017, Focal Loss, section 4).
-DENSE_ANCHOR_STRIDES = 4
-RATIOS = (0.5, 1.0, 2.0)
-OCTAVE = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
-#: Distinct strides from which on each map has one size; with fewer, this many sizes lie on all maps.
-SHORTEST_PYRAMID = 3
-SIZES_WITHOUT_PYRAMID = 5
-#: Levels of the papers' pyramids.
-WHOLE_PYRAMID = 5
+from detkit_torchvision.sizes import OCTAVE, PAPER_MIN_SIZE, RATIOS, anchor_sizes, dense_anchor_sizes
 
 
 class Anchors(AnchorGenerator):  # type: ignore[misc]  # TorchVision has no types
@@ -55,32 +43,6 @@ class Anchors(AnchorGenerator):  # type: ignore[misc]  # TorchVision has no type
         return anchors
 
 
-def anchor_sizes(features: Features, min_size: int, given: tuple[float, ...] | None) -> list[list[float]]:
-    """Sides of an R-CNN's anchors of each map, in resized pixels.
-
-    They halve from the coarsest map on, whose anchors have the papers' share of the input size. Where there are fewer
-    strides than make a pyramid, all sizes lie on every map.
-    """
-    is_pyramid = len(set(features.strides)) >= SHORTEST_PYRAMID
-    count = len(features.strides) if is_pyramid else SIZES_WITHOUT_PYRAMID
-    largest = PAPER_LARGEST_ANCHOR * min_size / PAPER_MIN_SIZE
-    sizes = list(given) if given else [largest / 2 ** (count - 1 - level) for level in range(count)]
-    return [[size] for size in sizes] if is_pyramid else [sizes] * len(features.strides)
-
-
-def dense_anchor_sizes(features: Features, min_size: int, given: tuple[float, ...] | None) -> list[list[float]]:
-    """Sides of RetinaNet's anchors of each map, in resized pixels.
-
-    On a whole pyramid they are so many strides, whatever the input size. No second stage mends what anchors miss: with
-    sizes that shrink with the input and strides that do not, anchors come to lie further apart than objects are wide,
-    and few objects overlap with any. (Measured on Penn-Fudan at 320 px: AP after two epochs 0.23, against 0.11.)
-    The small pyramid of tiny_fpn is for small images with small objects, whose anchors do shrink.
-    """
-    if given or len(set(features.strides)) < WHOLE_PYRAMID:
-        return anchor_sizes(features, min_size, given)
-    return [[DENSE_ANCHOR_STRIDES * stride] for stride in features.strides]
-
-
 @dataclass(frozen=True, slots=True)
 class TrainedAnchors:
     """Attributes: sizes: sides by map, in resized pixels. strides: of the maps; None where they are inferred."""
@@ -103,11 +65,11 @@ def make_anchors(
     if options.anchor_sizes is None and isinstance(trained, TrainedAnchors):
         return Anchors(trained.sizes, RATIOS, trained.strides)
     if options.anchor_sizes is None and trained == COCO:
-        sizes = anchor_sizes(features, PAPER_MIN_SIZE, None)
+        sizes = anchor_sizes(features.strides, PAPER_MIN_SIZE, None)
         # TorchVision truncates RetinaNet's sizes and infers strides, and so do weights trained with them.
         return Anchors([[int(size * step) for size in level for step in octave] for level in sizes], RATIOS, None)
     derive = dense_anchor_sizes if isinstance(options, RetinaNetOptions) else anchor_sizes
-    sizes = derive(features, min_size, options.anchor_sizes)
+    sizes = derive(features.strides, min_size, options.anchor_sizes)
     return Anchors([[size * step for size in level for step in octave] for level in sizes], RATIOS, features.strides)
 
 

@@ -18,7 +18,7 @@ from torchvision.ops.feature_pyramid_network import (
     LastLevelP6P7,
 )
 
-from detkit_torchvision.options import STAGES, Backbone
+from detkit_torchvision.options import STAGES, Backbone, map_strides
 
 Norm = Callable[[int], nn.Module]
 
@@ -139,26 +139,29 @@ def features(name: Backbone, net: nn.Module, *, dense: bool, norm: Norm = group_
             Loss, section 4); else for R-CNNs, whose pyramids span strides 4 to 64 (Lin et al. 2017, FPN, section 4).
         norm: of the pyramid, where it has one.
     """
+    strides = map_strides(name, dense=dense)
     match name:
         case "resnet50_fpn":
-            return _pyramid(net, RESNET_LAYERS, [256, 512, 1024, 2048], dense=dense)
+            return _pyramid(net, RESNET_LAYERS, [256, 512, 1024, 2048], strides, dense=dense)
         case "resnet50_fpn_v2":
-            return _pyramid(net, RESNET_LAYERS, [256, 512, 1024, 2048], dense=dense, v2_norm=norm)
+            return _pyramid(net, RESNET_LAYERS, [256, 512, 1024, 2048], strides, dense=dense, v2_norm=norm)
         case "resnet18_fpn":
-            return _pyramid(net, RESNET_LAYERS, [64, 128, 256, 512], dense=dense)
+            return _pyramid(net, RESNET_LAYERS, [64, 128, 256, 512], strides, dense=dense)
         case "mobilenet_v2_fpn":
             # The last block of each stride. TorchVision's own extractor takes two maps, both of stride 32.
-            return _pyramid(net.get_submodule("features"), ["3", "6", "13", "18"], [24, 32, 96, 1280], dense=dense)
+            return _pyramid(
+                net.get_submodule("features"), ["3", "6", "13", "18"], [24, 32, 96, 1280], strides, dense=dense
+            )
         case "mobilenet_v3_large_fpn":
             # As TorchVision has it, for the sake of its COCO weights.
             layers = {"13": "0", "16": "1"}
             module = BackboneWithFPN(net.get_submodule("features"), layers, [160, 960], WIDTH, LastLevelMaxPool())
-            return Features(module, WIDTH, (32, 32, 64), ("0", "1", "pool"), 2)
+            return Features(module, WIDTH, strides, ("0", "1", "pool"), 2)
         case "mobilenet_v2":
             module = nn.Sequential(net.get_submodule("features"), nn.Conv2d(1280, WIDTH, 1))
-            return Features(_with_width(module, WIDTH), WIDTH, (32,), ("0",), 1)
+            return Features(_with_width(module, WIDTH), WIDTH, strides, ("0",), 1)
         case "tiny_fpn":
-            return _tiny_pyramid(net, dense=dense)
+            return _tiny_pyramid(net, strides, dense=dense)
 
 
 def neck(features: Features) -> nn.Module:
@@ -168,7 +171,13 @@ def neck(features: Features) -> nn.Module:
 
 
 def _pyramid(
-    net: nn.Module, layers: Sequence[str], channels: list[int], *, dense: bool, v2_norm: Norm | None = None
+    net: nn.Module,
+    layers: Sequence[str],
+    channels: list[int],
+    strides: tuple[int, ...],
+    *,
+    dense: bool,
+    v2_norm: Norm | None = None,
 ) -> Features:
     """Args: v2_norm: of the pyramid; TorchVision's first versions have none there."""
     first = 1 if dense else 0
@@ -185,8 +194,8 @@ def _pyramid(
         norm_layer=None if dense else v2_norm,
     )
     if dense:
-        return Features(module, WIDTH, (8, 16, 32, 64, 128), (*names, "p6", "p7"), 3)
-    return Features(module, WIDTH, (4, 8, 16, 32, 64), (*names, "pool"), 4)
+        return Features(module, WIDTH, strides, (*names, "p6", "p7"), 3)
+    return Features(module, WIDTH, strides, (*names, "pool"), 4)
 
 
 class _TinyPyramid(nn.Module):
@@ -204,9 +213,8 @@ class _TinyPyramid(nn.Module):
         return maps
 
 
-def _tiny_pyramid(net: nn.Module, *, dense: bool) -> Features:
+def _tiny_pyramid(net: nn.Module, strides: tuple[int, ...], *, dense: bool) -> Features:
     first = 2 if dense else 1
-    strides = (4, 8, 16, 32)[first - 1 :]
     names = tuple(str(index) for index in range(len(strides)))
     return Features(_TinyPyramid(net, first), TINY_WIDTH, strides, names, len(strides))
 

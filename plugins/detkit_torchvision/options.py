@@ -54,6 +54,16 @@ STAGES: Mapping[Backbone, tuple[str, ...]] = {
     "mobilenet_v3_large_fpn": ("stem", "stride4", "stride8", "stride16", "stride32", "last"),
     "tiny_fpn": ("stem", "stage1", "stage2", "stage3", "stage4"),
 }
+#: Strides of a backbone's feature maps, finest first, as R-CNNs and as the one-stage detectors use it.
+STRIDES: Mapping[Backbone, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    **dict.fromkeys(
+        ("resnet50_fpn", "resnet50_fpn_v2", "resnet18_fpn", "mobilenet_v2_fpn"),
+        ((4, 8, 16, 32, 64), (8, 16, 32, 64, 128)),
+    ),
+    "mobilenet_v2": ((32,), (32,)),
+    "mobilenet_v3_large_fpn": ((32, 32, 64), ()),
+    "tiny_fpn": ((4, 8, 16, 32), (8, 16, 32)),
+}
 #: Feature maps with anchors, in R-CNNs and in RetinaNet. Backbones without a pyramid take any number of sizes.
 LEVELS: Mapping[Backbone, tuple[int, int]] = {
     "resnet50_fpn": (5, 5),
@@ -251,6 +261,11 @@ class FCOSOptions(DetectorOptions):
         description="detections below this score are dropped; it is a square root here: 0.2 is the others' 0.04",
     )
     nms_threshold: Share = Field(0.6, description="of two overlapping detections of a class (IoU), the worse goes")
+
+
+def map_strides(backbone: Backbone, *, dense: bool) -> tuple[int, ...]:
+    """Of the feature maps, finest first, in resized pixels. Args: dense: for the one-stage detectors."""
+    return STRIDES[backbone][dense]
 
 
 def stages(options: DetectorOptions) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torchvision.tv_tensors import Image
 
+    from detkit.data.faults import Fault
     from detkit.data.types import Batch, ImageInfo, Prediction, Target
 
 Capability = Literal["boxes", "masks"]
@@ -35,7 +36,7 @@ BOXES: Capabilities = frozenset({"boxes"})
 BOXES_AND_MASKS: Capabilities = frozenset({"boxes", "masks"})
 
 #: Keys that belong to the host; they share tables with a component's options, which must not use them.
-RESERVED_KEYS = frozenset({"use", "enabled", "train", "input", "augment", "split", "degenerate"})
+RESERVED_KEYS = frozenset({"use", "enabled", "train", "input", "augment", "split", "degenerate", "skip_checks"})
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -137,6 +138,9 @@ class BuildContext:
             that `build` needs neither a weight file nor a network. None where the model starts from its own weights.
         weights_origin: with `weights`, what the model that was first built said of itself in its `weights_origin`.
         messages: where to tell people something.
+        leave_out: for datasets. Where it is there, somebody wants what can be read of broken files: a reader that can
+            do without an object or an image calls it with the fault and leaves that out, in place of raising; see
+            `detkit.data.faults.settle_faults`. A reader may disregard it.
     """
 
     class_names: tuple[str, ...] = ()
@@ -152,6 +156,7 @@ class BuildContext:
     weights: Mapping[str, Tensor] | None = None
     weights_origin: Mapping[str, Any] = field(default_factory=dict)
     messages: Messages = field(default_factory=Silent)
+    leave_out: Callable[[Fault], None] | None = None
 
     def generator(self) -> torch.Generator:
         """A fresh CPU generator with the component's own seed."""
@@ -476,6 +481,10 @@ def _unknown_stages(_options: Any) -> None:
     return None
 
 
+def _no_smallest_anchor(_options: Any, _min_size: int) -> None:
+    return None
+
+
 # No slots on components: `DatasetComponent[MyOptions](...)` sets an attribute on what it made, and a frozen class with
 # slots answers that with a TypeError that nobody would understand.
 @dataclass(frozen=True)
@@ -534,11 +543,17 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a dataset's files hold: how many images and objects, and what was lost on the way."""
+    """What a dataset's files hold: how many images and objects, and what was lost on the way.
+
+    Attributes:
+        options: what the component must be told beside `root` to read the files as they are meant, as
+            {"difficult": "crowd"}; plain values.
+    """
 
     images: int
     objects: int
     losses: tuple[Loss, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -572,12 +587,16 @@ class ModelComponent(Component[O, "nn.Module"]):
         recipe: values of `[train]` that suit the model; what the user sets wins.
         stages: names of the backbone's stages that hold weights under these options, from the input; empty where all
             begins at random; None where only the built model knows. `detkit check` compares `[train] strategy` with it.
+        smallest_anchor: (options, min_size of the input) to the side of the smallest anchor, taken as a square, in
+            resized pixels; without anchors, of what takes their part, as the finest stride of FCOS. Objects under half
+            of it are told before training. None: nobody knows, or size does not matter. Imports no torch.
     """
 
     needs: Callable[[O], Capabilities] = _boxes
     gives: Callable[[O], Capabilities] = _boxes
     recipe: Callable[[O], Mapping[str, Any]] = _no_recipe
     stages: Callable[[O], Sequence[str] | None] = _unknown_stages
+    smallest_anchor: Callable[[O, int], float | None] = _no_smallest_anchor
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,20 @@ def open_page(browser: Any) -> Iterator[OpenPage]:
 
     At the end of the test it fails where a page asked for something outside its folder, threw, or logged an error.
     """
+    with opening(browser) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def open_shared_page(browser: Any) -> Iterator[OpenPage]:
+    """As `open_page`, for a page that all tests of a module use; what is wrong shows at the module's end."""
+    with opening(browser) as opened:
+        yield opened
+
+
+@contextmanager
+def opening(browser: Any) -> Iterator[OpenPage]:
+    """What `open_page` gives, for the time of the block."""
     contexts: list[Any] = []
     faults: list[str] = []
 

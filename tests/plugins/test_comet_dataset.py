@@ -17,15 +17,17 @@ from PIL import Image
 from detkit import ExperimentRecord, RunInfo, open_record
 from detkit.components import Silent
 from detkit.data.coco_form import ground_truth_json
+from detkit.data.digests import ImageDigest, digest_files
 from detkit.data.fingerprint import fingerprint
 from detkit.data.splits import Splits
 from detkit.data.types import Annotation, ImageInfo
+from detkit.record.digests import digests_content
 from detkit.record.files import write_json
 from detkit.record.images import RecordedImage, SplitName, images_content
 from detkit.record.layout import ExperimentLayout
 from detkit_comet import CometOptions
 from detkit_comet.dataset import DatasetVersion, artifact_name
-from detkit_comet.manifest import DIGESTS_FILE, GONE, NOT_A_FILE, NOT_KNOWN, make_manifest
+from detkit_comet.manifest import DIGESTS_FILE, GONE, NOT_A_FILE, NOT_KNOWN, Digests, make_manifest
 from plugins.comet_artifact_stub import Artifacts
 from plugins.comet_received import read_archive
 from plugins.comet_stub import Fault, Stub
@@ -158,6 +160,39 @@ def test_digests_are_made_once_and_again_for_a_changed_file_only(
     (record.folder / DIGESTS_FILE).write_text("{ cut")
     assert make_manifest(record, "pets").digest == first.digest
     assert len(read) == 7
+
+
+def test_the_records_own_digests_are_taken_and_only_changed_files_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infos = pets(tmp_path / "data")
+    plain, record = (write_record(tmp_path / name, infos) for name in ("plain", "digested"))
+    of_files = digest_files([info.path for info in infos[:3] if info.path], cache_folder=tmp_path, messages=Silent())
+    digests = [*of_files.values(), ImageDigest("pixels", "0" * 64)]
+    write_json(record.files.digests, digests_content(infos, digests))
+    expected = make_manifest(plain, "pets")
+    read: list[str] = []
+    make = Digests.make
+
+    def noted(self: Digests, path: Path) -> Any:
+        read.append(path.name)
+        return make(self, path)
+
+    monkeypatch.setattr(Digests, "make", noted)
+    assert make_manifest(record, "pets", reading_s=-1.0) == expected
+    assert read == []
+
+    dog, made = tmp_path / "data/a/dog.png", record.files.digests.stat().st_mtime_ns
+    content = bytearray(dog.read_bytes())
+    content[-1] ^= 1
+    dog.write_bytes(content)  # as many bytes as before
+    os.utime(dog, ns=(0, made + 1))
+    (tmp_path / "data/a/kätzchen.png").unlink()
+    changed = make_manifest(record, "pets")
+    assert read == ["dog.png"]
+    assert changed.files[0].sha256 == sha256sum(dog)
+    lost = changed.files[1]
+    assert (lost.reason, lost.sha256) == (GONE, expected.files[1].sha256)
 
 
 def test_a_lost_file_keeps_the_digest_that_was_made_and_is_listed(record: ExperimentRecord, tmp_path: Path) -> None:

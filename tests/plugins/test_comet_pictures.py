@@ -242,6 +242,19 @@ def test_originals_where_they_are_and_copies_where_they_are_not(tmp_path: Path) 
     assert "copies are sent" in warning
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_originals_that_exif_data_turns_are_sent_as_the_records_copies(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "1.jpg"
+    Image.new("RGB", (40, 30)).save(path, exif=exif)
+    run = write_record(tmp_path / "record", [ImageInfo(1, path, 40, 30, (thing(1, (2, 2, 10, 10)),))], shrink=2)
+    experiment, warnings = log(run, {"original_images": True})
+    copy = run.parent / "data" / "images" / "000001.jpg"
+    assert [call["file"] for call in experiment.calls] == [path if orientation == 1 else copy]
+    assert any("1 of 1 image files are turned by their EXIF data" in text for text in warnings) is (orientation != 1)
+
+
 def test_neither_original_nor_copy(tmp_path: Path) -> None:
     run = write_record(tmp_path / "record", infos(3), kept=[])
     experiment, warnings = log(run, {"original_images": True})

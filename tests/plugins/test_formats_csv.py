@@ -132,7 +132,7 @@ def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path) -> None:
 def test_images_in_no_row_are_told(tmp_path: Path) -> None:
     told = Told()
     read(told, file=table(tmp_path, "image,class,x1,y1,x2,y2\na.jpg,dog,1,2,3,4\n"))
-    assert any(re.search(r"1 images are in no row \(.*b\.jpg is one\): they are left out", line) for line in told.lines)
+    assert any(re.search(r"an image is beside those .* not in it \(.*b\.jpg\)", line) for line in told.lines)
 
 
 def test_everything_that_is_wrong_is_told_with_its_line(tmp_path: Path) -> None:

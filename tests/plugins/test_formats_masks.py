@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,28 @@ def test_penn_fudan_is_read_as_its_own_plugin_reads_it() -> None:
         assert [(a.box, a.area, a.mask) for a in found.annotations] == [
             (a.box, a.area, a.mask) for a in expected.annotations
         ]
+
+
+#: The objects whose annotated box differs from their mask's by more than a pixel in the release itself.
+DIFFERENT = {("PennPed00019", 6), ("PennPed00021", 2), ("PennPed00027", 1), ("PennPed00090", 1)}
+
+
+@needs_penn_fudan
+def test_penn_fudans_boxes_are_those_of_its_annotations() -> None:
+    """Which count pixels from 1 and both ends."""
+    dataset = masks(root=PENN_FUDAN, classes=["pedestrian"])
+    objects, different = 0, set()
+    for index in range(len(dataset)):
+        info = dataset.info(index)
+        assert info.path is not None
+        text = (PENN_FUDAN / "Annotation" / f"{info.path.stem}.txt").read_text(encoding="latin-1")
+        rows = sorted(
+            [int(value) for value in row]
+            for row in re.findall(r"object (\d+) .*: \((\d+), (\d+)\) - \((\d+), (\d+)\)", text)
+        )
+        objects += len(rows)
+        for (number, x0, y0, x1, y1), item in zip(rows, info.annotations, strict=True):
+            assert item.source.endswith(f" object {number}")
+            if np.abs(np.subtract((x0 - 1, y0 - 1, x1, y1), item.box)).max() > 1:
+                different.add((info.path.stem, number))
+    assert (len(dataset), objects, different) == (170, 423, DIFFERENT)

@@ -193,6 +193,15 @@ def test_yolo_leaves_crowds_out_and_clips(tmp_path: Path) -> None:
     assert yaml.safe_load((tmp_path / "out/data.yaml").read_text()) == {"names": {0: "cat", 1: "dog"}}
 
 
+def test_yolo_leaves_out_what_lies_outside(tmp_path: Path) -> None:
+    """Clipped it would be a box without area, with which nobody can train."""
+    dataset = Some([info(1, of(1, (50, 40, 60, 45)), of(2, (2, 3, 2, 13)), of(1, (1, 2, 3, 4)))])
+    done = written(YOLO, dataset, tmp_path / "out")
+    assert done.objects == 2
+    assert lost(done) == {"objects outside of the image": 1, "splits": 1, "image ids": 1}
+    assert [name for name, _ in by_name(opened(YOLO, root=tmp_path / "out"))["1"]] == ["dog", "cat"]
+
+
 def test_a_table_keeps_boxes_to_the_last_bit(tmp_path: Path) -> None:
     dataset = Some([info(1, of(2, (0.1, 1 / 3, 12.7, 13), iscrowd=True)), info(2)], ["dog", "cat", "ant"])
     done = written(CSV, dataset, tmp_path / "out")

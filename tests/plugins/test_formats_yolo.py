@@ -227,9 +227,9 @@ def test_every_line_that_is_wrong_is_told(tmp_path: Path) -> None:
         "0 0.5 0.5 0.5 0.5 0.9": "has 6 numbers; .*a score, of predictions",
         "0 12 30 100 80": "12 is not in 0..1: numbers are shares .* not pixels",
         "0.5 0.5 0.5 0.5 0.5": "its class is 0.5; it must be a whole number",
-        "nan 0.5 0.5 0.5 0.5": "its class is nan",
+        "nan 0.5 0.5 0.5 0.5": "'nan' is no number",
         "-1 0.5 0.5 0.5 0.5": "its class is -1",
-        "0 nan 0.5 0.5 0.5": "nan is not in 0..1",
+        "0 nan 0.5 0.5 0.5": "'nan' is no number",
         "7 0.5 0.5 0.5 0.5": "its class is 7; the classes are 0 cat, 1 dog",
         "0 0.1 0.1 0.2 0.2 0.3 0.3 0.4": "has 8 numbers; .*a polygon 7, 9, 11",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,7 +16,7 @@ from torchvision.tv_tensors import BoundingBoxes, Mask
 
 from detkit import BuildContext, DataError, ModelComponent
 from detkit.data.types import ModelOutput, Target
-from detkit_torchvision import anchors, backbones, detkit_models
+from detkit_torchvision import anchors, backbones, detkit_models, sizes
 from detkit_torchvision.options import LEVELS, PAIRS, STAGES, Backbone
 
 MODELS: dict[str, ModelComponent[Any]] = {model.name: model for model in detkit_models()}
@@ -323,26 +324,47 @@ def test_groups_hold_at_least_eight_channels(channels: int, groups: int) -> None
 # --- anchors and pooling ---------------------------------------------------------------------------------------------
 
 
-def some_features(strides: tuple[int, ...]) -> backbones.Features:
-    return backbones.Features(nn.Identity(), 8, strides, tuple(map(str, strides)), len(strides))
-
-
 def test_anchors_are_the_papers_at_the_papers_size_and_shrink_with_the_input() -> None:
-    five = some_features((4, 8, 16, 32, 64))
-    assert anchors.anchor_sizes(five, 800, None) == [[32], [64], [128], [256], [512]]
-    assert anchors.anchor_sizes(five, 400, None) == [[16], [32], [64], [128], [256]]
-    assert anchors.anchor_sizes(some_features((8, 16, 32)), 100, None) == [[16], [32], [64]]
-    assert anchors.anchor_sizes(some_features((32,)), 800, None) == [[32, 64, 128, 256, 512]]
-    assert anchors.anchor_sizes(some_features((4, 8, 16)), 800, (5, 7, 9)) == [[5], [7], [9]]
+    five = (4, 8, 16, 32, 64)
+    assert sizes.anchor_sizes(five, 800, None) == [[32], [64], [128], [256], [512]]
+    assert sizes.anchor_sizes(five, 400, None) == [[16], [32], [64], [128], [256]]
+    assert sizes.anchor_sizes((8, 16, 32), 100, None) == [[16], [32], [64]]
+    assert sizes.anchor_sizes((32,), 800, None) == [[32, 64, 128, 256, 512]]
+    assert sizes.anchor_sizes((4, 8, 16), 800, (5, 7, 9)) == [[5], [7], [9]]
     # RetinaNet's are strides, whatever the size, where there is a whole pyramid.
-    dense = some_features((8, 16, 32, 64, 128))
+    dense = (8, 16, 32, 64, 128)
     for size in (320, 800):
-        assert anchors.dense_anchor_sizes(dense, size, None) == [[32], [64], [128], [256], [512]]
-    assert anchors.dense_anchor_sizes(some_features((8, 16, 32)), 100, (5, 6, 7)) == [[5], [6], [7]]
-    for features in (some_features((32,)), some_features((8, 16, 32))):
-        assert anchors.dense_anchor_sizes(features, 400, None) == anchors.anchor_sizes(features, 400, None)
+        assert sizes.dense_anchor_sizes(dense, size, None) == [[32], [64], [128], [256], [512]]
+    assert sizes.dense_anchor_sizes((8, 16, 32), 100, (5, 6, 7)) == [[5], [6], [7]]
+    for strides in ((32,), (8, 16, 32)):
+        assert sizes.dense_anchor_sizes(strides, 400, None) == sizes.anchor_sizes(strides, 400, None)
     # As TorchVision has it on MobileNetV3's maps, two of which have the same stride.
-    assert anchors.anchor_sizes(some_features((32, 32, 64)), 800, None) == [[32, 64, 128, 256, 512]] * 3
+    assert sizes.anchor_sizes((32, 32, 64), 800, None) == [[32, 64, 128, 256, 512]] * 3
+
+
+@pytest.mark.parametrize("family", ["faster_rcnn", "retinanet", "fcos"])
+@pytest.mark.parametrize("backbone", ["tiny_fpn", "mobilenet_v2", "mobilenet_v2_fpn"])
+@pytest.mark.parametrize("min_size", [128, 400])
+def test_the_smallest_anchor_is_that_of_the_model(family: str, backbone: Backbone, min_size: int) -> None:
+    component = next(one for one in detkit_models() if one.name == family)
+    options = component.options(backbone=backbone, weights="none")
+    model = component.build(options, BuildContext(class_names=("cat",), min_size=min_size, max_size=800))
+    (own,) = (module for module in model.modules() if isinstance(module, anchors.Anchors))
+    assert component.smallest_anchor(options, min_size) == pytest.approx(min(map(min, own.sizes)))
+
+
+def test_the_smallest_anchor_of_weights_and_of_grids() -> None:
+    def smallest(family: str, **table: Any) -> float | None:
+        component = next(one for one in detkit_models() if one.name == family)
+        return component.smallest_anchor(component.options(**table), 400)
+
+    assert smallest("faster_rcnn") == smallest("retinanet") == 32  # of the COCO weights, at any size
+    assert smallest("faster_rcnn", weights="imagenet") == 16
+    assert smallest("faster_rcnn", weights=Path("own.pth")) is None  # they were trained with some that they state
+    assert smallest("faster_rcnn", weights=Path("own.pth"), anchor_sizes=(5, 9, 16, 32, 64)) == 5
+    assert smallest("fcos") == 8
+    assert smallest("fast_rcnn", grid_scales=5) == 100
+    assert smallest("fast_rcnn", proposals="selective_search") is None
 
 
 def test_anchors_lie_on_the_true_strides_in_float32() -> None:

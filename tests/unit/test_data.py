@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,8 @@ from hypothesis import strategies as st
 from torchvision import tv_tensors
 
 from detkit.components import Dataset
-from detkit.data.checks import CleanDataset, checked_infos
 from detkit.data.coco_form import ground_truth_json, predictions_json
+from detkit.data.degenerate import CleanDataset, cleaned
 from detkit.data.evaluated import EvaluatedImages
 from detkit.data.fingerprint import fingerprint
 from detkit.data.loading import to_device, training_loader
@@ -251,16 +249,12 @@ def test_a_sample_that_breaks_the_contract_is_named_in_plain_words(way: str, say
     assert "Traceback" not in str(caught.value)
 
 
-class TestChecks:
-    def test_a_box_without_area_names_image_object_and_remedy(self) -> None:
-        dataset = Boxes([[0, 0, 5, 5]], [[1, 1, 1, 8]])
-        with pytest.raises(DataError) as caught:
-            checked_infos(dataset, "error")
-        assert 'image 1, object 0: box (1, 1, 1, 8) has no area; [dataset] degenerate = "drop"' in str(caught.value)
-
+class TestDegenerate:
     def test_drop_and_clip(self) -> None:
         dataset = Boxes([[0, 0, 5, 5], [1, 1, 1, 8]], [[-4, -4, 30, 6], [25, 0, 30, 5]])
-        dropped, clipped = checked_infos(dataset, "drop"), checked_infos(dataset, "clip")
+        raw = [dataset.info(index) for index in range(2)]
+        dropped, clipped = ([cleaned(info, how) for info in raw] for how in ("drop", "clip"))
+        assert [cleaned(info, "error") for info in raw] == raw
         assert [len(info.annotations) for info in dropped] == [1, 2]
         assert [len(info.annotations) for info in clipped] == [1, 1]
         assert clipped[1].annotations[0].box == (0, 0, 20, 6)
@@ -269,44 +263,12 @@ class TestChecks:
     def test_targets_hold_what_the_ground_truth_holds(self, degenerate: Any) -> None:
         raw = Boxes([[0, 0, 5, 5], [1, 1, 1, 8]], [[-4, -4, 30, 6], [25, 0, 30, 5]], [])
         clean = CleanDataset(raw, degenerate)
-        for index, info in enumerate(checked_infos(raw, degenerate)):
-            target = clean[index][1]
+        for index in range(len(raw)):
+            info, target = cleaned(raw.info(index), degenerate), clean[index][1]
             assert target["boxes"].tolist() == [list(item.box) for item in info.annotations]
             assert isinstance(target["boxes"], tv_tensors.BoundingBoxes)
             assert len(target["labels"]) == len(target["area"]) == len(info.annotations)
             assert clean.info(index) == info
-
-    def test_all_faults_are_listed(self) -> None:
-        dataset = Boxes([[0, 0, 5, 5]], [[0, 0, float("nan"), 5]], labels=3)
-        with pytest.raises(DataError) as caught:
-            checked_infos(dataset, "drop")
-        assert "the dataset has 3 faults" in str(caught.value)
-        assert "label 3 is out of range; the classes are 1 cat, 2 dog" in str(caught.value)
-        assert "is not of finite numbers" in str(caught.value)
-
-    def test_ids_that_repeat_and_masks_that_do_not_fit(self) -> None:
-        class Wrong(Boxes):
-            def info(self, index: int) -> ImageInfo:
-                mask = encode_masks(np.ones((1, 4, 4), dtype=np.uint8))[0]
-                annotation = Annotation(1, (0, 0, 4, 4), 16, mask=mask, source="object 7")
-                return replace(super().info(index), image_id=5, annotations=(annotation,), path=Path(f"{index}.png"))
-
-        with pytest.raises(DataError) as caught:
-            checked_infos(Wrong([], []), "error")
-        assert "1.png: image id 5 is that of 0.png too" in str(caught.value)
-        assert "0.png, object 7: mask of 4x4 pixels does not fit the image of 20x10" in str(caught.value)
-
-    def test_an_empty_dataset(self) -> None:
-        with pytest.raises(DataError, match="has no images"):
-            checked_infos(Boxes(), "error")
-
-    def test_what_a_foreign_dataset_raises_names_the_image(self) -> None:
-        class Broken(Boxes):
-            def __getitem__(self, index: int, /) -> Any:
-                raise OSError("broken PNG file")
-
-        with pytest.raises(DataError, match="image 0 of the dataset cannot be read: OSError: broken PNG file"):
-            checked_infos(Broken([]), "error")
 
 
 @given(

@@ -206,9 +206,9 @@ def test_a_fork_while_a_thread_reads_leaves_the_child_able_to_read(tmp_path: Pat
         while not ends.is_set():
             read_header(file, rotate=True)
 
+    limit = Image.MAX_IMAGE_PIXELS  # before the thread begins, which lifts it for moments
     thread = threading.Thread(target=read)
     thread.start()
-    limit = Image.MAX_IMAGE_PIXELS
     try:
         for _ in range(20):
             child = os.fork()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
+import re
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +17,20 @@ import pytest
 import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
+from torchvision import tv_tensors
 
+from detkit.checks.catalogue import CHECKS
+from detkit.checks.classes import alike
+from detkit.checks.duplicates import duplicate_findings
+from detkit.checks.finding import Finding, Where
+from detkit.checks.hashes import difference_hash
+from detkit.checks.images import Seen
+from detkit.checks.sight import Sight, small_objects
+from detkit.checks.similar import similar_findings
 from detkit.components import BOXES_AND_MASKS, BuildContext, Dataset, DatasetComponent, Options, Silent
+from detkit.data.remarks import Remark
 from detkit.data.types import RLE, Annotation, ImageInfo
-from detkit.doctor.checkup import CHECKS, Checkup, check_data
-from detkit.doctor.classes import alike
-from detkit.doctor.finding import Finding, Where
-from detkit.doctor.hashes import difference_hash
-from detkit.doctor.images import Seen
-from detkit.doctor.similar import similar_findings
+from detkit.doctor.checkup import Checkup, check_data
 from detkit.plugins import Offered, Plugin
 from detkit.spec.model import SplitTable, Use
 from detkit.spec.parts import DataTables
@@ -257,6 +266,40 @@ def test_a_split_that_cannot_be_made() -> None:
     assert "1 images cannot give validation = 1" in finding.text
 
 
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def small(*infos: ImageInfo | None, anchor: float = 16, size: tuple[int, int] = (160, 200)) -> list[Finding]:
+    return list(small_objects(infos, [Sight("fcos", anchor, *size)]))
+
+
+def test_objects_under_half_of_the_smallest_anchor_are_counted_for_each_model() -> None:
+    # The images of 100 x 80 become 200 x 160: objects of sqrt(a) < 4 pixels are under 8.
+    infos = [image(1, GOOD, box(0, 0, 4, 4), box(0, 0, 3.9, 4)), None, image(2, box(0, 0, 8, 1.9), *[GOOD] * 20)]
+    (finding,) = small(*infos)
+    assert (finding.check.id, finding.severity, finding.file) == ("object-smaller-than-anchors", "note", None)
+    assert finding.text == (
+        "fcos: 2 of 24 objects (8.3%) are smaller than 8 x 8 pixels, half of its smallest anchor, once resized to"
+        " min_size = 160 and max_size = 200; the smallest: image 2, object 0 (16 x 3.8); image 1, object 2 (7.8 x 8)"
+    )
+    models = [Sight("a", 16, 160, 200), Sight("b", 8, 160, 200), Sight("c", 16, 80, 100)]
+    assert [one.text.split(":")[0] for one in small_objects(infos, models)] == ["a", "c"]
+
+
+def test_the_longer_side_limits_how_much_larger_objects_become() -> None:
+    assert not small(image(1, box(0, 0, 5, 5)), size=(160, 200))
+    assert small(image(1, box(0, 0, 5, 5)), size=(160, 150))
+
+
+def test_many_small_objects_are_a_warning_and_crowds_and_empty_boxes_are_left_out() -> None:
+    tiny, crowd = box(0, 0, 1, 1), replace(box(0, 0, 1, 1), iscrowd=True)
+    assert small(image(1, tiny, *[GOOD] * 9))[0].severity == "warning"
+    assert small(image(1, tiny, *[GOOD] * 10))[0].severity == "note"
+    assert not small(image(1, crowd, box(5, 5, 5, 9), box(0, 0, float("nan"), 3), GOOD))
+    (finding,) = small(image(1, *[box(0, 0, 2, number + 1) for number in range(6, 0, -1)]))
+    assert finding.text.endswith("image 1, object 5 (4 x 4); image 1, object 4 (4 x 6); image 1, object 3 (4 x 8)")
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -359,13 +402,37 @@ def test_what_readers_say_is_passed_on(tmp_path: Path) -> None:
     (tmp_path / "yolo/labels/0.txt").write_text("0 0.5 0.5 0.5 0.5\n")
     (tmp_path / "yolo/labels/stray.txt").write_text("")
     done = checked(YOLO, root=tmp_path / "yolo", classes=["cat"])
-    assert [one.text.split(" (")[0] for one in only(done, "reader-warning")] == ["1 label files have no image"]
-    assert [one.text.split(" (")[0] for one in only(done, "reader-note")] == ["1 of 2 images have no label file"]
+    assert [one.text.split(" (")[0] for one in only(done, "label-file-without-image")] == [
+        "1 label files have no image"
+    ]
+    assert [one.text.split(" (")[0] for one in only(done, "image-without-label-file")] == [
+        "1 of 2 images have no label file"
+    ]
     rows = [{"id": number, "file_name": f"{number}.png"} for number in range(2)]
     objects = [{"image_id": number, "category_id": 7, "bbox": [1, 1, 9, 9], "area": 81} for number in range(2)]
     file = coco_json(tmp_path / "coco/a.json", rows, objects, {7: "cat"}, pictures=tmp_path / "coco/images")
-    (finding,) = only(checked(COCO, annotations=file), "reader-note")
+    (finding,) = only(checked(COCO, annotations=file), "class-ids-with-holes")
     assert "category ids are not 1 to 1: as labels, 7 cat is 1" in finding.text
+
+
+def test_what_readers_tell_by_a_check_that_there_is_not_is_theirs() -> None:
+    def build(_options: Options, context: BuildContext) -> Dataset:
+        context.messages.info("said plainly")
+        context.messages.warning(Remark("label-file-without-image", "3 masks have no image"))
+        context.messages.warning(Remark("box-tiny", "no remark's check"))
+        return Listed([image(1, GOOD), image(2, GOOD)], ["cat"])
+
+    done = checked(DatasetComponent(name="telling", options=Options, build=build, summary="a list"))
+    assert [(one.check.id, one.severity, one.text) for one in done.findings] == [
+        ("reader-warning", "warning", "no remark's check"),
+        ("label-file-without-image", "warning", "3 masks have no image"),
+        ("reader-note", "note", "said plainly"),
+    ]
+
+
+def test_a_remark_is_a_text_that_survives_being_sent() -> None:
+    remark = pickle.loads(pickle.dumps(Remark("split-leak", "a text")))
+    assert (remark, remark.check, json.dumps(remark)) == ("a text", "split-leak", '"a text"')
 
 
 def test_an_image_that_another_datasets_info_does_not_look_at(tmp_path: Path) -> None:
@@ -420,9 +487,41 @@ def test_duplicates_of_images_that_cannot_be_read_are_left_alone(twins: Path) ->
     assert sorted(ids(checked(VOC, root=twins))) == ["image-unreadable"] * 2
 
 
+def test_pictures_that_are_no_files_are_compared_where_they_are_decoded() -> None:
+    class Drawn(Listed):
+        def __getitem__(self, index: int, /) -> Any:
+            info = self.info(index)
+            value = 200 if info.image_id == 2 else 7
+            boxes = tv_tensors.BoundingBoxes(torch.tensor([GOOD.box]), format="XYXY", canvas_size=(80, 100))
+            flags = torch.zeros(1, dtype=torch.bool)
+            target = {"boxes": boxes, "labels": torch.tensor([1]), "image_id": info.image_id}
+            pixels = torch.full((3, 80, 100), value, dtype=torch.uint8)
+            return tv_tensors.Image(pixels), target | {"area": torch.ones(1), "iscrowd": flags}
+
+    def build(_options: Options, _context: BuildContext) -> Dataset:
+        return Drawn([image(1, GOOD), image(2, GOOD), KeyError("gone"), image(4, GOOD)], ["cat"])
+
+    component = DatasetComponent(name="drawn", options=Options, build=build, summary="pictures")
+    wanted = {"duplicate-image", "split-leak"}
+    assert checked(component, wanted=wanted).findings == ()
+    (finding,) = checked(component, wanted=wanted, decode=True).findings
+    assert finding.image == "image 4"
+    assert re.search(r"the same picture (is in \w+ )?as image 1$", finding.text)
+
+
+def test_what_no_split_has_leaks_nowhere() -> None:
+    infos = [ImageInfo(number, None, 9, 9) for number in range(4)]
+    found = duplicate_findings([[0, 1, 2, 3]], infos, ["none", "none", "train", "test"])
+    assert [(one.check.id, one.text) for one in found] == [
+        ("duplicate-image", "is the same picture as image 0"),
+        ("duplicate-image", "is the same picture as image 0"),
+        ("split-leak", "is in test, and the same picture is in train as image 2"),
+    ]
+
+
 def test_wanted_checks_only(twins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ids(checked(VOC, root=twins, wanted={"split-leak"})) == ["split-leak"]
-    monkeypatch.setattr("detkit.doctor.duplicates.digest_files", None)  # and nothing is read for the others
+    monkeypatch.setattr("detkit.checks.duplicates.digest_files", None)  # and nothing is read for the others
     assert ids(checked(VOC, root=twins, wanted={"box-without-area"})) == []
 
 

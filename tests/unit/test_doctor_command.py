@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from detkit.checks.catalogue import CHECKS
 from detkit.cli.main import run
-from detkit.doctor.checkup import CHECKS
 from plugins.format_files import voc_folder, voc_object
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +55,7 @@ def test_findings_are_grouped_by_check(spec: Path, capsys: Capture) -> None:
         remedies["object-repeated"],
         "",
         "1 error, 2 warnings, 0 notes",
+        "--fix DIR writes a copy in which all is put right that nobody has to decide",
     ]
 
 
@@ -156,6 +157,37 @@ def test_a_spec_that_cannot_be_read(spec: Path, capsys: Capture, text: str, comp
 def test_mistakes_of_the_user(capsys: Capture, arguments: list[str], complaint: str) -> None:
     assert run(["data", "check", *arguments]) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_models_of_the_spec_are_regarded_where_they_can_be_resolved(
+    spec: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = [EntryPoint(name, f"detkit_{name}", "detkit.plugins") for name in ("formats", "torchvision")]
+    monkeypatch.setattr("detkit.plugins.entry_points", lambda **_: points)
+    voc_folder(spec.parent / "data", {"a": [voc_object("cat", (1, 2, 3, 4))], "b": []}, {"train": ["a"], "val": ["b"]})
+    text = spec.read_text()
+    arguments = ["data", "check", str(spec), "--only", "object-smaller-than-anchors", "--json"]
+    for models, told in (
+        ('[models.fcos]\nbackbone = "tiny_fpn"\n', ["fcos"]),
+        ('[models.fcos]\nbackbone = "tiny_fpn"\nenabled = false\n', []),
+        ('[models.fcos]\nbackbone = "tiny_fpm"\n[models.retinanet]\n', ["retinanet"]),
+        ("[models.nobodys]\n", []),
+        ("models = 3\n", []),
+    ):
+        spec.write_text(models + text + "[input]\nmin_size = 32\n")
+        assert run(arguments) == 0
+        found = json.loads(capsys.readouterr().out)["findings"]
+        assert [one["text"].split(":")[0] for one in found] == told
+
+
+def test_checks_that_the_spec_skips_are_left_out_unless_they_are_asked_for(spec: Path, capsys: Capture) -> None:
+    spec.write_text(spec.read_text() + 'skip_checks = ["object-repeated"]\n')
+    assert run(["data", "check", str(spec)]) == 1
+    told = capsys.readouterr().out
+    assert "left out by skip_checks in the spec: object-repeated" in told.splitlines()
+    assert "1 error, 0 warnings, 0 notes" in told
+    assert run(["data", "check", str(spec), "--only", "object-repeated", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"]["warning"] == 2
 
 
 def test_the_list_of_checks(capsys: Capture) -> None:

@@ -111,8 +111,9 @@ def test_unchanged_files_are_read_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert [one == other for one, other in zip(first, second, strict=True)] == [True, False, True, True]
 
 
-def test_a_file_that_was_changed_just_now_is_read_again(tmp_path: Path) -> None:
-    """A second change in the same tick of the file system's clock would not show."""
+def test_a_file_that_was_changed_just_now_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second change in the same tick of the file system's clock would not show, and some have but one clock."""
+    monkeypatch.setattr(module, "state_of", lambda stat: module.State(stat.st_size, stat.st_mtime_ns, 0))
     infos = files(tmp_path / "data", 1)
     file = infos[0].path
     assert file is not None
@@ -122,6 +123,19 @@ def test_a_file_that_was_changed_just_now_is_read_again(tmp_path: Path) -> None:
     file.write_bytes(b"b" * 100)
     os.utime(file, ns=(now, now))
     assert digested(infos, tmp_path / "cache") != first
+
+
+def test_a_change_whose_time_was_set_back_shows(tmp_path: Path) -> None:
+    """As of `cp -p` and `exiftool -P`: the same size, the same time of change."""
+    infos = files(tmp_path / "data", 2)
+    first = digested(infos, tmp_path / "cache")
+    file = infos[0].path
+    assert file is not None
+    file.write_bytes(b"z" * 100)
+    os.utime(file, ns=(OLD, OLD))
+    second = digested(infos, tmp_path / "cache")
+    assert second[0].sha256 == hashlib.sha256(b"z" * 100).hexdigest() != first[0].sha256
+    assert second[1] == first[1]
 
 
 def test_a_damaged_or_missing_cache_costs_only_the_reading(tmp_path: Path) -> None:

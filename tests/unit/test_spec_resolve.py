@@ -87,6 +87,7 @@ def test_what_is_resolved(toys: Path, write: WriteFile, tmp_path: Path) -> None:
         "images": 9,
         "masks": True,
         "degenerate": "error",
+        "skip_checks": [],
         "split": {"validation": 0.25, "seed": 0},
     }
     assert resolved["training_step"] == {"use": "standard"}

@@ -323,6 +323,26 @@ def test_folds_leave_the_datas_own_test_split_alone() -> None:
     assert divide(clips(4, 4), Wish(folds=2, test=0), brought).test == ()
 
 
+def test_the_datas_own_test_split_never_trains() -> None:
+    """Data with training and test images and none to select on, as VOC 2007's, or many exports."""
+    brought = {"train": [0, 1, 2, 3, 4, 5], "test": [6, 7]}
+    division = divide(clips(4, 4), Wish(), brought)
+    (splits,) = division.folds
+    assert splits.test == division.test == (6, 7)
+    assert len(splits.validation) == 1
+    assert sorted((*splits.train, *splits.validation)) == [0, 1, 2, 3, 4, 5]
+    assert "1 of its 6 training images are it; its own test split (2 images) is kept" in division.notes[0]
+    apart = {"train": [0, 1, 2, 3], "test": [4, 5, 6, 7]}
+    with pytest.raises(DataError, match="1 groups cannot be divided into"):
+        divide(clips(4, 4), Wish(group=CLIP), apart)
+    with pytest.raises(DataError, match=r"own test split has a part of the group of clip1_000\.jpg"):
+        divide(clips(4, 4), Wish(group=CLIP), brought)
+    with pytest.raises(DataError, match="'train' and 'test' share 1 images"):
+        divide(clips(4, 4), Wish(), {"train": [0, 1, 6], "test": [6, 7]})
+    assert divide(clips(4, 4), Wish(validation=2), brought).test == ()
+    assert divide(clips(4, 4), Wish(), {"test": [6, 7]}).test == ()  # and nothing to train on apart
+
+
 def test_apportioning_is_by_highest_averages() -> None:
     """Ten alike units in shares of 7 and 3, dealt so that no part is ever far ahead."""
     units = [Unit((number,), bytes([number])) for number in range(10)]

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torchvision.models.detection.transform import resize_boxes
 
 from detkit import BuildContext
-from detkit_torchvision.anchors import PAPER_MIN_SIZE
 from detkit_torchvision.options import FasterRCNNOptions
+from detkit_torchvision.sizes import PAPER_MIN_SIZE
 
 #: To which TorchVision resizes for these weights.
 PAPER_MAX_SIZE = 1333

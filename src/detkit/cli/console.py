@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +28,22 @@ def console(*, stderr: bool = True) -> Console:
 
     stream: IO[str] = sys.stderr if stderr else sys.stdout
     return Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+
+
+def can_draw(stream: IO[str]) -> bool:
+    """Whether to draw bars and tables that move: on a terminal that can, and for somebody who wants to see them.
+
+    Not in a pipe or a file, not where $TERM is dumb, not under a build service ($CI), not with $NO_COLOR: lines then.
+    """
+    if not stream.isatty() or os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
+        return False
+    return not (os.environ.get("NO_COLOR") or os.environ.get("CI", "").lower() not in ("", "0", "false"))
+
+
+def tolerate(stream: IO[str]) -> None:
+    """Write what the stream's encoding lacks as escapes: a name in another script must not end a command."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
 
 
 def print_table(
@@ -83,7 +101,7 @@ class RichMessages:
     @contextmanager
     def progress(self, description: str, total: int | None, unit: str = "") -> Iterator[Progress]:
         """A bar for the time of the block; one within another is shown below it."""
-        if not sys.stderr.isatty():
+        if not can_draw(sys.stderr):
             yield _PlainProgress(description, total, unit)
             return
         outermost = self._bars is None
@@ -109,8 +127,10 @@ class RichMessages:
         if not sys.stderr.isatty():
             click.echo(text, err=True)
             return
-        # The bars' own console prints above them instead of through them.
-        self._shared_console().print(text, style=style, markup=False)
+        from rich.text import Text
+
+        # The bars' own console prints above them instead of through them; its `style` would be theirs too.
+        self._shared_console().print(Text(text, style=style or ""))
 
 
 def _bars(on: Console, unit: str) -> Bars:

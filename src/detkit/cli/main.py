@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "predict": ("detkit.cli.predict", "Find objects in images with a trained detector"),
     "eval": ("detkit.cli.eval", "Evaluate a trained detector, or predictions of any model"),
     "show": ("detkit.cli.show", "Show the table of an experiment, or a page in Markdown"),
+    "runs": ("detkit.cli.runs", "List, show and remove what experiments have left on disk"),
     "replay": ("detkit.cli.replay", "Replay a training step whose loss exploded"),
     "upload": ("detkit.cli.upload", "Send a recorded experiment to a logger"),
     "plugins": ("detkit.cli.plugins", "List plugins, or show the options of a component"),

@@ -54,6 +54,7 @@ def command(
 
 def _run(spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, as_json: bool, debug: bool) -> int:
     from detkit.api import run_spec
+    from detkit.cli.closing import closing_lines
     from detkit.cli.leaderboard import print_leaderboard
     from detkit.cli.live import ConsoleDisplay
     from detkit.cli.search import print_search
@@ -78,7 +79,8 @@ def _run(spec: ExperimentSpec, resume: bool, extend: bool, fresh: bool, as_json:
     else:
         print_search(record)
         print_leaderboard(board)
-        click.echo(f"record: {record.folder}")
+        for line in closing_lines(record, board):
+            click.echo(line)
     for run in failed:
         click.echo(f"details of {run.run_id}: {run.files.console}", err=True)
         if debug:

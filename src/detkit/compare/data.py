@@ -27,7 +27,7 @@ def data_state(path: Path, messages: Messages, *, blocked: Sequence[str] = ()) -
     """
     if path.is_file():
         spec = load_spec(path, blocked=blocked)
-        data = prepare_data(spec, messages)
+        data = prepare_data(spec, messages, training=False)
         return state_of_prepared(str(path), data, digest_data(data, messages))
     found = find(path)
     folder, fold = (found.experiment, found.fold) if isinstance(found, RunRecord) else (found.folder, None)

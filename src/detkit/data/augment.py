@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from detkit.components import Dataset, Draw, Transform
+from detkit.data.augment_contract import Given
 from detkit.data.loading import Sample, fetch, label_of
 from detkit.data.seeds import derive_seed, plant, seeded
 from detkit.data.types import Target
@@ -82,8 +83,8 @@ class Augmentation:
                     fetch=self._fetcher(stages[:number], own_seed, fetched),
                 )
                 try:
-                    changed, objects = _pair(stage.transform(image, target, draw))
-                    refuse_foreign(changed, objects)
+                    given = Given(image, target, len(self._dataset.class_names))
+                    changed, objects = given.accepted(stage.transform(image, {**target}, draw))
                     tight = tight and all(fetched)
                     image, target = changed, settled(image, target, changed, objects, tight=tight)
                 except DetkitError:
@@ -124,47 +125,6 @@ def one_thread() -> Iterator[None]:
 
 
 # --- what holds after every transform --------------------------------------------------------------------------------
-
-
-def _pair(returned: object) -> tuple[Image, Target]:
-    if not isinstance(returned, tuple | list) or len(returned) != 2 or not isinstance(returned[1], dict):
-        raise TypeError(f"it returned a {type(returned).__name__}; it must return the image and its target")
-    return returned[0], returned[1]  # type: ignore[return-value]  # looked at next
-
-
-def refuse_foreign(image: Image, target: Target) -> None:
-    """Hold a transform to its contract.
-
-    Raises:
-        TypeError: the image or a field is not what it must be, or fields are not of the same number of objects.
-    """
-    if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
-        what = f"{image.dtype} {list(image.shape)}" if isinstance(image, Tensor) else f"a {type(image).__name__}"
-        raise TypeError(f"the image it returned is {what}; it must be uint8 [3, H, W]")
-    if 0 in image.shape:
-        raise TypeError(f"the image it returned has no pixels: it is {list(image.shape)}")
-    missing = {"boxes", "labels", "image_id", "area", "iscrowd"} - target.keys()
-    if missing:
-        raise TypeError(f"the target it returned lacks {', '.join(sorted(missing))}")
-    count, (height, width) = len(target["labels"]), image.shape[-2:]
-    shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
-        "boxes": (target["boxes"], (count, 4)),
-        "area": (target["area"], (count,)),
-        "iscrowd": (target["iscrowd"], (count,)),
-    }
-    if "masks" in target:
-        shapes["masks"] = (target["masks"], (count, height, width))
-    for name, (value, shape) in shapes.items():
-        if tuple(value.shape) != shape:
-            raise TypeError(
-                f"the target it returned has {name} of shape {list(value.shape)}; with {count} labels and an image of"
-                f" {height} x {width} it must be {list(shape)}"
-            )
-    boxes = target["boxes"]
-    if isinstance(boxes, tv_tensors.BoundingBoxes) and boxes.format != tv_tensors.BoundingBoxFormat.XYXY:
-        raise TypeError(f"the boxes it returned are {boxes.format.value}; they must be XYXY")
-    if not bool(torch.isfinite(boxes).all()):
-        raise TypeError("a box that it returned is not finite")
 
 
 def are_tight(target: Target) -> bool:

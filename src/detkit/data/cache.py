@@ -24,10 +24,12 @@ import numpy as np
 import psutil
 import torch
 from numpy.typing import NDArray
+from PIL import __version__ as PILLOW
 from torch import Tensor
 from torchvision import tv_tensors
 
 from detkit.components import Capabilities, Dataset, Messages
+from detkit.data.digests import state_of
 from detkit.data.seeds import seeded
 from detkit.data.types import ImageInfo, Target
 
@@ -254,9 +256,9 @@ def slot_bytes(info: ImageInfo, provides: Capabilities) -> int:
 def file_of(info: ImageInfo, folder: Path, identity: str) -> Path:
     """The file for a sample, named by all that it is made of: dataset, image file, objects."""
     assert info.path is not None
-    state = info.path.stat()
     objects = [[item.label, *item.box, item.area, item.iscrowd, item.mask] for item in info.annotations]
-    made_of = [VERSION, identity, str(info.path.resolve()), state.st_size, state.st_mtime_ns, info.image_id, objects]
+    state = state_of(info.path.stat())
+    made_of = [VERSION, PILLOW, identity, str(info.path.resolve()), *state, info.image_id, objects]
     digest = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
     return folder / f"v{VERSION}" / digest[:2] / f"{digest[2:32]}.sample"
 

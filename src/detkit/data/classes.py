@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from detkit.errors import DataError, did_you_mean
@@ -33,7 +34,7 @@ def refuse_background(names: Sequence[str], where: str, remedy: str) -> None:
 
 
 def refuse_unfit(names: Sequence[str], where: str) -> None:
-    """Refuse names that are empty or repeat.
+    """Refuse names that are empty, repeat, or cannot stand in a line.
 
     Raises:
         DataError: says which.
@@ -41,6 +42,10 @@ def refuse_unfit(names: Sequence[str], where: str) -> None:
     for place, name in enumerate(names):
         if not name.strip():
             raise DataError(f"{where}: the name of class {place} is empty")
+        if any(unicodedata.category(letter) == "Cc" for letter in name):
+            raise DataError(
+                f"{where}: the name of class {place}, {name!r}, holds a line break or another control character"
+            )
         if name in names[:place]:
             raise DataError(
                 f"{where}: classes {list(names).index(name)} and {place} are both {name!r}; names must differ"

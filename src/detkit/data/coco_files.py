@@ -6,7 +6,8 @@ the same files. pycocotools takes many mistakes for objects that are not there; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from detkit.data.coco_json import described
 from detkit.data.coco_regions import read_regions
 from detkit.data.coco_rows import Faults, Floats, Integers, Rows
+from detkit.data.faults import Fault
 from detkit.data.targets import mask_areas
 from detkit.data.types import Annotation, ImageInfo, Prediction
 from detkit.errors import DataError
@@ -45,7 +47,14 @@ class CocoTruth:
 # --- ground truth ----------------------------------------------------------------------------------------------------
 
 
-def parse_truth(content: Any, file: Path, *, masks: bool = True, all_masks: bool = False) -> CocoTruth:
+def parse_truth(
+    content: Any,
+    file: Path,
+    *,
+    masks: bool = True,
+    all_masks: bool = False,
+    leave_out: Callable[[Fault], None] | None = None,
+) -> CocoTruth:
     """Ground truth from what its file holds.
 
     What pycocotools' users expect is filled in: without `iscrowd` an object is no crowd, without `area` it is that of
@@ -55,6 +64,7 @@ def parse_truth(content: Any, file: Path, *, masks: bool = True, all_masks: bool
         file: for messages.
         masks: make masks of segmentations; otherwise only where an area or a box is to be taken from them.
         all_masks: refuse objects without a mask, where others have one.
+        leave_out: `BuildContext.leave_out`: annotations at fault are told there and left out, ids that repeat are told.
 
     Raises:
         DataError: it is not of that form; up to 20 faults, each with its entry.
@@ -67,14 +77,24 @@ def parse_truth(content: Any, file: Path, *, masks: bool = True, all_masks: bool
     infos = _images(images)
     faults.raise_any()  # what is wrong with the annotations may follow from it
     image_ids = np.array([info.image_id for info in infos], dtype=np.int64)
-    annotations = Rows(lists["annotations"], "annotations", ("id",), faults)
+    rows = lists["annotations"]
+    if leave_out is not None:
+        faults = Faults(file, sys.maxsize)
+        rows = _numbered(rows, file, leave_out)
+    annotations = Rows(rows, "annotations", ("id",), faults)
     objects = _Objects(annotations, image_ids, category_ids, infos, masks=masks)
     if all_masks:
         objects.refuse_unmasked()
-    faults.raise_any()
+    if leave_out is None:
+        faults.raise_any()
+    else:
+        for text in faults.texts():
+            leave_out(Fault(file, "", text, "object"))
     order = np.argsort(category_ids, kind="stable")
     labels = np.argsort(order, kind="stable") + 1
-    by_image = _grouped(objects.annotations(labels), objects.images, len(infos))
+    good = np.flatnonzero(annotations.good)
+    items = objects.annotations(labels)
+    by_image = _grouped([items[index] for index in good.tolist()], objects.images[good], len(infos))
     return CocoTruth(
         class_names=tuple(names[place] for place in order.tolist()),
         category_ids=category_ids[order],
@@ -103,6 +123,23 @@ def _truth_lists(content: Any, file: Path) -> Mapping[str, list[Any]]:
 
 
 _TRUTH = "it must be an object with the lists " + ", ".join(map(repr, TRUTH_KEYS))
+
+
+def _numbered(rows: Sequence[Any], file: Path, leave_out: Callable[[Fault], None]) -> list[Any]:
+    """The annotations, each but the first of an id under a new one."""
+    first: dict[int, int] = {}
+    numbered = list(rows)
+    free = 1 + max((row["id"] for row in rows if isinstance(row, dict) and type(row.get("id")) is int), default=0)
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict) or type(row.get("id")) is not int:
+            continue  # a fault of its own
+        before = first.setdefault(row["id"], index)
+        if before != index:
+            text = f"has the id {row['id']} of annotations[{before}] too; ids must differ"
+            leave_out(Fault(file, f"annotations[{index}]", text, "id"))
+            numbered[index] = {**row, "id": free}
+            free += 1
+    return numbered
 
 
 def _categories(rows: Rows) -> tuple[Integers, list[str]]:

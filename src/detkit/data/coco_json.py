@@ -26,7 +26,9 @@ def read_coco_json(file: Path) -> Any:
     if not data.removeprefix(BOM_UTF8).strip():
         raise DataError(f"{file} is empty")
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=_unrepeated)
+    except _RepeatedKey as error:
+        raise DataError(f"{file}: an object of it has the key {error.args[0]!r:.60} twice: which is meant?") from None
     except json.JSONDecodeError as error:
         if _is_cut(error):
             raise DataError(f"{file} is cut: its JSON ends in the middle, after {len(error.doc)} characters") from None
@@ -37,6 +39,18 @@ def read_coco_json(file: Path) -> Any:
         raise DataError(f"{file} is no file in COCO's form: its lists are nested too deep") from None
     except ValueError as error:  # a number of more digits than Python reads
         raise DataError(f"{file} cannot be read: {error}") from None
+
+
+class _RepeatedKey(Exception):
+    """Its argument is the key."""
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; JSON's readers take the last of equal keys and say nothing: two lists of annotations were one."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _RepeatedKey(next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number])))
+    return found
 
 
 def _is_cut(error: json.JSONDecodeError) -> bool:

@@ -42,11 +42,12 @@ class Faults:
     """What is wrong with one file.
 
     Args:
-        file: as people named it.
+        file: as people named it. listed: of so many faults the texts are made.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, listed: int = LISTED) -> None:
         self._file = file
+        self._limit = listed
         self._listed: list[tuple[str, int, str]] = []
         self._count = 0
 
@@ -54,8 +55,12 @@ class Faults:
         """Note a fault for each index into the list at a place; a text is made only for those that are listed."""
         for index in indices:
             self._count += 1
-            if len(self._listed) < LISTED:
+            if len(self._listed) < self._limit:
                 self._listed.append((place, index, text(index)))
+
+    def texts(self) -> list[str]:
+        """Each that is listed, with its entry, in the order of the file."""
+        return [text for _, _, text in sorted(self._listed)]
 
     def raise_any(self) -> None:
         """End here if there is any fault.
@@ -65,9 +70,9 @@ class Faults:
         """
         if not self._count:
             return
-        more = f"\n  and {self._count - LISTED} more" if self._count > LISTED else ""
+        more = f"\n  and {self._count - self._limit} more" if self._count > self._limit else ""
         what = "a fault" if self._count == 1 else f"{self._count} faults"
-        listed = "\n  ".join(text for _, _, text in sorted(self._listed))
+        listed = "\n  ".join(self.texts())
         raise DataError(f"{self._file} has {what} (entries are counted from 0):\n  {listed}{more}")
 
 

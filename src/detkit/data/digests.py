@@ -1,7 +1,7 @@
 """A digest of the content of every image: of its file's bytes, or of its pixels where there is no file.
 
 Reading every file is the price of noticing any change: 118,000 files of 160 kB are 19 GB, about 40 s of a disk that
-gives 500 MB/s. Digests are therefore kept in the cache folder, with the size and the time of change by which a later
+gives 500 MB/s. Digests are therefore kept in the cache folder, with the size and the times by which a later
 change of a file shows; the second run reads nothing.
 """
 
@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from detkit.components import Dataset, Messages, Silent
 from detkit.data.names import common_folder
@@ -24,7 +24,7 @@ from detkit.data.seeds import derive_seed, seeded
 from detkit.data.types import ImageInfo
 from detkit.errors import DataError, DetkitError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: Reading less than this takes no time worth a bar: bytes of files, images that are no files.
 UNNOTICED_BYTES = 200_000_000
 UNNOTICED_IMAGES = 500
@@ -33,6 +33,24 @@ UNNOTICED_IMAGES = 500
 RACY_NS = 2_500_000_000
 #: More do not make one disk faster.
 MOST_THREADS = 8
+
+
+class State(NamedTuple):
+    """By which a change of a file shows.
+
+    Attributes:
+        size: bytes. modified, changed: nanoseconds. Programs may set the former back, as `cp -p` and `exiftool -P` do;
+            only the system sets the latter (on Windows it is the time of creation).
+    """
+
+    size: int
+    modified: int
+    changed: int
+
+
+def state_of(stat: os.stat_result) -> State:
+    """Of a file as the system describes it."""
+    return State(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +153,7 @@ class _Cache:
 
     folder: Path
     below: Path | None
-    _known: dict[str, tuple[int, int, str]] = field(default_factory=dict, init=False)
+    _known: dict[str, tuple[State, str]] = field(default_factory=dict, init=False)
     _changed: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -143,8 +161,9 @@ class _Cache:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             content = json.loads(self._file.read_bytes())
             if content["format_version"] == FORMAT_VERSION and content["folder"] == str(self.below):
-                for name, (size, changed, sha256) in content["files"].items():
-                    self._known[name] = (int(size), int(changed), str(sha256))
+                for name, (*numbers, sha256) in content["files"].items():
+                    size, modified, changed = map(int, numbers)
+                    self._known[name] = (State(size, modified, changed), str(sha256))
 
     @property
     def _file(self) -> Path:
@@ -161,8 +180,8 @@ class _Cache:
         except OSError as error:
             raise _unreadable(path, error) from error
         before = self._known.get(self._name(path))
-        same = before is not None and before[:2] == (now.st_size, now.st_mtime_ns)
-        return (ImageDigest("file", before[2], before[0]) if before and same else None), now.st_size
+        same = before is not None and before[0] == state_of(now)
+        return (ImageDigest("file", before[1], now.st_size) if before and same else None), now.st_size
 
     def read(self, path: Path) -> ImageDigest:
         try:
@@ -172,14 +191,15 @@ class _Cache:
         except OSError as error:
             raise _unreadable(path, error) from error
         if time.time_ns() - now.st_mtime_ns > RACY_NS:
-            self._known[self._name(path)] = (now.st_size, now.st_mtime_ns, sha256)
+            self._known[self._name(path)] = (state_of(now), sha256)
             self._changed = True
         return ImageDigest("file", sha256, now.st_size)
 
     def save(self) -> None:
         if not self._changed or self.below is None:
             return
-        content = {"format_version": FORMAT_VERSION, "folder": str(self.below), "files": self._known}
+        files = {name: [*state, sha256] for name, (state, sha256) in self._known.items()}
+        content = {"format_version": FORMAT_VERSION, "folder": str(self.below), "files": files}
         temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}.tmp")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from detkit.errors import DataError
 
 #: So many faults are listed in a message; more are counted.
 LISTED = 20
+
+#: What must go for a dataset to be opened without the fault: an id that nothing refers to, an object (or a line of a
+#: list), an image, or all of it.
+Extent = Literal["id", "object", "image", "dataset"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +24,15 @@ class Fault:
     Attributes:
         file: where. place: in the file, as "object 12 (line 140)"; empty where the file itself is meant.
         text: what is wrong; what to do.
+        extent: what would have to be left out.
+        image: of extent "image": its file, or that of its labels, where `file` is not one of them.
     """
 
     file: Path
     place: str
     text: str
+    extent: Extent = "dataset"
+    image: Path | None = None
 
     def __str__(self) -> str:
         return f"{self.file}, {self.place}: {self.text}" if self.place else f"{self.file}: {self.text}"
@@ -56,3 +65,23 @@ def raise_faults(faults: Sequence[Fault]) -> None:
     """
     if faults:
         raise DataFaults(faults)
+
+
+def settle_faults(faults: Sequence[Fault], leave_out: Callable[[Fault], None] | None) -> frozenset[Path]:
+    """End here if there is any fault, unless all of them can be left out and somebody wants to know which.
+
+    Args:
+        leave_out: `BuildContext.leave_out`.
+
+    Returns:
+        The images that must go, each by its file or that of its labels.
+
+    Raises:
+        DataFaults: there is a fault that stays.
+    """
+    if leave_out is None or any(fault.extent == "dataset" for fault in faults):
+        raise_faults(faults)
+        return frozenset()
+    for fault in faults:
+        leave_out(fault)
+    return frozenset(fault.image or fault.file for fault in faults if fault.extent == "image")

@@ -86,6 +86,7 @@ class FileDataset(Dataset):
         self.files = tuple(files)
         self.reading = reading
         self._infos: list[ImageInfo | None] = [None] * len(self.files)
+        self._headers: dict[int, Header] = {}
 
     @abstractmethod
     def annotations(self, index: int, width: int, height: int) -> tuple[Annotation, ...]:
@@ -111,9 +112,20 @@ class FileDataset(Dataset):
             info = self._infos[index] = self._read_info(index)
         return info
 
+    def header(self, index: int) -> Header:
+        """What the file says of itself; no file is read again whose `info` was asked for.
+
+        Raises:
+            UnreadableImage: as for `info`.
+        """
+        index = range(len(self))[index]
+        if index not in self._headers:
+            self._headers[index] = sized_header(self.files[index].path, self.reading)
+        return self._headers[index]
+
     def _read_info(self, index: int) -> ImageInfo:
         file = self.files[index]
-        header = sized_header(file.path, self.reading)
+        header = self._headers[index] = sized_header(file.path, self.reading)
         refuse_other_size(file, header, self.reading)
         annotations = self.annotations(index, header.width, header.height)
         return ImageInfo(file.image_id, file.path, header.width, header.height, annotations, printable(file.name))
@@ -219,6 +231,16 @@ def _refuse(error: OSError) -> None:
     raise DataError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
 
 
+def files_ending(folder: Path, *endings: str) -> list[Path]:
+    """The files right inside a folder with one of these endings, in upper or lower case, sorted; no hidden ones.
+
+    Args:
+        endings: in lower case, with their dot.
+    """
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(file for file in found if file.suffix.lower() in endings and not file.name.startswith("."))
+
+
 def images_by_stem(folder: Path) -> dict[str, list[Path]]:
     """The images right inside a folder by their names without endings; empty where there is no folder."""
     found: dict[str, list[Path]] = {}
@@ -233,10 +255,31 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; no for names that no system takes, as ones of a thousand letters."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; as `is_there`."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def missing_file(file: Path) -> str:
     """What is wrong with a path that should be a file; empty where it is one."""
-    if file.is_file():
-        return ""
+    try:
+        return "" if file.is_file() else _not_a_file(file)
+    except (OSError, ValueError) as error:
+        return f"cannot be looked at ({getattr(error, 'strerror', None) or error})"
+
+
+def _not_a_file(file: Path) -> str:
     if file.is_symlink():
         return f"is a link to {os.readlink(file)}, which {_of_link(file)}; bring that back, or remove the link"
     return "is a folder, not a file" if file.is_dir() else "does not exist"
@@ -253,7 +296,9 @@ def _of_link(file: Path) -> str:
 def missing_images(files: Iterable[ImageFile]) -> list[Fault]:
     """A fault of each image that is not there."""
     return [
-        Fault(file.source, "", f"its image {file.path} {trouble}") if file.source else Fault(file.path, "", trouble)
+        Fault(file.source, "", f"its image {file.path} {trouble}", "image", file.path)
+        if file.source
+        else Fault(file.path, "", trouble, "image")
         for file in files
         if (trouble := missing_file(file.path))
     ]

@@ -63,6 +63,9 @@ ENDINGS = frozenset(
     }
 )
 
+#: Pillow decodes these by starting another program (Ghostscript), which files of unknown origin must not do.
+FORMATS_OF_PROGRAMS = frozenset({"EPS"})
+
 #: 16-bit values to 8-bit ones: 65535 becomes 255.
 SIXTEEN_TO_EIGHT = 257
 #: EXIF's tag of the turn, 1 to 8; from 5 on width and height change places.
@@ -84,6 +87,8 @@ BACK = {Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90, Image.Transpose.R
 #: How a JPEG ends; behind it cameras put previews, and phones some kilobytes of their own.
 JPEG_END = b"\xff\xd9"
 JPEG_TAIL = 1 << 16
+#: Markers: of the first bytes of pixels; a byte that only fills, before a marker.
+JPEG_SCAN, JPEG_FILL = 0xDA, 0xFF
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 #: Held while Pillow's limit of pixels, which belongs to the whole process, is lifted.
@@ -175,13 +180,20 @@ def decode(file: Path, *, rotate: bool, cut: Cut = "error", max_pixels: int | No
 
 def is_large(width: int, height: int, max_pixels: int | None = None) -> bool:
     """Whether `decode` refuses an image of this size, pixels, as too large."""
-    limit = Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
+    limit = _limit(max_pixels)
     return limit is not None and width * height > limit
+
+
+def _limit(max_pixels: int | None) -> int | None:
+    if max_pixels is not None:
+        return max_pixels
+    with _LIMIT:  # another thread may just have lifted it
+        return Image.MAX_IMAGE_PIXELS
 
 
 def _refuse_large(width: int, height: int, max_pixels: int | None) -> None:
     if is_large(width, height, max_pixels):
-        limit = Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
+        limit = _limit(max_pixels)
         whose = "that Pillow takes for safe" if max_pixels is None else "of max_pixels"
         raise _TooLarge(f"has more pixels than the {limit:,} {whose} ({width} x {height})")
 
@@ -267,9 +279,11 @@ def read_ids(file: Path, *, max_pixels: int | None = None) -> NDArray[np.integer
         if image.mode == "1":
             return np.asarray(image).astype(np.uint8)
         if image.mode not in ("L", "P", "I") and not image.mode.startswith("I;16"):
+            bands = len(image.getbands())
+            what = f"has {bands} channels" if bands > 1 else "holds fractions"
             raise DataError(
-                f"has {len(image.getbands())} channels (mode {image.mode}); a mask has one, with 0 or an object's"
-                " number in each pixel: a grey or palette picture"
+                f"{what} (mode {image.mode}); a mask has one channel, with 0 or an object's number in each pixel:"
+                " a grey or palette picture"
             )
         return np.array(image)
 
@@ -292,6 +306,9 @@ def _opened(file: Path, *, fill: bool = False) -> Iterator[Image.Image]:
         stream.seek(0)
         with _unlimited():
             image = Image.open(source)
+        if image.format in FORMATS_OF_PROGRAMS:
+            image.close()
+            raise UnidentifiedImageError
         try:
             yield image
         finally:
@@ -352,13 +369,16 @@ def _cause(file: Path, error: Exception) -> tuple[str, Trouble]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's, 1 to 8, without decoding."""
-    # Pillow's PNG class decodes the whole picture where there is no EXIF data before the pixels.
-    exif = Image.Image.getexif(image)
-    if ORIENTATION not in exif and image.format == "PNG" and (late := _late_exif(image)):
-        exif = Image.Exif()
-        exif.load(late)
-    value = exif.get(ORIENTATION, 1)
+    """EXIF's, 1 to 8, without decoding; 1 where the EXIF data is damaged: the picture need not be."""
+    try:
+        # Pillow's PNG class decodes the whole picture where there is no EXIF data before the pixels.
+        exif = Image.Image.getexif(image)
+        if ORIENTATION not in exif and image.format == "PNG" and (late := _late_exif(image)):
+            exif = Image.Exif()
+            exif.load(late)
+        value = exif.get(ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - Pillow raises SyntaxError, struct.error and others
+        return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
@@ -394,9 +414,36 @@ def _seems_cut(image: Image.Image) -> bool:
 
 
 def _jpeg_ends(stream: BinaryIO) -> bool:
+    """Whether there is an end behind the beginning of the pixels; before it, previews have ends of their own.
+
+    It is looked for near the end of the file first. Some cameras put whole films behind it.
+    """
+    begin = _jpeg_pixels(stream)
     size = stream.seek(0, os.SEEK_END)
-    stream.seek(max(0, size - JPEG_TAIL))
-    return JPEG_END in stream.read()
+    tail = max(begin, size - JPEG_TAIL)
+    stream.seek(tail)
+    if JPEG_END in stream.read():
+        return True
+    stream.seek(begin)
+    return tail > begin and JPEG_END in stream.read(tail - begin + 1)
+
+
+def _jpeg_pixels(stream: BinaryIO) -> int:
+    """Where the compressed pixels begin; at the file's end where they do not. Coded pixels hold no marker but RSTn."""
+    at = 2
+    while True:
+        stream.seek(at)
+        head = stream.read(4)
+        if len(head) < 4:
+            return at + len(head)
+        if head[0] != JPEG_END[0]:
+            return at  # no marker, where one must be: what follows is anybody's guess
+        if head[1] == JPEG_FILL:
+            at += 1
+            continue
+        at += 2 + int.from_bytes(head[2:], "big")
+        if head[1] == JPEG_SCAN:
+            return at
 
 
 def _png_chunks(image: Image.Image) -> Iterator[tuple[bytes, int, BinaryIO]]:

@@ -103,6 +103,8 @@ def divide(infos: Sequence[ImageInfo], wish: Wish, brought: Mapping[str, Sequenc
         return _Divider(infos, wish).named(read_split_lists(files, image_names(infos)))
     own = _named(brought)
     validation, test = _amount(wish.validation), _amount(wish.test)
+    if wish.folds is None and wish.validation is None and wish.test is None and _lacks_validation(own):
+        return _Divider(infos, wish).beside(own)
     if wish.folds is None and not wish.stratify and wish.group is None:
         ids = [info.image_id for info in infos]
         return Division((make_splits(ids, validation=validation, test=test, seed=wish.seed, brought=brought),))
@@ -144,6 +146,19 @@ class _Divider:
             return self._folded(tuple(sorted(own["test"])), "the data's own test split", self._wish.folds)
         test, rest = self._held_out(everything)
         return self._in_folds(rest, test, self._wish.folds)
+
+    def beside(self, own: Mapping[str, Sequence[int]]) -> Division:
+        """The data's own test split, and its training split divided: nobody's test images may train a model."""
+        train, test = tuple(sorted(own["train"])), tuple(sorted(own["test"]))
+        if shared := set(train) & set(test):
+            raise DataError(_shared_text("train", "test", shared))
+        self._refuse_leak(test, "the data's own test split", among=train)
+        validation, _, rest = self._parts(train)
+        self._note(
+            f"the data brings no validation split: {len(validation)} of its {len(train)} training images are it; its"
+            f" own test split ({len(test)} images) is kept"
+        )
+        return Division((Splits(rest, validation, test),), notes=tuple(self._notes))
 
     def named(self, lists: Mapping[str, tuple[int, ...]]) -> Division:
         """As lists of images say; what they leave is divided, or trains."""
@@ -263,13 +278,13 @@ class _Divider:
             }
         return found
 
-    def _refuse_leak(self, test: Sequence[int], whose: str) -> None:
+    def _refuse_leak(self, test: Sequence[int], whose: str, among: Sequence[int] | None = None) -> None:
         if self._groups is None:
             return
         held = set(test)
         tested = {self._groups[index] for index in test}
         for index, key in enumerate(self._groups):
-            if index not in held and key in tested:
+            if index not in held and key in tested and (among is None or index in among):
                 raise DataError(
                     f"[dataset.split] group: {whose} has a part of the group of"
                     f" {self._infos[index].label}, which is not in it; set test (a count, a fraction or 0) to have"
@@ -335,6 +350,11 @@ def _named(brought: Mapping[str, Sequence[int]] | None) -> dict[str, Sequence[in
     return {("validation" if name in ("val", "valid") else name): indices for name, indices in (brought or {}).items()}
 
 
+def _lacks_validation(own: Mapping[str, Sequence[int]]) -> bool:
+    """Whether the data brings images to train on and to test on, and none to select on."""
+    return bool(own.get("train")) and bool(own.get("test")) and "validation" not in own
+
+
 def _uses_own(own: Mapping[str, Sequence[int]], validation: int | float | None, test: int | float | None) -> bool:
     return "train" in own and "validation" in own and validation is None and test is None
 
@@ -355,15 +375,19 @@ def _count(amount: int | float, total: int) -> int:
     return amount if isinstance(amount, int) else max(1, round(amount * total))
 
 
+def _shared_text(first: str, second: str, shared: set[int]) -> str:
+    return (
+        f"the data's own splits {first!r} and {second!r} share {len(shared)} images (index {min(shared)} is one); set"
+        " [dataset.split] validation to have detkit divide the images"
+    )
+
+
 def _own_splits(own: Mapping[str, Sequence[int]]) -> Splits:
     splits = Splits(*(tuple(sorted(own.get(name, ()))) for name in ("train", "validation", "test")))
     for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
         shared = set(getattr(splits, first)) & set(getattr(splits, second))
         if shared:
-            raise DataError(
-                f"the data's own splits {first!r} and {second!r} share {len(shared)} images (index {min(shared)} is"
-                " one); set [dataset.split] validation to have detkit divide the images"
-            )
+            raise DataError(_shared_text(first, second, shared))
     if not splits.train or not splits.validation:
         raise DataError("the data's own splits leave 'train' or 'validation' empty; set [dataset.split] validation")
     return splits

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 MASK_THRESHOLD = 0.5
 #: pycocotools (2.0.11) counts the masks whose areas it is asked for in one byte, and raises from 256 on.
 AT_ONCE = 255
+#: More instances than so many, of fewer pixels than so many on average, are the noise of another picture.
+MANY_INSTANCES, FEW_PIXELS = 1000, 16
+#: Of masks that are decoded together.
+MOST_BYTES = 1 << 27
 
 
 def encode_masks(masks: NDArray[np.uint8]) -> list[RLE]:
@@ -41,7 +45,14 @@ def decode_masks(masks: Sequence[RLE], height: int, width: int) -> NDArray[np.ui
     if not masks:
         return np.zeros((0, height, width), dtype=np.uint8)
     rles = [{"size": rle["size"], "counts": rle["counts"].encode("ascii")} for rle in masks]
-    return np.ascontiguousarray(coco_mask.decode(rles).transpose(2, 0, 1))
+    at_once = max(1, MOST_BYTES // max(1, height * width))
+    if len(rles) <= at_once:
+        return np.ascontiguousarray(coco_mask.decode(rles).transpose(2, 0, 1))
+    # numpy says where memory is short; pycocotools (2.0.11) does not look, and the process dies.
+    decoded = np.zeros((len(rles), height, width), dtype=np.uint8)
+    for begin in range(0, len(rles), at_once):
+        decoded[begin : begin + at_once] = coco_mask.decode(rles[begin : begin + at_once]).transpose(2, 0, 1)
+    return decoded
 
 
 def mask_areas(masks: Sequence[RLE]) -> NDArray[np.float64]:
@@ -128,9 +139,24 @@ def instances(ids: NDArray[np.integer[Any]]) -> dict[int, Annotation]:
 
     Args:
         ids: [H, W], 0 for the background.
+
+    Raises:
+        ValueError: there are so many of so few pixels that it must be another picture.
     """
-    height, width = ids.shape
     numbers = [int(number) for number in np.unique(ids) if number > 0]
+    if len(numbers) > MANY_INSTANCES and np.count_nonzero(ids > 0) < len(numbers) * FEW_PIXELS:
+        raise ValueError(
+            f"holds {len(numbers):,} different numbers, each of a few pixels: is it a photograph, and no picture of"
+            " objects' numbers?"
+        )
+    # Some at a time: a microscope's picture may have thousands, and each takes as much memory as all of it.
+    at_once = max(1, MOST_BYTES // max(1, ids.size))
+    parts = [numbers[begin : begin + at_once] for begin in range(0, len(numbers), at_once)]
+    return {number: item for part in parts for number, item in _some_instances(ids, part).items()}
+
+
+def _some_instances(ids: NDArray[np.integer[Any]], numbers: Sequence[int]) -> dict[int, Annotation]:
+    height, width = ids.shape
     masks = np.equal(ids[None], np.array(numbers, dtype=ids.dtype).reshape(-1, 1, 1))
     columns, rows = masks.any(axis=1), masks.any(axis=2)
     x0, y0 = columns.argmax(axis=1), rows.argmax(axis=1)

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from detkit.checks import duplicates, reading, similar
+from detkit.checks.catalogue import CHECKS
+from detkit.checks.finding import SEVERITIES, Finding
+from detkit.checks.looking import Looked, in_order, look
 from detkit.components import BuildContext, Dataset, Messages
-from detkit.data.types import ImageInfo
-from detkit.doctor import classes, duplicates, images, objects, opening, similar, splits
-from detkit.doctor.finding import SEVERITIES, Check, Finding
+from detkit.doctor.opening import open_dataset
+from detkit.engine.prepare import sights
 from detkit.spec.parts import DataTables
-
-#: Every check, in the order in which findings are told.
-CHECKS: tuple[Check, ...] = (
-    *opening.CHECKS,
-    *images.CHECKS,
-    *objects.CHECKS,
-    *classes.CHECKS,
-    *splits.CHECKS,
-    *duplicates.CHECKS,
-    *similar.CHECKS,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,61 +72,38 @@ def check_data(
         if (wanted is None or check.id in wanted) and (decode or check not in similar.CHECKS)
     )
     context = BuildContext(spec_folder=folder, messages=messages)
-    dataset, findings = opening.open_dataset(tables.dataset, context)
-    seen: list[images.Seen] = []
+    dataset, findings = open_dataset(tables.dataset, context)
+    looked = Looked([], [], [], None)
     if dataset is not None:
-        for one, found in images.look_at_all(dataset, messages, pixels=decode):
-            seen.append(one)
-            findings += found
-            if one.info is not None:
-                findings += objects.object_findings(one.where, one.info, dataset.class_names, tables.degenerate)
-        findings += _of_all(dataset, seen, tables, context, checks)
-    infos = _infos(seen)
+        models = sights(tables.models)
+        looked = look(dataset, tables.split, tables.degenerate, messages, pixels=decode, models=models)
+        findings += [*looked.findings, *_of_pairs(looked, dataset if decode else None, context, checks)]
     return Checkup(
         tables.dataset.key,
-        len(seen),
-        sum(len(info.annotations) for info in infos),
+        len(looked.seen),
+        sum(len(one.info.annotations) for one in looked.seen if one.info is not None),
         None if dataset is None else dataset.class_names,
-        tuple(_sorted(one for one in findings if one.check.id in checks or one.check == opening.UNREADABLE)),
+        tuple(in_order(one for one in findings if one.check.id in checks or one.check == reading.UNREADABLE)),
         checks,
     )
 
 
-def _infos(seen: list[images.Seen]) -> list[ImageInfo]:
-    return [one.info for one in seen if one.info is not None]
+def _of_pairs(looked: Looked, decoded: Dataset | None, context: BuildContext, checks: Collection[str]) -> list[Finding]:
+    """Images that are there twice; where somebody wants to know, since files are read for it.
 
-
-def _of_all(
-    dataset: Dataset, seen: list[images.Seen], tables: DataTables, context: BuildContext, checks: Collection[str]
-) -> list[Finding]:
-    """What only the images together can tell."""
-    infos = _infos(seen)
-    findings = [
-        *images.empty(dataset),
-        *images.repeated_ids(seen),
-        *classes.class_findings(dataset.class_names, infos, complete=len(infos) == len(seen)),
-    ]
-    if not seen:
-        return findings
-    division, found = splits.divided(dataset, seen, tables.split)
-    return [*findings, *found, *_of_pairs(seen, splits.labels(division, len(seen)), context, checks)]
-
-
-def _of_pairs(
-    seen: list[images.Seen], labels: Sequence[str], context: BuildContext, checks: Collection[str]
-) -> list[Finding]:
-    """Images that are there twice; where somebody wants to know, since files are read for it."""
+    Args:
+        decoded: the dataset, where images may be decoded.
+    """
+    folder, messages = context.cache_folder, context.messages
+    seen, splits = looked.seen, looked.splits
     groups: list[list[int]] = []
     if any(check.id in checks for check in (*duplicates.CHECKS, *similar.CHECKS)):
-        groups = duplicates.same_files(seen, cache_folder=context.cache_folder, messages=context.messages)
+        groups = duplicates.same_files(looked.infos, cache_folder=folder, messages=messages)
+        if decoded is not None:
+            groups += duplicates.same_pictures(decoded, looked.infos, cache_folder=folder, messages=messages)
     hashes = {index: one.hash for index, one in enumerate(seen) if one.hash is not None}
     known = {index for group in groups for index in group[1:]}
     return [
-        *duplicates.duplicate_findings(groups, seen, labels),
-        *similar.similar_findings(hashes, seen, labels, known),
+        *duplicates.duplicate_findings(groups, looked.infos, splits),
+        *similar.similar_findings(hashes, seen, splits, known),
     ]
-
-
-def _sorted(findings: Iterable[Finding]) -> list[Finding]:
-    places = {check.id: place for place, check in enumerate(CHECKS)}
-    return sorted(findings, key=lambda one: (SEVERITIES.index(one.severity), places[one.check.id]))

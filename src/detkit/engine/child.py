@@ -138,6 +138,10 @@ def sanity_check(run: Run, state: TrainState) -> None:
         check_objectives(
             evaluation, [row["metric"] for row in run.info.parameters.get("trial", {}).get("objectives", ())]
         )
+        if run.fabric.is_global_zero:
+            write_json(
+                run.layout.quantities, {"primary": evaluation.primary, "higher_is_better": dict(evaluation.better)}
+            )
         rehearse_intervals(run, evaluation)
         restore_generators(generators)
 

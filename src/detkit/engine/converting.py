@@ -1,20 +1,16 @@
-"""A dataset from one format into another: written into a folder of its own, or not at all."""
+"""A dataset from one format into another."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from detkit.components import BuildContext, Dataset, DatasetComponent, ImageTransfer, Messages, Written
+from detkit.components import BuildContext, Dataset, ImageTransfer, Messages, Written
 from detkit.engine.attribution import attributed
-from detkit.errors import DataError, UserError, did_you_mean
-from detkit.plugins import Offered, Registry
+from detkit.engine.writing import find_writer, refuse_taken, write_dataset
+from detkit.errors import DataError
+from detkit.plugins import Registry
 from detkit.spec.model import Use
 
 
@@ -65,45 +61,13 @@ def convert(
         UserError: the folder is there and not empty, or the format cannot be written.
         DataError: something in the dataset cannot be read, or not be put into the format; the folder is not made.
     """
-    writer = _writer(registry, target)
+    writer = find_writer(registry, target)
     refuse_taken(folder)
     context = BuildContext(spec_folder=spec_folder, offline=offline, messages=messages)
     dataset = built(use, context)
-    write = _of(registry, target).write
-    assert write is not None
-    goal = Use(key=target, kind="dataset", offered=writer, options=use.options)
-    with _whole(folder) as unfinished, attributed(goal, "writing the dataset"):
-        written = write(dataset, unfinished, transfer, messages)
+    written = write_dataset(dataset, writer, folder, transfer=transfer, messages=messages)
     splits = {name: len(indices) for name, indices in (dataset.splits or {}).items()}
     return Converted(use.key, target, folder, dataset.class_names, splits, written)
-
-
-def _writer(registry: Registry, target: str) -> Offered:
-    can = [name for name in registry.names("dataset") if _of(registry, name).write is not None]
-    if target in registry.names("dataset") and target not in can:
-        raise UserError(f"{target} is a dataset that is only read; these formats can be written: {', '.join(can)}")
-    if target not in can:
-        raise UserError(f"no format named {target!r} can be written{did_you_mean(target, can)}")
-    return registry.find("dataset", target)
-
-
-def _of(registry: Registry, name: str) -> DatasetComponent[Any]:
-    component = registry.find("dataset", name).component
-    assert isinstance(component, DatasetComponent)
-    return component
-
-
-def refuse_taken(folder: Path) -> None:
-    """Refuse to write into what is there.
-
-    Raises:
-        UserError: the path is a file, or a folder that is not empty.
-    """
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if os.path.lexists(folder):
-        what = "is not empty" if folder.is_dir() else "is there and is no folder"
-        raise UserError(f"{folder} {what}: nothing is overwritten; name a folder that is not there")
 
 
 def built(use: Use, context: BuildContext) -> Dataset:
@@ -121,17 +85,3 @@ def built(use: Use, context: BuildContext) -> Dataset:
     if not isinstance(dataset, Dataset):
         raise DataError(f"{use.title} built a {type(dataset).__name__}; it must be a detkit.Dataset")
     return dataset
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A folder beside the one that is wanted, that takes its place when all is in it, and is gone otherwise."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        inner = unfinished / folder.name
-        inner.mkdir()  # with the permissions that people's folders have; mkdtemp's can be entered by its owner only
-        yield inner
-        inner.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

@@ -14,13 +14,14 @@ from typing import Any
 
 import tomli_w
 
+from detkit.checks.duplicates import same_contents
 from detkit.data.differences import DataState, ImageState, compare
 from detkit.data.digests import ImageDigest
 from detkit.data.fingerprint import FORM, fingerprint, first_form_sha256, split_labels
 from detkit.data.names import image_names
 from detkit.engine.compute import resolve_compute
 from detkit.engine.copies import write_copies
-from detkit.engine.display import Display
+from detkit.engine.display import Display, shown
 from detkit.engine.facts import versions
 from detkit.engine.launch import failure_of, run_in_child
 from detkit.engine.limits import Limits
@@ -31,6 +32,7 @@ from detkit.engine.prepare import (
     checked_uses,
     digest_data,
     prepare_data,
+    refuse_leaks,
     write_prepared,
 )
 from detkit.engine.replay import replay_missing
@@ -75,12 +77,9 @@ def run_experiment(
                 if book is not None:
                     book.begin(book.objectives or find_objectives(spec, data, display))
             wanted = [plan.record for plan in planned] + (book.runs() if book else [])
-            write_experiment(spec, layout, wanted)
+            record = write_experiment(spec, layout, wanted)
             kept = [plan.record for plan in planned if plan.action == "keep"] + (book.ended() if book else [])
             replay_missing(spec, kept, display)
-            for number, plan in enumerate(pending, 1):
-                write_run(spec, plan, limits)
-                run_one(plan, display, number, len(pending))
 
             def run_trial(trial: TrialRun) -> None:
                 assert book is not None
@@ -88,9 +87,13 @@ def run_experiment(
                 write_run(trial.spec, trial.plan, limits, trial.facts)
                 run_one(trial.plan, display, trial.number, trial.total)
 
-            for model in searched:
-                assert book is not None
-                search_model(spec, book, model, display, run_trial)
+            with shown(display, record, wanted):
+                for number, plan in enumerate(pending, 1):
+                    write_run(spec, plan, limits)
+                    run_one(plan, display, number, len(pending))
+                for model in searched:
+                    assert book is not None
+                    search_model(spec, book, model, display, run_trial)
             return ExperimentRecord(layout.folder)
     except (Interrupted, KeyboardInterrupt) as error:
         if limits is not None:
@@ -133,6 +136,7 @@ def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display, li
         check_component(spec, use, data.dataset.class_names, display)
     digests = digest_data(data, display)
     _refuse_changed_data(layout, data, digests)
+    refuse_leaks(spec, data, same_contents(digests), display)
     write_prepared(layout, data, digests)
     write_copies(
         layout,

@@ -94,17 +94,29 @@ class _Shown:
         self._display = display
         self._messages = len(list(read_stream(run.files.messages)))
         self._progress = b""
+        with suppress(OSError):  # where it was when it was stopped: not shown as where it is
+            self._progress = run.files.progress.read_bytes()
+        self._epochs: tuple[int, int] | None = None
 
     def refresh(self) -> None:
         for number, message in enumerate(read_stream(self._run.files.messages)):
             if number >= self._messages:
                 self._messages = number + 1
                 self._show(message)
+        self._refresh_epochs()
         with suppress(OSError, ValueError):  # not there yet
             content = self._run.files.progress.read_bytes()
             if content != self._progress:
                 self._progress = content
                 self._display.run_progress(self._run, json.loads(content))
+
+    def _refresh_epochs(self) -> None:
+        """All of them when there is a new one: the stream may have been cut back too, and a row comes once an epoch."""
+        with suppress(OSError, RecordError):  # not there yet; or damaged, which the run itself will tell
+            found = self._run.files.metrics.stat()
+            if (found.st_mtime_ns, found.st_size) != self._epochs:
+                self._epochs = (found.st_mtime_ns, found.st_size)
+                self._display.run_epochs(self._run, list(read_stream(self._run.files.metrics)))
 
     def _show(self, message: Mapping[str, Any]) -> None:
         match message["level"]:

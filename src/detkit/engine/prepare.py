@@ -7,22 +7,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detkit.components import BuildContext, Capabilities, Dataset, Messages
-from detkit.data.checks import CleanDataset, checked_infos
+from detkit.checks.duplicates import duplicate_findings, same_files
+from detkit.checks.looking import look
+from detkit.checks.reading import Unskipped
+from detkit.checks.sight import Sight
+from detkit.components import BuildContext, Capabilities, Dataset, Messages, ModelComponent
 from detkit.data.coco_form import ground_truth_json
+from detkit.data.degenerate import CleanDataset
 from detkit.data.digests import ImageDigest, digest_images
-from detkit.data.fingerprint import fingerprint
+from detkit.data.fingerprint import fingerprint, split_labels
 from detkit.data.seeds import derive_seed
-from detkit.data.splits import Division, Splits, divide
+from detkit.data.splits import Division, Splits
 from detkit.data.types import ImageInfo
 from detkit.engine.attribution import attributed
 from detkit.engine.compute import resolve_compute
+from detkit.engine.gate import let_through, refuse_vital
 from detkit.errors import ComputeError, DataError, DetkitError, Problem
 from detkit.record.digests import digests_content
 from detkit.record.files import write_json
 from detkit.record.layout import ExperimentLayout
 from detkit.record.splits import SPLIT_NAMES, read_split_rows, splits_content
-from detkit.spec.model import ExperimentSpec, InputTable, Use
+from detkit.spec.model import ExperimentSpec, InputTable, ModelUse, Use
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,54 +78,98 @@ def build_context(
 
 def build_dataset(spec: ExperimentSpec, messages: Messages) -> Dataset:
     """The spec's dataset, with boxes without area treated as the spec says."""
+    return _treated(spec, _built(spec, messages))
+
+
+def _built(spec: ExperimentSpec, messages: Messages) -> Dataset:
     with attributed(spec.dataset, "building the dataset"):
         component = spec.dataset.offered.component
-        dataset = component.build(spec.dataset.options, build_context(spec, spec.dataset, messages=messages))
+        told = Unskipped(messages, spec.skip_checks)
+        dataset = component.build(spec.dataset.options, build_context(spec, spec.dataset, messages=told))
     if not isinstance(dataset, Dataset):
         raise DataError(f"{spec.dataset.title} built a {type(dataset).__name__}; it must be a detkit.Dataset")
+    return dataset
+
+
+def _treated(spec: ExperimentSpec, dataset: Dataset) -> Dataset:
     return dataset if spec.degenerate == "error" else CleanDataset(dataset, spec.degenerate)
 
 
-def prepare_data(spec: ExperimentSpec, messages: Messages) -> PreparedData:
+def prepare_data(spec: ExperimentSpec, messages: Messages, *, training: bool = True) -> PreparedData:
     """Build the dataset, check it, and divide it.
+
+    Args:
+        training: it will be trained on: every error stops it, and warnings are told. Else only that stops it without
+            which nothing can be done with the data.
 
     Raises:
         DataError: a fault in the data, or data that a model, a step or a metric cannot work with.
     """
     check_component(spec, spec.dataset, (), messages)
-    dataset = build_dataset(spec, messages)
-    infos = tuple(checked_infos(dataset, spec.degenerate))
-    division = divide(infos, spec.split, dataset.splits)
+    dataset = _built(spec, messages)
+    models = sights([model for model in spec.models.values() if model.enabled] if training else [])
+    looked = look(dataset, spec.split, spec.degenerate, messages, pixels=False, models=models)
+    if training:
+        let_through(spec, looked.findings, messages)
+    else:
+        refuse_vital(spec, looked.findings)
+    infos, division = looked.all_infos, looked.division
+    assert division is not None  # that there is none would have been an error
     for note in division.notes:
         messages.info(f"[dataset.split] {note}")
-    _tell_missing_classes(infos, dataset.class_names, division, messages)
     users = (*spec.models.values(), spec.training_step, *spec.metrics.values(), *spec.transforms)
     refuse_unmet_needs(users, dataset.provides, spec.dataset.title)
     for number, splits in enumerate(division.folds, 1):
-        _check_training_images(infos, splits, spec.compute.devices, f" of fold {number}" * division.folded)
-    return PreparedData(dataset, infos, division)
+        _refuse_more_devices(splits, spec.compute.devices, f" of fold {number}" * division.folded)
+    return PreparedData(_treated(spec, dataset), infos, division)
 
 
-def _tell_missing_classes(
-    infos: Sequence[ImageInfo], class_names: Sequence[str], division: Division, messages: Messages
-) -> None:
-    """Classes that a fold does not validate: their figures are means over the others."""
-    if not division.folded:
-        return
-    there = [{item.label for i in splits.validation for item in infos[i].annotations} for splits in division.folds]
-    everywhere = {item.label for info in infos for item in info.annotations}
-    for label, name in enumerate(class_names, 1):
-        missing = [number for number, labels in enumerate(there, 1) if label not in labels]
-        if label in everywhere and missing:
-            folds = f"fold{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}"
-            messages.warning(f"[dataset.split] {folds} validate{'s' * (len(missing) == 1)} no object of class {name!r}")
+def check_dataset(spec: ExperimentSpec, messages: Messages) -> tuple[Dataset, tuple[ImageInfo, ...]]:
+    """The dataset with the ground truth of every image, to be evaluated on; it is not divided.
+
+    Raises:
+        DataError: there is something in it that nobody can evaluate on.
+    """
+    check_component(spec, spec.dataset, (), messages)
+    dataset = _built(spec, messages)
+    looked = look(dataset, None, spec.degenerate, messages, pixels=False)
+    refuse_vital(spec, looked.findings)
+    return _treated(spec, dataset), looked.all_infos
 
 
-def _check_training_images(infos: Sequence[ImageInfo], splits: Splits, devices: int, of_fold: str) -> None:
+def sights(models: Iterable[ModelUse]) -> list[Sight]:
+    """How small the models see at their own input sizes, as far as they say.
+
+    Raises:
+        ComponentError: a model failed to say it.
+    """
+    found = []
+    for model in models:
+        component = model.offered.component
+        assert isinstance(component, ModelComponent)
+        with attributed(model, "saying how large its smallest anchor is"):
+            anchor = component.smallest_anchor(model.options, model.input.min_size)
+        if anchor:
+            found.append(Sight(model.key, anchor, model.input.min_size, model.input.max_size))
+    return found
+
+
+def refuse_leaks(spec: ExperimentSpec, data: PreparedData, groups: Sequence[Sequence[int]], messages: Messages) -> None:
+    """Look at images that are there twice.
+
+    Args:
+        groups: indices of images that have the same content; see `detkit.checks.duplicates`.
+
+    Raises:
+        UnsoundData: two of them are in different splits.
+    """
+    labels = split_labels(len(data.infos), data.division)
+    let_through(spec, duplicate_findings(groups, data.infos, labels), messages)
+
+
+def _refuse_more_devices(splits: Splits, devices: int, of_fold: str) -> None:
     if len(splits.train) < devices:
         raise DataError(f"{len(splits.train)} training images{of_fold} cannot be shared by {devices} devices")
-    if not any(infos[index].annotations for index in splits.train):
-        raise DataError(f"no training image{of_fold} has an object; there is nothing to learn")
 
 
 def refuse_unmet_needs(uses: Iterable[Use], provided: Capabilities, provider: str) -> None:
@@ -187,6 +236,8 @@ def deep_check(spec: ExperimentSpec, messages: Messages) -> list[Problem]:
 
     tried("compute", lambda: check_compute(spec))
     dataset = tried("dataset", lambda: prepare_data(spec, messages))
+    if isinstance(dataset, PreparedData):
+        tried("dataset", lambda: _refuse_leaks_of_files(spec, dataset, messages))
     if spec.search is not None and isinstance(dataset, PreparedData):
         from detkit.engine.search_objectives import find_objectives  # which builds on this module
 
@@ -197,6 +248,12 @@ def deep_check(spec: ExperimentSpec, messages: Messages) -> list[Problem]:
         table = tables.get(use.kind, f"{use.kind}s.{use.key}")
         tried(table, lambda use=use: check_component(spec, use, class_names, messages))  # type: ignore[misc]  # bound per pass
     return problems
+
+
+def _refuse_leaks_of_files(spec: ExperimentSpec, data: PreparedData, messages: Messages) -> None:
+    """As before a training, without reading every file for its digest."""
+    groups = same_files(data.infos, cache_folder=BuildContext().cache_folder, messages=messages)
+    refuse_leaks(spec, data, groups, messages)
 
 
 def check_compute(spec: ExperimentSpec) -> None:

@@ -16,6 +16,8 @@ from detkit.spec.model import ExperimentSpec
 #: "restart" puts a failed run's folder aside and starts it over.
 Action = Literal["keep", "start", "restart", "resume", "extend"]
 
+#: Of `[dataset]`, what changes nothing in the data.
+HARMLESS_DATASET_KEYS = ("skip_checks",)
 #: Of `[compute]`, what can change a number; the rest changes how fast it comes.
 COMPUTE_KEYS = ("device", "devices", "precision", "threads")
 #: Of a model's `[train]`, what only says when to save.
@@ -117,7 +119,7 @@ def run_spec(spec: ExperimentSpec, model: str) -> dict[str, Any]:
     table = {key: value for key, value in resolved["models"][model].items() if key != "augment"}
     augment = [key for key, use in spec.models[model].augment.items() if use.enabled]
     decisive = {
-        "dataset": resolved["dataset"],
+        "dataset": {key: value for key, value in resolved["dataset"].items() if key not in HARMLESS_DATASET_KEYS},
         "model": {**table, "train": train},
         **_augment_in_order(resolved["models"][model].get("augment", {}), augment),
         "training_step": resolved["training_step"],

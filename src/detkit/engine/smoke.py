@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tomli_w
@@ -80,7 +80,9 @@ def _rehearsal(spec: ExperimentSpec, folder: Path) -> ExperimentSpec:
         # What counts in epochs does not fit into one.
         changes |= {f"models.{key}.train.epochs": 1}
         changes |= {f"models.{key}.train.{counted}": None for counted in ("warmup_epochs", "unfreeze_epochs")}
-    return load_spec(file, set=changes, blocked=spec.blocked)
+    rehearsal = load_spec(file, set=changes, blocked=spec.blocked)
+    # What messages name is the user's file and command line: the copy is gone when they are read.
+    return replace(rehearsal, path=spec.path, provenance=spec.provenance)
 
 
 def _estimate(spec: ExperimentSpec, run: RunRecord, split_sizes: Mapping[SplitName, int]) -> Estimate:

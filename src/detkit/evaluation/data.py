@@ -8,13 +8,12 @@ from typing import Any, Literal
 
 from detkit.compare.leaderboard import SAME_IMAGES
 from detkit.components import BuildContext, Dataset
-from detkit.data.checks import checked_infos
 from detkit.data.coco_form import read_ground_truth
 from detkit.data.digests import digest_images
 from detkit.data.fingerprint import objects_digest
 from detkit.data.splits import Splits, divide
 from detkit.data.types import ImageInfo
-from detkit.engine.prepare import build_dataset, check_component
+from detkit.engine.prepare import check_dataset
 from detkit.errors import DataError, UserError
 from detkit.evaluation.notes import Notes
 from detkit.record.digests import read_digests
@@ -63,7 +62,7 @@ def own_data(
     Raises:
         DataError: the data is gone, faulty, or lacks these images. UserError: there are no images of that split.
     """
-    dataset, infos = _checked(spec, notes)
+    dataset, infos = check_dataset(spec, notes)
     recorded = {name: [row["image_id"] for row in rows] for name, rows in read_split_rows(layout, fold).items()}
     chosen: Part = part or ("test" if recorded["test"] else "validation")
     splits = _splits_now(recorded, chosen, infos)
@@ -88,7 +87,7 @@ def other_data(
     Raises:
         DataError: the data is faulty, or its classes are not the model's. UserError: there are no such images.
     """
-    dataset, infos = _checked(spec, notes)
+    dataset, infos = check_dataset(spec, notes)
     if _is_same(spec, own):
         notes.warning("this is the dataset that the run was made with: it may have been trained on these images")
     if part in (None, "all"):
@@ -101,12 +100,6 @@ def other_data(
         )
     assert part is not None
     return _data(spec, dataset, infos, _part(division.of(None), part, len(infos)), part, class_names, notes)
-
-
-def _checked(spec: ExperimentSpec, notes: Notes) -> tuple[Dataset, list[ImageInfo]]:
-    check_component(spec, spec.dataset, (), notes)
-    dataset = build_dataset(spec, notes)
-    return dataset, checked_infos(dataset, spec.degenerate)
 
 
 def _part(splits: Splits, part: Part, images: int) -> Sequence[int]:
@@ -208,5 +201,5 @@ def _tell_changes(
 
 
 def _is_same(spec: ExperimentSpec, own: Mapping[str, Any]) -> bool:
-    options = {key: value for key, value in own.items() if key not in ("use", "split", "degenerate")}
+    options = {key: value for key, value in own.items() if key not in ("use", "split", "degenerate", "skip_checks")}
     return bool(own["use"] == spec.dataset.offered.component.name and plain(spec.dataset.options) == options)

@@ -9,6 +9,7 @@ runs/penn-fudan/                     ExperimentLayout
                                      faster_rcnn-trial007-seed1/
     run.json                         versions, hardware, precision, seed, origin of the weights, plugins
     model.txt                        the model's modules, as torch prints them
+    quantities.json                  what an evaluation measures: the primary figure, and what of each is better
     metrics.jsonl  steps.jsonl       streams: one JSON object a line, appended, cut back by a resume
     system.jsonl                     CPU, memory and GPU every few seconds
     messages.jsonl                   what components told people
@@ -78,6 +79,10 @@ class RunLayout:
     @property
     def messages(self) -> Path:
         return self.folder / "messages.jsonl"
+
+    @property
+    def quantities(self) -> Path:
+        return self.folder / "quantities.json"
 
     @property
     def progress(self) -> Path:

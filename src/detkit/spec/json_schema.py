@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from detkit.checks.catalogue import CHECKS
 from detkit.components import NAME_PATTERN, Component
 from detkit.plugins import Kind, Registry
 from detkit.spec.augment import DEFAULT_PRESET, PRESETS
@@ -129,6 +130,12 @@ class _Writer:
                 "enum": ["error", "drop", "clip"],
                 "default": "error",
                 "description": "what to do with boxes without area",
+            }
+            host["skip_checks"] = {
+                "type": "array",
+                "items": {"enum": [check.id for check in CHECKS if not check.vital]},
+                "default": [],
+                "description": "checks of data that are left out before training and by `detkit data check`",
             }
         if kind == "searcher":
             host |= self._search()

@@ -72,7 +72,7 @@ GROUPS: Mapping[str, Kind] = {
 }
 #: The keys that the host takes out of a component's table before its options see it.
 HOST_KEYS: Mapping[Kind, tuple[str, ...]] = {
-    "dataset": ("use", "split", "degenerate"),
+    "dataset": ("use", "split", "degenerate", "skip_checks"),
     "training_step": ("use",),
     "model": ("use", "enabled", "train", "input", "augment"),
     "transform": ("use", "enabled"),
@@ -241,6 +241,7 @@ class SpecReader:
         dataset = self.dataset(registry)
         split = self.options(("dataset", "split"), SplitTable)
         degenerate = self.degenerate()
+        skip_checks = self.skip_checks()
         self.shared_table("input", InputTable)
         compute = self.options(("compute",), ComputeTable)
         self.shared_table("train", TrainTable)
@@ -273,6 +274,7 @@ class SpecReader:
             dataset=dataset,
             split=split,
             degenerate=degenerate,
+            skip_checks=skip_checks,
             compute=compute,
             training_step=step,
             models=models,
@@ -322,6 +324,29 @@ class SpecReader:
         listed = ", ".join(map(repr, choices))
         self.problem(("dataset", "degenerate"), f"must be one of {listed}, not {show(value)}{near}")
         return None
+
+    def skip_checks(self) -> tuple[str, ...]:
+        """The checks of data that the spec does without; what is no such check is noted as a problem."""
+        stated = self.document.get(("dataset", "skip_checks"))
+        if stated is None:
+            return ()
+        if not isinstance(stated, list) or not all(isinstance(item, str) for item in stated):
+            message = f'must be an array of checks, as ["split-leak"], not {show(stated)}'
+            self.problem(("dataset", "skip_checks"), message)
+            return ()
+        from detkit.checks.catalogue import CHECKS  # with the readers of images, which few specs need
+
+        checks = {check.id: check for check in CHECKS}
+        for index, name in enumerate(stated):
+            place: KeyPath = ("dataset", "skip_checks", index)
+            if name not in checks:
+                near = did_you_mean(name, checks)
+                hint = near if near.startswith("; did you mean") else ""  # all of them would be a page
+                self.problem(place, f"no check {name!r}{hint}; detkit data check --list has them")
+            elif checks[name].vital:
+                message = f"{name!r} cannot be skipped: nothing can be done with such data; {checks[name].remedy}"
+                self.problem(place, message)
+        return tuple(dict.fromkeys(stated))
 
     def shared_table(self, name: str, options: type[Options]) -> None:
         """Look at the keys of [train] or [input] by themselves; what depends on several waits for the models."""

@@ -357,7 +357,7 @@ class ExperimentSpec:
     Attributes:
         path: the spec file. folder: its folder, against which paths were resolved.
         plugin_files: the files under `plugins`, absolute.
-        degenerate: what to do with boxes without area.
+        degenerate: what to do with boxes without area. skip_checks: checks of data that are left out before training.
         search: what is searched; None where nothing is.
         resolved: the same as plain nested values, TOML-ready, every default filled in, paths absolute, no secrets.
         provenance: dotted key, as `models.fcos.train.lr`, to where its value came from.
@@ -379,6 +379,7 @@ class ExperimentSpec:
     registry: Registry
     search: SearchUse | None = None
     blocked: tuple[str, ...] = ()
+    skip_checks: tuple[str, ...] = ()
     resolved: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
 

@@ -22,7 +22,8 @@ def resolve(spec: ExperimentSpec, document: Document) -> ExperimentSpec:
     resolved: dict[str, Any] = {
         "plugins": [str(file) for file in spec.plugin_files],
         "experiment": plain(spec.experiment),
-        "dataset": _table(spec.dataset) | {"degenerate": spec.degenerate, "split": plain(spec.split)},
+        "dataset": _table(spec.dataset)
+        | {"degenerate": spec.degenerate, "skip_checks": list(spec.skip_checks), "split": plain(spec.split)},
         "compute": plain(spec.compute),
         "training_step": _table(spec.training_step),
     }

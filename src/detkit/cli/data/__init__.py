@@ -12,6 +12,7 @@ from detkit.errors import did_you_mean
 #: Command to its module and its line in `detkit data --help`, in that order.
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "check": ("detkit.cli.data.check", "Say everything that is wrong with the data of a spec, by file and object"),
+    "show": ("detkit.cli.data.show", "Show classes, splits and sizes of a dataset, and its images on a page"),
     "convert": ("detkit.cli.data.convert", "Write a dataset in another format, and say what it lost"),
     "diff": ("detkit.cli.data.diff", "Say what differs between the data of two runs, experiments or specs"),
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from detkit.cli.data.writing import images_option, print_losses
 from detkit.cli.options import json_option, no_plugin_option
 from detkit.cli.stopping import stoppable
 from detkit.errors import Interrupted
@@ -22,12 +23,7 @@ if TYPE_CHECKING:
 @click.option("--to", "target", required=True, metavar="FORMAT", help="coco, voc, yolo, csv, masks, or a plugin's.")
 @click.option("--from", "source", metavar="FORMAT", help="The format of --root, where there is no SPEC.")
 @click.option("--root", type=click.Path(path_type=Path), help="The dataset's folder; its `root`.")
-@click.option(
-    "--images",
-    type=click.Choice(["copy", "symlink", "hardlink"]),
-    default="copy",
-    help="How images get there; copy by default.",
-)
+@images_option
 @click.option(
     "--set",
     "settings",
@@ -93,16 +89,9 @@ def _settings(source: str | None, root: Path | None, settings: tuple[str, ...]) 
 
 
 def _print(done: Converted) -> None:
-    from detkit.cli.console import print_table
-
     written = done.written
     splits = "".join(f", {name} {count}" for name, count in done.splits.items())
     click.echo(f"{done.source} to {done.target}: {written.images} images, {written.objects} objects{splits}")
     click.echo(f"classes: {', '.join(done.class_names)}")
-    if written.losses:
-        click.echo(f"{done.target} cannot hold all of it:")
-        rows = [(loss.what, str(loss.count), loss.text, loss.example) for loss in written.losses]
-        print_table(("what", "how many", "what became of it", "the first"), rows, right=("how many",))
-    else:
-        click.echo("nothing was lost")
+    print_losses(f"{done.target} cannot hold all of it:", written)
     click.echo(f"dataset: {done.folder}")

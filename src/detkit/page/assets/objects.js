@@ -66,7 +66,8 @@ const Objects = (() => {
   /*
    * Draw objects over what a canvas shows.
    *   objects: [{box: [x0, y0, x1, y1], colour: [r, g, b], name: "", mask: null or {size, counts}, dashed: false}]
-   *   scale: canvas pixels for each pixel in which boxes are given. options: {masks, names, line, opacity}
+   *   scale: canvas pixels for each pixel in which boxes are given. options: {masks, names, line, opacity}; a line of 0
+   *   draws no boxes
    */
   function draw(context, objects, scale, options = {}) {
     const { masks = true, names = true, line = 2, opacity = 0.4 } = options;
@@ -82,7 +83,7 @@ const Objects = (() => {
         context.drawImage(object.picture, 0, 0, width * scale, height * scale);
       }
     }
-    for (const object of objects) {
+    for (const object of line > 0 ? objects : []) {
       const [x0, y0, x1, y1] = object.box.map((value) => value * scale);
       context.lineWidth = line;
       context.strokeStyle = css(object.colour);
@@ -97,7 +98,8 @@ const Objects = (() => {
     const size = 12;
     context.font = `${size}px system-ui, sans-serif`;
     const width = context.measureText(object.name).width + 6;
-    const x = Math.max(0, Math.min(object.box[0] * scale, context.canvas.width - width));
+    const right = context.canvas.width / context.getTransform().a; // a page may draw in CSS pixels
+    const x = Math.max(0, Math.min(object.box[0] * scale, right - width));
     const above = object.box[1] * scale - size - 4;
     const y = above >= 0 ? above : object.box[1] * scale;
     const [red, green, blue] = object.colour;

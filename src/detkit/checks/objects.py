@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from detkit.data.checks import Degenerate, has_area, short_box
+from detkit.checks.finding import Check, Finding, Severity, Where
+from detkit.data.degenerate import Degenerate, has_area, short_box
 from detkit.data.types import Annotation, ImageInfo
-from detkit.doctor.finding import Check, Finding, Severity, Where
 
 WITHOUT_AREA = Check(
     "box-without-area",
     "error",
     "a box that is no wider or no higher than 0: training with it stops, or makes losses that are not finite",
     'mend it in its file, or leave such objects out with degenerate = "drop" in [dataset]',
+    vital=True,
 )
-NOT_FINITE = Check("box-not-finite", "error", "a box with NaN or infinity in it", "mend it in its file")
+NOT_FINITE = Check("box-not-finite", "error", "a box with NaN or infinity in it", "mend it in its file", vital=True)
 OUTSIDE = Check(
     "box-outside",
     "error",
@@ -48,9 +49,10 @@ UNKNOWN_LABEL = Check(
     "error",
     "an object whose class is not in the dataset's list",
     "a fault of the dataset's plugin: labels are 1 to K",
+    vital=True,
 )
 MASK_MISFIT = Check(
-    "mask-does-not-fit", "error", "a mask of another size than its image", "bring the mask of this image"
+    "mask-does-not-fit", "error", "a mask of another size than its image", "bring the mask of this image", vital=True
 )
 MASK_AND_BOX = Check(
     "mask-and-box-differ",

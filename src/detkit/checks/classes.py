@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from detkit.checks.finding import Check, Finding
 from detkit.data.classes import is_background
 from detkit.data.types import ImageInfo
-from detkit.doctor.finding import Check, Finding
 
 BACKGROUND = Check(
     "class-background",
@@ -21,6 +21,7 @@ UNFIT = Check(
     "error",
     "class names that are empty or repeat, or none at all",
     "give each class a name of its own",
+    vital=True,
 )
 ALIKE = Check(
     "class-names-alike",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from detkit.components import Dataset, Messages
+from detkit.checks.finding import Check, Finding, Where
+from detkit.components import Dataset, Messages, Silent
 from detkit.data.file_dataset import FileDataset, printable
 from detkit.data.images import UnreadableImage, read_header
 from detkit.data.types import ImageInfo
-from detkit.doctor.finding import Check, Finding, Where
 from detkit.errors import DetkitError
 
 UNREADABLE = Check(
@@ -17,12 +17,14 @@ UNREADABLE = Check(
     "error",
     "an image file that is missing, empty, damaged, or no picture; damage inside it shows with --decode only",
     "bring the file again, or take the image out of the dataset",
+    vital=True,
 )
 TOO_LARGE = Check(
     "image-too-large",
     "error",
     "an image of more pixels than may be decoded",
     "cut it into tiles, make it smaller, or raise max_pixels in [dataset]",
+    vital=True,
 )
 CUT = Check(
     "image-cut",
@@ -35,13 +37,17 @@ MISFIT = Check(
     "error",
     "what is stated of an image does not fit it: another size, a mask of another size, an object that its mask lacks",
     "see the text",
+    vital=True,
 )
-EMPTY = Check("dataset-empty", "error", "a dataset without images", "look at `root` and the lists of images")
+EMPTY = Check(
+    "dataset-empty", "error", "a dataset without images", "look at `root` and the lists of images", vital=True
+)
 REPEATED_ID = Check(
     "image-id-repeated",
     "error",
     "two images of the same id: evaluation would take them for one",
     "give each image of the dataset an id of its own",
+    vital=True,
 )
 EXTREME_SIZE = Check(
     "image-size-extreme",
@@ -60,6 +66,8 @@ CHECKS = (EMPTY, UNREADABLE, TOO_LARGE, CUT, MISFIT, REPEATED_ID, EXTREME_SIZE, 
 SHORTEST_SIDE = 16
 GREATEST_RATIO = 8
 MOST_PIXELS = 50_000_000
+#: Fewer images take no time worth a bar: their headers, or all of their pixels.
+UNNOTICED, UNNOTICED_DECODED = 2000, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ class Seen:
     Attributes:
         where: for findings. info: as far as it could be read; None otherwise.
         image_id: of an image that could not be read, where its dataset knows it.
-        hash: of its pixels, where it was decoded; see `detkit.doctor.similar`.
+        hash: of its pixels, where it was decoded; see `detkit.checks.similar`.
     """
 
     where: Where
@@ -95,14 +103,14 @@ def look_at(dataset: Dataset, index: int, *, pixels: bool) -> tuple[Seen, list[F
         return Seen(where, None, image_id), [where.stated(MISFIT, f"cannot be read: {type(error).__name__}: {error}")]
     where = Where(info.label, info.path, where.source)
     try:
-        cut = list(_cut(dataset, where))
+        cut = list(_cut(dataset, index, where))
     except UnreadableImage as error:
         return Seen(where, None, info.image_id), [_unreadable(where, error)]
     decoded, broken = _decoded(dataset, index, where) if pixels and not cut else (None, [])
     return Seen(where, info, hash=decoded), [*cut, *broken, *_of_size(where, info)]
 
 
-def repeated_ids(seen: list[Seen]) -> Iterator[Finding]:
+def repeated_ids(seen: Sequence[Seen]) -> Iterator[Finding]:
     """Images whose id another one has."""
     first: dict[int, ImageInfo] = {}
     for one in seen:
@@ -117,9 +125,10 @@ def empty(dataset: Dataset) -> Iterator[Finding]:
 
 
 def look_at_all(dataset: Dataset, messages: Messages, *, pixels: bool) -> Iterator[tuple[Seen, list[Finding]]]:
-    """Every image, with a bar."""
+    """Every image, with a bar where it takes long."""
     doing = "decoding images" if pixels else "checking images"
-    with messages.progress(doing, len(dataset), "images") as bar:
+    shown = messages if len(dataset) >= (UNNOTICED_DECODED if pixels else UNNOTICED) else Silent()
+    with shown.progress(doing, len(dataset), "images") as bar:
         for index in range(len(dataset)):
             yield look_at(dataset, index, pixels=pixels)
             bar.advance()
@@ -139,12 +148,15 @@ def _unreadable(where: Where, error: UnreadableImage) -> Finding:
     return where.found(TOO_LARGE if error.trouble == "too large" else UNREADABLE, error.cause or str(error))
 
 
-def _cut(dataset: Dataset, where: Where) -> Iterator[Finding]:
+def _cut(dataset: Dataset, index: int, where: Where) -> Iterator[Finding]:
     """Raises `UnreadableImage` where a dataset of another kind states an image whose file it did not look at."""
     if where.path is None:
         return
-    header = read_header(where.path, rotate=False)
-    filled = isinstance(dataset, FileDataset) and dataset.reading.cut == "fill" and header.format != "PNG"
+    if isinstance(dataset, FileDataset):
+        header = dataset.header(index)
+        filled = dataset.reading.cut == "fill" and header.format != "PNG"
+    else:
+        header, filled = read_header(where.path, rotate=False), False
     if header.cut and filled:
         yield where.found(CUT, 'ends too early; what is missing is filled with grey (cut = "fill")', severity="warning")
     elif header.cut:
@@ -153,7 +165,7 @@ def _cut(dataset: Dataset, where: Where) -> Iterator[Finding]:
 
 def _decoded(dataset: Dataset, index: int, where: Where) -> tuple[int | None, list[Finding]]:
     """The hash of its pixels, or why there are none."""
-    from detkit.doctor.hashes import difference_hash
+    from detkit.checks.hashes import difference_hash
 
     try:
         return difference_hash(dataset[index][0]), []

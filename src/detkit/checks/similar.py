@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from detkit.doctor.finding import Check, Finding
-from detkit.doctor.hashes import BITS
-from detkit.doctor.images import Seen
+from detkit.checks.finding import Check, Finding
+from detkit.checks.hashes import BITS
+from detkit.checks.images import Seen
 
 SIMILAR = Check(
     "near-duplicate",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from detkit.checks.finding import Check, Finding
+from detkit.checks.images import Seen
 from detkit.components import Dataset
 from detkit.data.fingerprint import split_labels
 from detkit.data.splits import Division, Wish, divide
 from detkit.data.types import ImageInfo
-from detkit.doctor.finding import Check, Finding
-from detkit.doctor.images import Seen
 from detkit.errors import DataError
 
 IMPOSSIBLE = Check(
@@ -17,6 +17,14 @@ IMPOSSIBLE = Check(
     "error",
     "the images cannot be divided as [dataset.split] says, or the data's own splits share images",
     "see the text",
+    vital=True,
+)
+NOTHING_TO_LEARN = Check(
+    "train-without-objects",
+    "error",
+    "no image to train on has an object: there is nothing to learn",
+    "label images, or move labelled ones into the training split",
+    vital=True,
 )
 CLASS_MISSING = Check(
     "class-not-in-split",
@@ -24,17 +32,23 @@ CLASS_MISSING = Check(
     "a class of which there are objects, and none to train on, or none to validate on",
     "set stratify = true in [dataset.split], or move images",
 )
-CHECKS = (IMPOSSIBLE, CLASS_MISSING)
+CHECKS = (IMPOSSIBLE, NOTHING_TO_LEARN, CLASS_MISSING)
 
 
-def divided(dataset: Dataset, seen: Sequence[Seen], wish: Wish) -> tuple[Division | None, list[Finding]]:
-    """The division of all images, also of those that cannot be read, so that each is where a run would have it."""
-    infos = [one.info or _stand_in(one, index) for index, one in enumerate(seen)]
+def divided(
+    dataset: Dataset, seen: Sequence[Seen], infos: Sequence[ImageInfo | None], wish: Wish
+) -> tuple[Division | None, list[Finding]]:
+    """The division of all images, also of those that cannot be read, so that each is where a run would have it.
+
+    Args:
+        infos: as they are trained on, None of images that cannot be read.
+    """
+    everywhere = [info or _stand_in(seen[index], index) for index, info in enumerate(infos)]
     try:
-        division = divide(infos, wish, dataset.splits)
+        division = divide(everywhere, wish, dataset.splits)
     except DataError as error:
         return None, [Finding(IMPOSSIBLE, IMPOSSIBLE.severity, str(error))]
-    return division, list(_missing(division, infos, dataset.class_names))
+    return division, [*_nothing_to_learn(division, everywhere), *_missing(division, everywhere, dataset.class_names)]
 
 
 def labels(division: Division | None, count: int) -> list[str]:
@@ -44,6 +58,14 @@ def labels(division: Division | None, count: int) -> list[str]:
 
 def _stand_in(one: Seen, index: int) -> ImageInfo:
     return ImageInfo(-1 - index if one.image_id is None else one.image_id, one.where.path, 0, 0, name=one.where.image)
+
+
+def _nothing_to_learn(division: Division, infos: Sequence[ImageInfo]) -> Iterator[Finding]:
+    for number, splits in enumerate(division.folds, 1):
+        train = [infos[index] for index in splits.train]
+        if not any(info.annotations for info in train) and all(info.width for info in train):
+            text = f"no training image{f' of fold {number}' * division.folded} has an object; there is nothing to learn"
+            yield Finding(NOTHING_TO_LEARN, NOTHING_TO_LEARN.severity, text)
 
 
 def _missing(division: Division, infos: Sequence[ImageInfo], names: Sequence[str]) -> Iterator[Finding]:

@@ -21,12 +21,14 @@ class Check:
     Attributes:
         id: its name for --only, --skip and JSON; never changes. severity: of its findings, where they say no other.
         summary: what is looked for. remedy: what to do about it.
+        vital: nobody can go on without mending it: it stops evaluation too, and `skip_checks` does not take it.
     """
 
     id: str
     severity: Severity
     summary: str
     remedy: str
+    vital: bool = False
 
 
 @dataclass(frozen=True, slots=True)

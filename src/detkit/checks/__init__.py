@@ -1,0 +1,1 @@
+"""The checks of data: what is looked for, and how. Made before each training, and by the doctor."""
