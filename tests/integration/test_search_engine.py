@@ -559,7 +559,9 @@ def test_what_run_prints(tmp_path: Path, children: Children) -> None:
 def test_json_of_run_and_show(tmp_path: Path, children: Children) -> None:
     ended = command("run", str(spec_file(tmp_path, trials=2)), "--json")
     search = json.loads(ended.stdout)["search"]
-    assert [trial["number"] for trial in search["models"]["centre_point"]["trials"]] == [1, 2]
+    found = search["models"]["centre_point"]
+    assert [trial["number"] for trial in found["trials"]] == [1, 2]
+    assert found["best"] in found["front"]
     shown = command("show", str(tmp_path / "runs" / "small"), "--json")
     assert json.loads(shown.stdout)["search"] == search
 

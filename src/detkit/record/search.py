@@ -88,8 +88,11 @@ class Search:
     models: Mapping[str, ModelSearch]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
+        """Plain values, for JSON, with the number of each model's `best` trial."""
+        content = asdict(self)
+        for model, found in self.models.items():
+            content["models"][model]["best"] = found.best.number if found.best else None
+        return content
 
 
 def read_search(file: Path, state_of: Callable[[str], TrialState]) -> Search:
