@@ -1,4 +1,4 @@
-"""What every experiment needs: the standard training step, an embedded dataset, two local loggers, early stopping."""
+"""What every experiment needs: the standard step, an embedded dataset, two local loggers, early stopping, searchers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from detkit import (
     LoggerComponent,
     OptionPath,
     Options,
+    Searcher,
+    SearcherComponent,
+    SearchSpace,
     TrainingStep,
     TrainingStepComponent,
     hookimpl,
@@ -164,6 +167,58 @@ EARLY_STOP = CallbackComponent(
 )
 
 
+# --- searchers -------------------------------------------------------------------------------------------------------
+
+
+class GridOptions(Options):
+    """`[search] use = "grid"`"""
+
+    points: int = Field(3, ge=2, description="how many values of a range that has neither `points` nor `step`")
+
+
+def build_grid(options: GridOptions, _context: BuildContext) -> Searcher:
+    from detkit_basics.searchers import GridSearcher
+
+    return GridSearcher(options.points)
+
+
+def grid_trials(options: GridOptions, space: SearchSpace) -> int:
+    from detkit_basics.searchers import grid_size
+
+    return grid_size(space, options.points)
+
+
+GRID = SearcherComponent(
+    name="grid",
+    options=GridOptions,
+    build=build_grid,
+    summary="every combination of values, in the order of the spec",
+    trials_in=grid_trials,
+    pareto=True,
+)
+
+
+class RandomOptions(Options):
+    """`[search] use = "random"`"""
+
+    seed: int | None = Field(None, ge=0, description="draws other values; by default derived from the first run's seed")
+
+
+def build_random(options: RandomOptions, context: BuildContext) -> Searcher:
+    from detkit_basics.searchers import RandomSearcher
+
+    return RandomSearcher(context.seed if options.seed is None else options.seed)
+
+
+RANDOM = SearcherComponent(
+    name="random",
+    options=RandomOptions,
+    build=build_random,
+    summary="values drawn at random, none twice",
+    pareto=True,
+)
+
+
 @hookimpl
 def detkit_datasets() -> list[DatasetComponent[Any]]:
     return [SYNTHETIC]
@@ -182,3 +237,8 @@ def detkit_loggers() -> list[LoggerComponent[Any]]:
 @hookimpl
 def detkit_callbacks() -> list[CallbackComponent[Any]]:
     return [EARLY_STOP]
+
+
+@hookimpl
+def detkit_searchers() -> list[SearcherComponent[Any]]:
+    return [GRID, RANDOM]

@@ -15,6 +15,7 @@ from detkit_comet.delivery import Delivery
 from detkit_comet.files import log_code, log_file, register
 from detkit_comet.names import Context, by_context, dotted_parameters
 from detkit_comet.pictures import Pictures
+from detkit_comet.search import log_trial
 from detkit_comet.sent import SentBook
 from detkit_comet.tables import all_epochs, to_csv
 
@@ -124,12 +125,21 @@ class CometLogger(Logger):
                 self._pictures.finish(experiment)
             self._log_whole_tables(experiment)
             self._log_selected_curves(experiment)
+            self._log_trial(experiment)
             if outcome.state == "finished":
                 register(experiment, self._options, self._run)
             experiment.log_other("outcome", outcome.state)
             if outcome.reason:
                 experiment.log_other("outcome_reason", outcome.reason)
         self._delivery.close(outcome)
+
+    def _log_trial(self, experiment: CometExperiment) -> None:
+        """Of a trial of Comet's Optimizer: which one it was, and what it gave."""
+        trial = self._run.parameters.get("trial", {})
+        about = trial.get("about", {})
+        if "optimizer_id" in about:
+            values = self._record.objective_values()
+            log_trial(experiment, about, trial["values"], values.get(about["optimizer_metric"]))
 
     def _log_whole_tables(self, experiment: CometExperiment) -> None:
         """The tables of all epochs, those before a resume too: they are read from the record."""

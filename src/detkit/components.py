@@ -346,13 +346,15 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: "finished", "failed", "interrupted"; with the reason where there is one.
+    """How a run ended: "finished", "failed", "interrupted", "pruned"; with the reason where there is one.
+
+    Only trials of a search are pruned: stopped for good, since others were better by then, and without final figures.
 
     Attributes:
         deadline: the `time.monotonic()` from which on nobody waits for the logger that is told; None: no such time.
     """
 
-    state: Literal["finished", "failed", "interrupted"]
+    state: Literal["finished", "failed", "interrupted", "pruned"]
     reason: str = ""
     deadline: float | None = field(default=None, compare=False)
 
@@ -438,10 +440,27 @@ class Searcher(Protocol):
         """The next values to try, numbered from 1; None: the search is over."""
 
     def tell(self, proposal: Proposal, value: float | None, /) -> None:
-        """The objective's value of a proposed trial; None: the trial failed and has none."""
+        """The objective's value of a proposed trial; None: the trial failed and has none.
+
+        Of a trial that was pruned: the value that it had when it was stopped.
+        """
 
     def close(self) -> None:
         """Called once, at the end, whatever it was that ended the search."""
+
+
+@runtime_checkable
+class ParetoSearcher(Protocol):
+    """What a `Searcher` has beside, where its component says `pareto`: it can look for the best of two at once.
+
+    With two objectives these two are called, with the same promises, instead of `begin` and `tell`.
+    """
+
+    def begin_pareto(self, space: SearchSpace, objectives: Sequence[Objective], *, max_trials: int | None) -> None:
+        """As `Searcher.begin`, with objectives none of which counts more than another."""
+
+    def tell_pareto(self, proposal: Proposal, values: Sequence[float] | None, /) -> None:
+        """The objectives' values of a proposed trial, in their order; None: it failed, or one of them has no value."""
 
 
 # --- components ------------------------------------------------------------------------------------------------------
@@ -627,7 +646,31 @@ class CallbackComponent(Component[O, object]):
 
 @dataclass(frozen=True)
 class SearcherComponent(Component[O, Searcher]):
-    """Builds a `Searcher`; `BuildContext.seed` seeds what is random in it."""
+    """Builds a `Searcher`; `BuildContext.seed` seeds what is random in it.
+
+    Attributes:
+        trials_in: how many trials a search of a space has, where the searcher itself says when it is over, as a grid
+            does; None: it goes on for ever, so that a spec must say how many it wants.
+        pareto: whether what is built is a `ParetoSearcher`, too.
+    """
+
+    #: The host's own keys of `[search]`.
+    reserved: ClassVar[frozenset[str]] = frozenset(
+        {
+            "use",
+            "enabled",
+            "trials",
+            "objective",
+            "models",
+            "prune",
+            "prune_after_trials",
+            "prune_after_epochs",
+            "space",
+        }
+    )
+
+    trials_in: Callable[[O, SearchSpace], int | None] = lambda _options, _space: None
+    pareto: bool = False
 
 
 @dataclass(frozen=True)

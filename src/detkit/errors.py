@@ -7,7 +7,8 @@ DetkitError                     something went wrong that a person can mend
 │   ├── WeightsError            a weight file is missing, cut or of another model
 │   ├── ComputeError            the device, precision or number of processes cannot be had
 │   ├── RecordError             the folder of an experiment cannot be used as asked
-│   └── LoggerRefused           a logger is misconfigured: no key, a key that is refused
+│   ├── LoggerRefused           a logger is misconfigured: no key, a key that is refused
+│   └── SearchRefused           what a search is to improve is not measured: no trial could give it
 ├── NotDelivered         (1)    a logger's server did not get everything of a run
 ├── PluginError          (2)    a plugin does not load or breaks its contract
 ├── RunFailed            (1)    a run stopped in the middle; other runs go on
@@ -53,6 +54,10 @@ class RecordError(UserError):
 
 class LoggerRefused(UserError):
     """Raise it from a logger's `check` or `start` where the configuration cannot work: the run is not begun."""
+
+
+class SearchRefused(UserError):
+    """What a search is to improve is not measured: no trial could give it."""
 
 
 class NotDelivered(DetkitError):

@@ -75,7 +75,7 @@ class OfferHooks(Protocol):
 
     @hookspec
     def detkit_searchers(self) -> Sequence[SearcherComponent[Any]]:
-        """Searchers: they propose the values of hyper-parameters that a search tries."""
+        """Searchers, named by `[search] use`: they propose the values that trials have."""
 
     @hookspec
     def detkit_commands(self) -> Sequence[Command]:

@@ -127,6 +127,17 @@ class SearchSpace:
         if not self.parameters:
             raise ValueError("a search needs at least one parameter")
 
+    def axes(self, points: int) -> dict[str, tuple[Value, ...]]:
+        """The values that a grid tries of each parameter, in order.
+
+        Args:
+            points: how many of a range that does not say.
+        """
+        return {
+            key: parameter.values if isinstance(parameter, Choices) else parameter.grid(points)
+            for key, parameter in self.parameters.items()
+        }
+
     def check(self, values: Mapping[str, object]) -> None:
         """Look whether the values name exactly the parameters, each within its bounds.
 

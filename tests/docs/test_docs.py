@@ -245,10 +245,11 @@ def test_the_reference_names_every_command_with_every_option() -> None:
 
 
 def test_the_reference_of_specs_names_every_key_with_its_default() -> None:
-    from detkit.spec import model
+    from detkit.spec import model, search_table
 
     page = (ROOT / "docs/reference/spec.md").read_text(encoding="utf-8")
-    for table in (model.ExperimentTable, model.SplitTable, model.InputTable, model.ComputeTable, model.TrainTable):
+    tables = (model.ExperimentTable, model.SplitTable, model.InputTable, model.ComputeTable, model.TrainTable)
+    for table in (*tables, search_table.SearchTable):
         for key, field in table.model_fields.items():
             row = re.search(rf"^\| `{key}` \|([^\n]*)", page, re.MULTILINE)
             assert row, f"docs/reference/spec.md has no row for {key} of {table.__name__}"

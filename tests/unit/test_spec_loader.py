@@ -224,7 +224,7 @@ def test_tables_that_are_none(toys: Path, write: WriteFile) -> None:
     assert problems(file) == [
         'a.toml:1: plugins: must be an array of paths of Python files, as ["my_detector.py"]',
         "a.toml:2: name: unknown key; there are: augment, callbacks, compute, dataset, experiment, input, loggers,"
-        " metrics, models, train, training_step",
+        " metrics, models, search, train, training_step",
         "a.toml:3: train: must be a table, as [train], not 3",
         "a.toml:4: compute: must be a table, as [compute], not an array",
         "a.toml:5: [models] fcos: must be a table, as [models.fcos], not true",

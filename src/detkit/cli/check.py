@@ -72,6 +72,8 @@ def _problem_json(problem: Problem) -> dict[str, Any]:
 def _as_json(spec: ExperimentSpec, explain: bool) -> dict[str, Any]:
     models, runs = _counts(spec)
     report: dict[str, Any] = {"ok": True, "problems": [], "models": models, "runs": runs}
+    if spec.search is not None:
+        report["trials"] = {model: spec.search.trials(model) for model in spec.search.models}
     if explain:
         from detkit.spec.explain import explain as explained
 
@@ -81,15 +83,33 @@ def _as_json(spec: ExperimentSpec, explain: bool) -> dict[str, Any]:
 
 def _counts(spec: ExperimentSpec) -> tuple[int, int]:
     models = sum(use.enabled for use in spec.models.values())
-    return models, models * len(spec.experiment.seeds) * (spec.split.folds or 1)
+    trials = [
+        spec.search.trials(key) if spec.search is not None and key in spec.search.models else 1
+        for key, use in spec.models.items()
+        if use.enabled
+    ]
+    return models, sum(trials) * len(spec.experiment.seeds) * (spec.split.folds or 1)
 
 
 def _summary(spec: ExperimentSpec) -> str:
     models, runs = _counts(spec)
     return (
         f"ok: {models} model{'s' * (models != 1)}, {runs} run{'s' * (runs != 1)}"
-        f" on {spec.dataset.key}, recorded in {spec.record_folder}"
+        f" on {spec.dataset.key}, recorded in {spec.record_folder}{_search(spec)}"
     )
+
+
+def _search(spec: ExperimentSpec) -> str:
+    """A line on the search: how many trials of each model, of how many that there could be."""
+    if spec.search is None:
+        return ""
+    counts = []
+    for model in spec.search.models:
+        trials, there = spec.search.trials(model), spec.search.combinations(model)
+        whole = "" if there is None else " (all combinations)" if trials == there else f" of {there} combinations"
+        keys = ", ".join(spec.search.space(model).parameters)
+        counts.append(f"{trials} trial{'s' * (trials != 1)} of {model}{whole} over {keys}")
+    return f"\nsearch by {spec.search.use.key}: {'; '.join(counts)}"
 
 
 def _print_explained(spec: ExperimentSpec) -> None:

@@ -42,11 +42,11 @@ def report_line(record: ExperimentRecord) -> str:
 def next_line(record: ExperimentRecord, board: Leaderboard) -> str:
     """Commands that go on from here, as they are typed."""
     folder = shown_path(record.folder)
-    finished = [run for run in record.runs if run.state == "finished"]
+    finished = [run for run in record.compared if run.state == "finished"]
     if not finished:
         return ""
-    winner = board.best.model if board.best is not None else finished[0].model
-    best = next((run for run in finished if run.model == winner), finished[0])
+    winner = board.best.model if board.best is not None else finished[0].entry
+    best = next((run for run in finished if run.entry == winner), finished[0])
     steps = [f"detkit compare {folder}"] if len(finished) > 1 else []
     steps += [f"detkit report {folder}"] if "report" in COMMANDS and not report_line(record) else []
     steps.append(f"detkit predict {shown_path(best.files.folder)} IMAGE")

@@ -63,6 +63,7 @@ def _run(
     from detkit.cli.closing import closing_lines
     from detkit.cli.leaderboard import print_leaderboard
     from detkit.cli.live import ConsoleDisplay
+    from detkit.cli.search import print_search
     from detkit.compare.leaderboard import make_leaderboard
     from detkit.engine.rerun import wanted_runs
     from detkit.report.folder import report_folder
@@ -79,14 +80,20 @@ def _run(
     board = make_leaderboard(record)
     wanted = {run.run_id for run in wanted_runs(spec)}
     failed = [run for run in record.runs if run.run_id in wanted and run.state == "failed"]
+    search = record.search
+    # A trial may fail; a search in which all do has found nothing.
+    fruitless = [found.model for found in search.models.values() if found.best is None] if search else []
     if as_json:
         runs = [{"run_id": run.run_id, "state": run.state, "failure": _told(run)} for run in record.runs]
         content: dict[str, Any] = {"folder": str(record.folder), "runs": runs, "leaderboard": board.to_dict()}
         content["comparison"] = (record.leaderboard or {}).get("comparison")
+        if search is not None:
+            content["search"] = search.to_dict()
         if page.exists():
             content["report"] = str(page)
         click.echo(json.dumps(content, indent=2))
     else:
+        print_search(record)
         print_leaderboard(board)
         _warn_of_trouble(record)
         for line in closing_lines(record, board):
@@ -95,7 +102,9 @@ def _run(
         click.echo(f"details of {run.run_id}: {run.files.console}", err=True)
         if debug:
             click.echo(str((run.failure or {}).get("traceback", "")), err=True)
-    return 1 if failed else 0
+    for model in fruitless:
+        click.echo(f"the search of {model} has found nothing: no trial has finished with a value", err=True)
+    return 1 if failed or fruitless else 0
 
 
 def _warn_of_trouble(record: ExperimentRecord) -> None:

@@ -19,6 +19,7 @@ from detkit.errors import RecordError
 def command(folder: Path, markdown: bool, output: Path | None, as_json: bool) -> None:
     """Show the models of the experiment in FOLDER, the best first."""
     from detkit.cli.leaderboard import print_leaderboard
+    from detkit.cli.search import print_search
     from detkit.compare.leaderboard import make_leaderboard
     from detkit.record.reader import open_record
 
@@ -34,8 +35,10 @@ def command(folder: Path, markdown: bool, output: Path | None, as_json: bool) ->
         return
     board = make_leaderboard(record)
     if as_json:
-        click.echo(json.dumps({"folder": str(record.folder), **board.to_dict()}, indent=2))
+        search = {} if record.search is None else {"search": record.search.to_dict()}
+        click.echo(json.dumps({"folder": str(record.folder), **board.to_dict(), **search}, indent=2))
         return
+    print_search(record)
     print_leaderboard(board)
     click.echo(f"record: {record.folder}")
 

@@ -37,7 +37,7 @@ def command(folder: Path, loggers: tuple[str, ...], again: bool) -> int:
     failed = False
     with exclusive(record.files.lock, f"the experiment {record.folder}"):
         for run in record.runs:
-            if run.state != "finished":
+            if run.state not in ("finished", "pruned"):
                 display.warning(f"{run} is left out: only finished runs can be sent")
                 continue
             states = recorded_states(run)

@@ -92,7 +92,7 @@ def contenders(runs: Sequence[RunRecord], *, by_run: bool = False) -> list[Conte
     """
     groups: dict[tuple[str, str], list[RunRecord]] = {}
     for run in runs:
-        key = (str(run.experiment.resolve()), run.run_id if by_run else run.model)
+        key = (str(run.experiment.resolve()), run.run_id if by_run else run.entry)
         groups.setdefault(key, []).append(run)
     finished = {key: [Finished(run, summary) for run in own if (summary := run.summary)] for key, own in groups.items()}
     folds = common_folds(finished.values())

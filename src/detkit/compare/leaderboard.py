@@ -41,6 +41,7 @@ class Row:
     """One model.
 
     Attributes:
+        model: its key; of one that was searched the best trial's entry, as `fcos-trial007`.
         states: run id to state. causes: run id to why it failed.
         selected_epochs: of the finished runs. values: scored quantities. measured: times and memory, means over seeds.
         costs: those of `SHOWN_COSTS` that were measured, means over seeds; none in records of an older detkit.
@@ -143,9 +144,9 @@ class Leaderboard:
 def make_leaderboard(record: ExperimentRecord) -> Leaderboard:
     """From the summaries of the runs that finished, and the causes of those that failed."""
     by_model: dict[str, list[RunRecord]] = {}
-    for run in record.runs:
-        by_model.setdefault(run.model, []).append(run)
-    summaries = _summaries(record.runs)
+    for run in record.compared:
+        by_model.setdefault(run.entry, []).append(run)
+    summaries = _summaries(record.compared)
     rows = [_row(model, runs) for model, runs in by_model.items()]
     if not summaries:
         return Leaderboard(record.name, rows)

@@ -29,7 +29,7 @@ def find_members(named: Sequence[Named], root: Path = USUAL) -> list[RunRecord]:
     runs: list[RunRecord] = []
     for one in named or [newest(root)]:
         found = one if isinstance(one, (RunRecord, ExperimentRecord)) else _find(Path(one).expanduser(), root)
-        runs += found.runs if isinstance(found, ExperimentRecord) else [found]
+        runs += found.compared if isinstance(found, ExperimentRecord) else [found]
     if not runs:
         raise RecordError("there are no runs yet: nothing was begun")
     return list({(os.path.realpath(run.experiment), run.run_id): run for run in runs}.values())

@@ -27,7 +27,7 @@ def write_leaderboard(record: ExperimentRecord, messages: Messages | None = None
 
 def compared(record: ExperimentRecord, messages: Messages) -> dict[str, Any]:
     """What the comparison of an experiment says, or the `trouble` that keeps it from saying anything."""
-    intervals = any(summary["scored"].get("intervals") for run in record.runs if (summary := run.summary))
+    intervals = any(summary["scored"].get("intervals") for run in record.compared if (summary := run.summary))
     try:
         plain = comparison([record], pairs=intervals, messages=messages).to_dict()
     except DetkitError as error:

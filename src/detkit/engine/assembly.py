@@ -27,6 +27,7 @@ from detkit.engine.prepare import build_context, build_dataset, read_splits
 from detkit.engine.recorder import Recorder, RunRecorder, SilentRecorder
 from detkit.engine.run import Run, origin_of, seed_everything
 from detkit.engine.saving import begin_extension, bring_back_best, restore
+from detkit.engine.search_pruning import Pruning
 from detkit.engine.signals import StopRequest
 from detkit.engine.state import TrainState
 from detkit.engine.strategy import Strategy, plan_strategy
@@ -142,6 +143,7 @@ def assemble(
         aspects=aspects,
         schedule=(schedule_start * steps_per_epoch, use.train.epochs * steps_per_epoch),
         limits=limits,
+        pruning=Pruning.from_dict(given["prune"]) if "prune" in given else None,
         resamples=spec.experiment.resamples,
     )
     seed_everything(seed, "training", use.key, fabric.global_rank)
@@ -197,7 +199,7 @@ def parameters(
             "precision": compute.precision,
         },
         "seed": given["seed"],
-        **({"fold": given["fold"]} if "fold" in given else {}),
+        **{key: given[key] for key in ("fold", "trial") if key in given},
         "class_names": list(class_names),
         "weights_origin": origin["weights"],
         "parameters": sum(row["parameters"] for row in parts),

@@ -21,7 +21,7 @@ from detkit.engine.intervals import intervals_json, rehearse_intervals
 from detkit.engine.loop import train
 from detkit.engine.results import shown_rows
 from detkit.engine.run import Run
-from detkit.engine.selection import check_best_by
+from detkit.engine.selection import check_best_by, check_objectives
 from detkit.engine.signals import StopRequest
 from detkit.engine.state import TrainState
 from detkit.engine.system import peak_memory_bytes
@@ -69,7 +69,7 @@ def _leave_failure(layout: RunLayout, error: Exception) -> int:
 def run_run(layout: RunLayout, stop: StopRequest) -> None:
     """Assemble, train, score, summarise; the loggers learn how it ended in any case."""
     experiment = ExperimentLayout(layout.folder.parent)
-    spec = load_spec(experiment.spec, blocked=read_json(experiment.experiment)["blocked"])
+    spec = load_spec(layout.own_spec, blocked=read_json(experiment.experiment)["blocked"])
     compute = resolve_compute(spec.compute)
     fabric = make_fabric(compute)
     fabric.launch()
@@ -85,10 +85,15 @@ def run_run(layout: RunLayout, stop: StopRequest) -> None:
         run.events.run_started(run.info)
         sanity_check(run, state)
         train(run, state)
-        summary = score(run, state, messages)
-        run.events.run_ended(run.info, Outcome("finished", state.ended))
-        run.recorder.summary(summary)  # the last word: with it the run is finished
-        outcome = Outcome("finished", state.ended)
+        ended = Outcome("pruned" if state.pruned else "finished", state.ended)
+        summary = None if state.pruned else score(run, state, messages)
+        run.events.run_ended(run.info, ended)
+        # The last word: with it the run is over.
+        if summary is None:
+            run.recorder.pruned({"epoch": state.epoch, "reason": state.ended})
+        else:
+            run.recorder.summary(summary)
+        outcome = ended
     except Exception as error:
         state_name: Literal["interrupted", "failed"] = "interrupted" if isinstance(error, Interrupted) else "failed"
         outcome = Outcome(state_name, str(_as_detkit(error)))
@@ -130,6 +135,9 @@ def sanity_check(run: Run, state: TrainState) -> None:
         losses = run.train.validation_loss
         evaluation = evaluate(run, run.splits.validation[:2], name="checking", epoch=0, losses=losses)
         check_best_by(evaluation, run.use)
+        check_objectives(
+            evaluation, [row["metric"] for row in run.info.parameters.get("trial", {}).get("objectives", ())]
+        )
         if run.fabric.is_global_zero:
             write_json(
                 run.layout.quantities, {"primary": evaluation.primary, "higher_is_better": dict(evaluation.better)}

@@ -6,7 +6,7 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from types import FrameType
@@ -37,6 +37,9 @@ from detkit.engine.prepare import (
 )
 from detkit.engine.replay import replay_missing
 from detkit.engine.rerun import PlannedRun, merged_runs, plan_runs, run_spec
+from detkit.engine.search import TrialRun, refuse_search, search_model
+from detkit.engine.search_book import book_of
+from detkit.engine.search_objectives import find_objectives
 from detkit.errors import Interrupted, LoggerRefused, RecordError
 from detkit.record.data_state import read_data_state
 from detkit.record.files import read_json, write_atomically, write_json
@@ -44,6 +47,7 @@ from detkit.record.layout import ExperimentLayout
 from detkit.record.lock import exclusive
 from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.spec.model import ExperimentSpec
+from detkit.spec.trials import recorded_values
 
 
 def run_experiment(
@@ -62,21 +66,35 @@ def run_experiment(
         with _sigterm_as_interrupt(), exclusive(layout.lock, f"the experiment {layout.folder}"):
             planned = plan_runs(spec, resume=resume, extend=extend, folds=limits.folds if limits else None)
             pending = [plan for plan in planned if plan.action != "keep"]
-            if pending:
-                _refuse_changed_hardware(spec, [plan for plan in pending if plan.action in ("resume", "extend")])
-                prepare(spec, layout, display, limits)
-            record = write_experiment(spec, layout, planned)
-            replay_missing(spec, [plan.record for plan in planned if plan.action == "keep"], display)
-            with shown(display, record, [plan.record for plan in planned]):
+            book = book_of(spec)
+            if book is not None:
+                refuse_search(spec, book, resume=resume, extend=extend)
+            searched = [model for model in spec.search.models if not book.over(model)] if spec.search and book else []
+            if pending or searched:
+                going_on = [plan for plan in pending if plan.action in ("resume", "extend")]
+                _refuse_changed_hardware(spec, [plan.record for plan in going_on] + (book.begun() if book else []))
+                data = prepare(spec, layout, display, limits)
+                if book is not None:
+                    book.begin(book.objectives or find_objectives(spec, data, display))
+            wanted = [plan.record for plan in planned] + (book.runs() if book else [])
+            record = write_experiment(spec, layout, wanted)
+            kept = [plan.record for plan in planned if plan.action == "keep"] + (book.ended() if book else [])
+            replay_missing(spec, kept, display)
+
+            def run_trial(trial: TrialRun) -> None:
+                assert book is not None
+                write_experiment(spec, layout, [*wanted, *book.runs(), trial.plan.record])
+                write_run(trial.spec, trial.plan, limits, trial.facts)
+                run_one(trial.plan, display, trial.number, trial.total)
+
+            with shown(display, record, wanted):
                 for number, plan in enumerate(pending, 1):
                     write_run(spec, plan, limits)
-                    display.run_started(plan.record, number, len(pending), resumed=plan.action in ("resume", "extend"))
-                    try:
-                        run_in_child(plan.record, display)
-                    finally:
-                        display.run_ended(plan.record)
-                    _refuse_logger(plan)
-            return record
+                    run_one(plan, display, number, len(pending))
+                for model in searched:
+                    assert book is not None
+                    search_model(spec, book, model, display, run_trial)
+            return ExperimentRecord(layout.folder)
     except (Interrupted, KeyboardInterrupt) as error:
         if limits is not None:
             raise Interrupted("the rehearsal was stopped; it leaves nothing") from error
@@ -88,6 +106,20 @@ def run_experiment(
         _remove_if_nothing_began(layout)
 
 
+def run_one(plan: PlannedRun, display: Display, number: int, total: int) -> None:
+    """Run it in a process of its own; its record says how it ended.
+
+    Raises:
+        Interrupted: stopped. LoggerRefused: a logger refused it, and would refuse all others.
+    """
+    display.run_started(plan.record, number, total, resumed=plan.action in ("resume", "extend"))
+    try:
+        run_in_child(plan.record, display)
+    finally:
+        display.run_ended(plan.record)
+    _refuse_logger(plan)
+
+
 def _remove_if_nothing_began(layout: ExperimentLayout) -> None:
     """A spec that was refused leaves no folder that looks like an experiment: only the lock was made so far."""
     with suppress(OSError):
@@ -96,7 +128,7 @@ def _remove_if_nothing_began(layout: ExperimentLayout) -> None:
             layout.folder.rmdir()
 
 
-def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display, limits: Limits | None) -> None:
+def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display, limits: Limits | None) -> PreparedData:
     """Look at everything that could stop a run before it is begun, and write what the runs share."""
     check_compute(spec)
     data = prepare_data(spec, display)
@@ -114,6 +146,7 @@ def prepare(spec: ExperimentSpec, layout: ExperimentLayout, display: Display, li
         messages=display,
         evaluated=limits.evaluation_images if limits is not None else None,
     )
+    return data
 
 
 def _refuse_changed_data(layout: ExperimentLayout, data: PreparedData, digests: Sequence[ImageDigest]) -> None:
@@ -144,11 +177,11 @@ def data_state(title: str, data: PreparedData, digests: Sequence[ImageDigest]) -
     return DataState(title, tuple(data.dataset.class_names), images, data.division.folded)
 
 
-def write_experiment(spec: ExperimentSpec, layout: ExperimentLayout, planned: Sequence[PlannedRun]) -> ExperimentRecord:
+def write_experiment(spec: ExperimentSpec, layout: ExperimentLayout, wanted: Sequence[RunRecord]) -> ExperimentRecord:
     """experiment.json and the resolved spec; runs that the record has already stay in it."""
     existing = ExperimentRecord(layout.folder) if layout.experiment.exists() else None
-    runs = merged_runs(planned, existing)
-    write_atomically(layout.spec, lambda stream: tomli_w.dump(spec.resolved, stream))
+    runs = merged_runs(wanted, existing)
+    write_atomically(layout.spec, lambda stream: tomli_w.dump(recorded_values(spec), stream))
     write_json(
         layout.experiment,
         {
@@ -157,7 +190,7 @@ def write_experiment(spec: ExperimentSpec, layout: ExperimentLayout, planned: Se
             "spec_file": str(spec.path),
             "versions": versions(),
             "blocked": list(spec.blocked),
-            "runs": [named(run) for run in runs],
+            "runs": [{**named(run), **({} if run.trial is None else {"trial": run.trial})} for run in runs],
         },
     )
     return ExperimentRecord(layout.folder)
@@ -173,13 +206,20 @@ def named(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def write_run(spec: ExperimentSpec, plan: PlannedRun, limits: Limits | None) -> None:
-    """run.json as far as the parent knows it; the child adds what it finds."""
+def write_run(
+    spec: ExperimentSpec, plan: PlannedRun, limits: Limits | None, facts: Mapping[str, Any] | None = None
+) -> None:
+    """run.json as far as the parent knows it; the child adds what it finds.
+
+    Args:
+        spec: of the run. facts: of a trial; its run gets the spec as a file of its own, too.
+    """
     run, files = plan.record, plan.record.files
     given: dict[str, Any] = {
         **named(run),
         "experiment": spec.experiment.name,
         "spec": run_spec(spec, run.model),
+        **(facts or {}),
     }
     if plan.action == "restart":
         _put_aside(run)
@@ -191,6 +231,8 @@ def write_run(spec: ExperimentSpec, plan: PlannedRun, limits: Limits | None) -> 
         files.summary.replace(files.folder / f"summary-{epochs}-epochs.json")
     if limits is not None:
         given["limits"] = asdict(limits)
+    if facts is not None:
+        write_atomically(files.spec, lambda stream: tomli_w.dump(spec.resolved, stream))
     write_json(files.run, given)
 
 
@@ -202,16 +244,16 @@ def _put_aside(run: RunRecord) -> None:
     run.files.folder.rename(aside)
 
 
-def _refuse_changed_hardware(spec: ExperimentSpec, plans: Sequence[PlannedRun]) -> None:
+def _refuse_changed_hardware(spec: ExperimentSpec, runs: Sequence[RunRecord]) -> None:
     """A run goes on in the precision in which it began: "auto" may mean another one on this machine."""
     compute = resolve_compute(spec.compute)
-    for plan in plans:
-        before = plan.record.facts.get("compute")  # absent where the run did not come so far
+    for run in runs:
+        before = run.facts.get("compute")  # absent where the run did not come so far
         now = {"accelerator": compute.accelerator, "precision": compute.precision}
         changed = [f"{key} {before[key]} before, {now[key]} now" for key in now if before and before[key] != now[key]]
         if changed:
             raise RecordError(
-                f"{plan.record.run_id} cannot go on here: {', '.join(changed)}; set [compute] device and precision to"
+                f"{run.run_id} cannot go on here: {', '.join(changed)}; set [compute] device and precision to"
                 " what they were, or start afresh with --name NEW or --fresh"
             )
 

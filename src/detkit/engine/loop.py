@@ -21,6 +21,7 @@ from detkit.engine.losses import add_weighted, compute_losses
 from detkit.engine.optim import learning_rate, set_learning_rate
 from detkit.engine.run import Run
 from detkit.engine.saving import checkpoint_before, roll_back, save_best, save_last
+from detkit.engine.search_pruning import prune_reason
 from detkit.engine.selection import is_best, selecting
 from detkit.engine.state import TrainState
 from detkit.engine.system import memory_bytes, peak_memory_bytes
@@ -223,14 +224,16 @@ def end_epoch(run: Run, state: TrainState) -> None:
     run.events.epoch_ended(run.info, state.epoch, values)
     reason = run.events.should_stop(run.info, state.epoch, values) if evaluation else None
     reason = run.fabric.broadcast(reason)
+    pruned = run.fabric.broadcast(prune_reason(run, state)) if evaluation and not reason else ""
     if evaluation:
         state.thresholds = evaluation.thresholds
     if evaluation and is_best(state, evaluation, run.train):
         state.best_epoch = state.epoch
         state.best_value = evaluation.values.get(selecting(evaluation, run.train))
         save_best(run, state, evaluation)
-    if reason or state.epoch == run.train.epochs:
-        state.ended = reason or f"all {run.train.epochs} epochs trained"
+    if reason or pruned or state.epoch == run.train.epochs:
+        state.pruned = bool(pruned)
+        state.ended = reason or pruned or f"all {run.train.epochs} epochs trained"
     else:
         state.next_epoch()
     save_last(run, state)

@@ -238,9 +238,13 @@ def deep_check(spec: ExperimentSpec, messages: Messages) -> list[Problem]:
     dataset = tried("dataset", lambda: prepare_data(spec, messages))
     if isinstance(dataset, PreparedData):
         tried("dataset", lambda: _refuse_leaks_of_files(spec, dataset, messages))
+    if spec.search is not None and isinstance(dataset, PreparedData):
+        from detkit.engine.search_objectives import find_objectives  # which builds on this module
+
+        tried("search", lambda: find_objectives(spec, dataset, messages))
     class_names = dataset.dataset.class_names if isinstance(dataset, PreparedData) else ("object",)
     for use in checked_uses(spec):
-        tables = {"training_step": "training_step", "transform": f"augment.{use.key}"}
+        tables = {"training_step": "training_step", "searcher": "search", "transform": f"augment.{use.key}"}
         table = tables.get(use.kind, f"{use.kind}s.{use.key}")
         tried(table, lambda use=use: check_component(spec, use, class_names, messages))  # type: ignore[misc]  # bound per pass
     return problems
@@ -266,7 +270,8 @@ def check_compute(spec: ExperimentSpec) -> None:
 def checked_uses(spec: ExperimentSpec) -> list[Use]:
     """Every enabled component beside the dataset, whose check comes before it is built."""
     groups = (spec.models, spec.metrics, spec.loggers, spec.callbacks)
-    return [spec.training_step, *spec.transforms, *(use for group in groups for use in group.values() if use.enabled)]
+    alone = [spec.training_step, *([spec.search.use] if spec.search else [])]
+    return [*alone, *spec.transforms, *(use for group in groups for use in group.values() if use.enabled)]
 
 
 def check_component(spec: ExperimentSpec, use: Use, class_names: tuple[str, ...], messages: Messages) -> None:

@@ -18,7 +18,7 @@ from detkit.figures import MetricResult
 from detkit.record.draws import write_draws
 from detkit.record.figures import write_figure
 from detkit.record.files import read_json, write_json, write_json_gz
-from detkit.record.layout import ExperimentLayout, RunLayout
+from detkit.record.layout import RunLayout
 from detkit.record.streams import StreamWriter
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Recorder(Protocol):
     def sync(self) -> dict[str, int]: ...
     def cut(self, lengths: Mapping[str, int]) -> None: ...
     def summary(self, content: Mapping[str, Any]) -> None: ...
+    def pruned(self, content: Mapping[str, Any]) -> None: ...
     def close(self, outcome: Outcome) -> None: ...
 
 
@@ -96,6 +97,9 @@ class SilentRecorder:
         pass
 
     def summary(self, content: Mapping[str, Any]) -> None:
+        pass
+
+    def pruned(self, content: Mapping[str, Any]) -> None:
         pass
 
     def close(self, outcome: Outcome) -> None:
@@ -193,6 +197,10 @@ class RunRecorder:
         self._selected = int(content["selected"]["epoch"])
         write_json(self._layout.summary, content)
 
+    def pruned(self, content: Mapping[str, Any]) -> None:
+        self.sync()
+        write_json(self._layout.pruned, content)
+
     def close(self, outcome: Outcome) -> None:
         self._system.stop()
         if outcome.state != "interrupted":  # it goes on, and whoever stopped it wants to have it stopped
@@ -258,7 +266,7 @@ def lost_before(layout: RunLayout, keys: Sequence[str]) -> dict[str, str]:
 def log_files(layout: RunLayout, loggers: Logger | Loggers) -> None:
     """Hand over the files of a run that has ended: all of a finished one, of others those that are there."""
     files = {
-        "spec.toml": ExperimentLayout(layout.folder.parent).spec,
+        "spec.toml": layout.own_spec,
         "system.jsonl": layout.system,
         "messages.jsonl": layout.messages,
         "console.log": layout.console,

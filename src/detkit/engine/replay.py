@@ -45,7 +45,7 @@ def replay(spec: ExperimentSpec, run: RunRecord, uses: Sequence[Use], messages: 
     Raises:
         RecordError: the run has not ended. LoggerRefused: a logger's configuration cannot work.
     """
-    if run.state != "finished":
+    if run.state not in ("finished", "pruned"):
         raise RecordError(f"{run}: only a finished run can be sent; finish it with: detkit run {spec.path} --resume")
 
     def build(use: Use) -> Logger:
@@ -122,6 +122,8 @@ def outcome_of(run: RunRecord) -> Outcome:
         return Outcome("finished", str((run.summary or {})["ended"]))
     if state == "failed":
         return Outcome("failed", str((run.failure or {})["message"]))
+    if state == "pruned":
+        return Outcome("pruned", str((run.pruned or {})["reason"]))
     if state == "interrupted":
         return Outcome("interrupted")
     raise RecordError(f"{run}: only a run that has ended can be sent")
@@ -136,7 +138,17 @@ def run_info(run: RunRecord) -> RunInfo:
     facts = run.facts
     if "compute" not in facts:
         raise RecordError(f"{run} ended before it began to train: there is nothing that a logger could be told")
-    given = {"run_id", "experiment", "model", "seed", "limits", "schedule_from_epoch", "extended", "format_version"}
+    given = {
+        "run_id",
+        "experiment",
+        "model",
+        "seed",
+        "limits",
+        "schedule_from_epoch",
+        "extended",
+        "prune",
+        "format_version",
+    }
     return RunInfo(
         run_id=run.run_id,
         experiment=facts["experiment"],

@@ -123,9 +123,9 @@ def reproduce(run: RunRecord, file: Path, messages: Messages) -> Reproduction:
 
 def _rebuild(run: RunRecord, incident: Mapping[str, Any], file: Path, messages: Messages) -> _Rebuilt:
     experiment = ExperimentLayout(run.experiment)
-    spec = load_spec(experiment.spec, blocked=read_json(experiment.experiment)["blocked"])
+    spec = load_spec(run.files.own_spec, blocked=read_json(experiment.experiment)["blocked"])
     if run.model not in spec.models:
-        raise RecordError(f"{experiment.spec} has no model {run.model!r} now{did_you_mean(run.model, spec.models)}")
+        raise RecordError(f"{run.files.own_spec} has no model {run.model!r} now{did_you_mean(run.model, spec.models)}")
     use = spec.models[run.model]
     fabric = make_fabric(_compute(spec, incident))
 

@@ -33,16 +33,17 @@ class PlannedRun:
 
 
 def wanted_runs(spec: ExperimentSpec, folds: int | None = None) -> list[RunRecord]:
-    """Every run of the spec, in its order: models outside, then folds, seeds inside.
+    """Every run of the spec, in its order: models outside, then folds, seeds inside. Without those of a search.
 
     Args:
         folds: only so many of the first.
     """
+    searched = spec.search.models if spec.search is not None else ()
     numbers = [None] if spec.split.folds is None else range(1, spec.split.folds + 1)[:folds]
     return [
         RunRecord(spec.record_folder, run_id(model.key, seed, fold), model.key, seed, fold)
         for model in spec.models.values()
-        if model.enabled
+        if model.enabled and model.key not in searched
         for fold in numbers
         for seed in spec.experiment.seeds
     ]
@@ -135,6 +136,15 @@ def _augment_in_order(tables: Mapping[str, Any], enabled: Sequence[str]) -> dict
     return {"augment": {key: tables[key] for key in enabled}, "augment_in_order": list(enabled)} if enabled else {}
 
 
+def changes_of(run: RunRecord, now: Mapping[str, Any], model: str) -> list[str]:
+    """What is otherwise in a spec than when the run was begun, as people are told it.
+
+    Args:
+        now: see `run_spec`.
+    """
+    return [_named(change, model) for change in _changes(run.facts["spec"], now)]
+
+
 def _json_ready(value: Any) -> Any:
     """Infinity, which TOML has (`clip_norm = inf`) and JSON has not, as text."""
     if isinstance(value, Mapping):
@@ -178,7 +188,9 @@ def free_name(spec: ExperimentSpec) -> str:
     return name
 
 
-def merged_runs(planned: Sequence[PlannedRun], existing: ExperimentRecord | None) -> list[RunRecord]:
+def merged_runs(wanted: Sequence[RunRecord], existing: ExperimentRecord | None) -> list[RunRecord]:
     """The runs of the record: those there were, in their order, and the new ones."""
     runs = {run.run_id: run for run in (existing.runs if existing else [])}
-    return [*runs.values(), *(plan.record for plan in planned if plan.record.run_id not in runs)]
+    for run in wanted:
+        runs.setdefault(run.run_id, run)
+    return list(runs.values())

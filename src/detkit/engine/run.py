@@ -24,6 +24,7 @@ from detkit.data.workers import WorkerChoice
 from detkit.engine.events import Events
 from detkit.engine.limits import Limits
 from detkit.engine.recorder import Recorder
+from detkit.engine.search_pruning import Pruning
 from detkit.engine.signals import StopRequest
 from detkit.engine.strategy import Strategy
 from detkit.record.layout import RunLayout
@@ -42,6 +43,7 @@ class Run:
         strategy: what of the model trains, and from when. origin: see `origin_of`; of the run's beginning.
         loading: how many processes load images. aspects: width over height by index, with `group_by_aspect`.
         schedule: the optimizer steps (first, end) over which the learning rate is planned.
+        pruning: when the run is stopped for its value, in a search; None where it never is.
         resamples: draws of the images for the intervals of the final figures; 0: there are none.
     """
 
@@ -71,6 +73,7 @@ class Run:
     aspects: Mapping[int, float] | None
     schedule: tuple[int, int]
     limits: Limits
+    pruning: Pruning | None
     resamples: int
 
     @property

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from detkit.engine.evaluation import Evaluation
 from detkit.engine.state import TrainState
-from detkit.errors import RunFailed, did_you_mean
+from detkit.errors import RunFailed, SearchRefused, did_you_mean
 from detkit.spec.model import ModelUse, TrainTable
+from detkit.spec.search_table import COSTS, LOSSES
 
 
 def selecting(evaluation: Evaluation, train: TrainTable) -> str:
@@ -31,6 +34,25 @@ def check_best_by(evaluation: Evaluation, use: ModelUse) -> None:
     loss = by.startswith("validation/") and not use.train.validation_loss
     hint = "; the validation losses are off: set validation_loss = true" if loss else ""
     raise RunFailed(f"{place} the evaluation has no {by!r}{hint or near}{listed}")
+
+
+def check_objectives(evaluation: Evaluation, objectives: Sequence[str]) -> None:
+    """Refuse a search whose objective is not measured, before the training of its first trial.
+
+    Args:
+        objectives: names of those of the run's search; costs are measured at its end.
+
+    Raises:
+        SearchRefused: the evaluation has no such quantity; says what there is.
+    """
+    for name in objectives:
+        if name not in evaluation.values and name not in COSTS:
+            there = sorted(evaluation.values)
+            near = did_you_mean(name, there)
+            listed = near if "did you mean" in near else f"; there are: {', '.join(there)}"
+            off = name.startswith(f"{LOSSES}/") and not any(other.startswith(f"{LOSSES}/") for other in there)
+            hint = "; the validation losses are off: set [train] validation_loss = true" if off else listed
+            raise SearchRefused(f"[search] objective: the evaluation has no {name!r}{hint}")
 
 
 def is_best(state: TrainState, evaluation: Evaluation, train: TrainTable) -> bool:

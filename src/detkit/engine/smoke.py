@@ -75,6 +75,7 @@ def _rehearsal(spec: ExperimentSpec, folder: Path) -> ExperimentSpec:
     with file.open("wb") as stream:
         tomli_w.dump(spec.resolved, stream)
     changes: dict[str, object] = {"experiment.output": str(folder), "experiment.seeds": [spec.experiment.seeds[0]]}
+    changes["search"] = None  # of a trial, what the tables say is rehearsed
     for key in spec.models:
         # What counts in epochs does not fit into one.
         changes |= {f"models.{key}.train.epochs": 1}
@@ -88,6 +89,8 @@ def _estimate(spec: ExperimentSpec, run: RunRecord, split_sizes: Mapping[SplitNa
     if run.state != "finished":
         return Estimate(run.model, 0.0, 0, 0, failure=str(failure_of(run)["message"]))
     train, runs = spec.models[run.model].train, len(spec.experiment.seeds) * (spec.split.folds or 1)
+    if spec.search is not None and run.model in spec.search.models:
+        runs *= spec.search.trials(run.model)
     summary = run.summary or {}
     step_s = [row["measured"]["step_s"] for row in run.steps()][-1]
     epoch_s = [row["measured"]["evaluation_s"] for row in run.epochs()]

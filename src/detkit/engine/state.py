@@ -17,7 +17,7 @@ class TrainState:
     loss_sums: of the epoch so far, each term's sum over images. images: the epoch's so far.
     best_epoch, best_value: the selected epoch, and its value of the quantity that selects.
     thresholds: what the metrics chose in the last evaluation: the metric's key to class name to score.
-    ended: why the training is over; empty while it goes on.
+    ended: why the training is over; empty while it goes on. pruned: whether other trials of its search were better.
     recent: the losses of the latest steps that were taken, to which a next one is compared.
     skipped: steps that were not taken. rollbacks: how often the run went back to a checkpoint.
     lr_scale: what the schedule's rate is multiplied by; below 1 after going back. saved: step of the last checkpoint.
@@ -34,6 +34,7 @@ class TrainState:
     best_value: float | None = None
     thresholds: dict[str, dict[str, float]] = field(default_factory=dict)
     ended: str = ""
+    pruned: bool = False
     recent: list[float] = field(default_factory=list)
     skipped: int = 0
     rollbacks: int = 0

@@ -27,8 +27,8 @@ def find_run(run: str | Path | RunRecord | ExperimentRecord, messages: Messages)
 
 
 def _winner(record: ExperimentRecord, messages: Messages) -> RunRecord:
-    runs = [run for run in record.runs if run.state == "finished"] or [
-        run for run in record.runs if run.files.best.exists()
+    runs = [run for run in record.compared if run.state == "finished"] or [
+        run for run in record.compared if run.files.best.exists()
     ]
     if len(runs) == 1:
         return runs[0]
@@ -37,7 +37,7 @@ def _winner(record: ExperimentRecord, messages: Messages) -> RunRecord:
     values = [row.values[board.primary].mean for row in board.rows if board.primary in row.values]
     if best is None or values.count(values[0]) > 1 or not board.is_comparable:
         raise RecordError(f"{record.folder}: {_unclear(record, runs)}")
-    of_model = [run for run in runs if run.model == best.model]
+    of_model = [run for run in runs if run.entry == best.model]
     # Folds select on different images, whose values say nothing of each other: the first one is as good as any.
     first = min((run.fold for run in of_model if run.fold is not None), default=None)
     alike = [run for run in of_model if run.fold == first]

@@ -2,9 +2,11 @@
 
 runs/penn-fudan/                     ExperimentLayout
   experiment.json  spec.toml  lock  leaderboard.json
+  search.json                        of a search: its trials and what each gave, and what its searcher remembers
   data/                              ground_truth.json  splits.json  fingerprint.json  digests.json  images.json
     images/000012.jpg                copies of the evaluated images, to look at
-  faster_rcnn-seed1/                 RunLayout; with folds faster_rcnn-fold2-seed1/
+  faster_rcnn-seed1/                 RunLayout; with folds faster_rcnn-fold2-seed1/, in a search
+                                     faster_rcnn-trial007-seed1/
     run.json                         versions, hardware, precision, seed, origin of the weights, plugins
     model.txt                        the model's modules, as torch prints them
     quantities.json                  what an evaluation measures: the primary figure, and what of each is better
@@ -16,7 +18,8 @@ runs/penn-fudan/                     ExperimentLayout
     checkpoints/last.pt, best.pt     and previous.pt, best-003.pt while a run trains that may go back
     incidents/step-000123.pt         what replays a step whose loss was not finite, or exploded
     progress.json                    where the run is, a few times a second
-    failure.json  summary.json       how it ended
+    failure.json  summary.json       how it ended; a trial that was stopped for others that were better: pruned.json
+    spec.toml                        of a trial: the experiment's, with its values
     draws.json.gz                    the final figures in each draw of the images
     loggers.json                     which loggers have received the whole run
     console.log                      what the process printed
@@ -41,9 +44,11 @@ LONGEST_NAME = 120
 ORDINARY = re.compile(r"[a-z0-9_]+/[a-z0-9_. /]+")
 
 
-def run_id(model: str, seed: int, fold: int | None = None) -> str:
-    """The name of a run's folder: `fcos-seed1`, or `fcos-fold2-seed1` in an experiment with folds."""
-    return f"{model}-seed{seed}" if fold is None else f"{model}-fold{fold}-seed{seed}"
+def run_id(model: str, seed: int, fold: int | None = None, trial: int | None = None) -> str:
+    """The name of a run's folder: `fcos-seed1`, or `fcos-fold2-trial007-seed1` with folds and in a search."""
+    of_fold = "" if fold is None else f"-fold{fold}"
+    of_trial = "" if trial is None else f"-trial{trial:03d}"
+    return f"{model}{of_fold}{of_trial}-seed{seed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,20 @@ class RunLayout:
     @property
     def summary(self) -> Path:
         return self.folder / "summary.json"
+
+    @property
+    def pruned(self) -> Path:
+        return self.folder / "pruned.json"
+
+    @property
+    def spec(self) -> Path:
+        """The run's own resolved spec, where it is not the experiment's: of a trial."""
+        return self.folder / "spec.toml"
+
+    @property
+    def own_spec(self) -> Path:
+        """The resolved spec that the run is made by: its own, or the experiment's."""
+        return self.spec if self.spec.exists() else ExperimentLayout(self.folder.parent).spec
 
     @property
     def loggers(self) -> Path:
@@ -193,6 +212,10 @@ class ExperimentLayout:
     @property
     def lock(self) -> Path:
         return self.folder / "lock"
+
+    @property
+    def search(self) -> Path:
+        return self.folder / "search.json"
 
     @property
     def leaderboard(self) -> Path:

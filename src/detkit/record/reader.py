@@ -20,10 +20,11 @@ from detkit.record.files import read_json
 from detkit.record.images import RecordedImage, read_images
 from detkit.record.layout import ExperimentLayout, RunLayout
 from detkit.record.lock import exclusive, is_held
+from detkit.record.search import Search, Trial, objective_values, read_search
 from detkit.record.streams import read_stream
 from detkit.record.summary import primary_figure
 
-RunState = Literal["pending", "running", "finished", "failed", "interrupted"]
+RunState = Literal["pending", "running", "finished", "failed", "interrupted", "pruned"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class RunRecord:
         experiment: the folder of its experiment.
         run_id, model, seed: which run.
         fold: counted from 1; None in an experiment without folds.
+        trial: of the model's search, counted from 1; None of a run that belongs to none.
     """
 
     experiment: Path
@@ -41,16 +43,24 @@ class RunRecord:
     model: str
     seed: int
     fold: int | None = None
+    trial: int | None = None
 
     @property
     def files(self) -> RunLayout:
         return ExperimentLayout(self.experiment).run(self.run_id)
 
     @property
+    def entry(self) -> str:
+        """Under which name it is compared: its model's key, as `fcos`; of a trial with its number, `fcos-trial007`."""
+        return self.model if self.trial is None else f"{self.model}-trial{self.trial:03d}"
+
+    @property
     def state(self) -> RunState:
-        """Finished and failed by what the run left; running while a process holds it; else interrupted or pending."""
+        """By what the run left; running while a process holds it; else interrupted or pending."""
         if self.files.summary.exists():
             return "finished"
+        if self.files.pruned.exists():
+            return "pruned"
         if not self.files.run.exists():
             return "pending"
         if is_held(self.files.lock):
@@ -71,6 +81,18 @@ class RunRecord:
     def failure(self) -> dict[str, Any] | None:
         """failure.json: what stopped a failed run."""
         return read_json(self.files.failure) if self.files.failure.exists() else None
+
+    @property
+    def pruned(self) -> dict[str, Any] | None:
+        """pruned.json of a trial that was stopped, since others were better by then: after which epoch, and why."""
+        return read_json(self.files.pruned) if self.files.pruned.exists() else None
+
+    def objective_values(self) -> dict[str, float | None]:
+        """What a trial's run gave: each objective of its search to its value on the validation images, or None.
+
+        Of a finished run at its selected epoch; of a pruned one the best until then. Empty where it is no trial.
+        """
+        return objective_values(self)
 
     def images(self) -> list[RecordedImage]:
         """All images of the experiment's dataset, in its order, with the splits of this run: those of its fold.
@@ -129,7 +151,38 @@ class ExperimentRecord:
     def runs(self) -> list[RunRecord]:
         """In the order in which they were asked for."""
         rows = self.facts["runs"]
-        return [RunRecord(self.folder, row["run_id"], row["model"], row["seed"], row.get("fold")) for row in rows]
+        return [
+            RunRecord(self.folder, row["run_id"], row["model"], row["seed"], row.get("fold"), row.get("trial"))
+            for row in rows
+        ]
+
+    @property
+    def search(self) -> Search | None:
+        """search.json: the trials of each model that is searched, what each gave, the best; None without a search.
+
+        Raises:
+            RecordError: the file is damaged.
+        """
+        file = self.files.search
+        # Not from the list of runs, which is as old as this object.
+        return read_search(file, lambda run: RunRecord(self.folder, run, "", 0).state) if file.exists() else None
+
+    def trials(self) -> list[Trial]:
+        """The trials of all models, in their order; none without a search."""
+        search = self.search
+        return [trial for found in search.models.values() for trial in found.trials] if search else []
+
+    @property
+    def compared(self) -> list[RunRecord]:
+        """The runs that stand for their models: of those that were searched only the best trial's, so far.
+
+        Of a model without any finished trial, those of its latest one.
+        """
+        search = self.search
+        if search is None:
+            return self.runs
+        chosen = {model: found.chosen for model, found in search.models.items()}
+        return [run for run in self.runs if run.trial is None or run.trial == chosen.get(run.model)]
 
     def run(self, name: str) -> RunRecord:
         """The run of that name, or of that unique beginning.
@@ -202,8 +255,8 @@ class ExperimentRecord:
 def _primary(run: RunRecord) -> str:
     summary = run.summary
     if summary is None:
-        failure = run.failure
-        return str(failure["message"]) if failure else ""
+        failure, pruned = run.failure, run.pruned
+        return str(failure["message"]) if failure else str(pruned["reason"]) if pruned else ""
     return f"{primary_figure(summary)} (epoch {summary['selected']['epoch']})"
 
 
@@ -235,7 +288,8 @@ def find(path: Path | str) -> RunRecord | ExperimentRecord:
     path = Path(os.path.abspath(Path(path).expanduser()))  # the name of "." and ".." is that of the folder
     if RunLayout(path).run.is_file():
         facts = read_json(RunLayout(path).run)
-        return RunRecord(path.parent, path.name, facts["model"], facts["seed"], facts.get("fold"))
+        trial = facts.get("trial", {}).get("number")
+        return RunRecord(path.parent, path.name, facts["model"], facts["seed"], facts.get("fold"), trial)
     record = open_record(path)
     return record if record.folder == path else record.run(path.name)
 

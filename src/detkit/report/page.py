@@ -65,9 +65,8 @@ def _unfinished(record: ExperimentRecord, runs: ShownRuns) -> list[str]:
 
 def _state(run: ShownRun) -> str:
     epoch = f" after epoch {run.epochs[-1]['epoch']} of {run.train.get('epochs', '?')}" if run.epochs else ""
-    return {"failed": "failed", "running": "is running", "interrupted": "was interrupted", "pending": "has not begun"}[
-        run.state
-    ] + epoch
+    words = {"running": "is running", "interrupted": "was interrupted", "pending": "has not begun"}
+    return words.get(run.state, run.state) + epoch
 
 
 def _reproduce(record: ExperimentRecord, spec: Mapping[str, Any]) -> list[str]:

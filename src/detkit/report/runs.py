@@ -132,7 +132,7 @@ def in_metrics(name: str) -> str:
 
 def read_runs(record: ExperimentRecord) -> ShownRuns:
     """What the record has now; a run may still be going."""
-    runs = [_shown(run) for run in record.runs]
+    runs = [_shown(run) for run in record.compared]
     summaries = [run.summary for run in runs if run.summary]
     better = {in_metrics(name): bool(higher) for s in summaries for name, higher in s["higher_is_better"].items()}
     return ShownRuns(runs, in_metrics(str(summaries[0]["primary"])) if summaries else _guessed(runs), better)

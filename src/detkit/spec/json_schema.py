@@ -17,6 +17,7 @@ from detkit.plugins import Kind, Registry
 from detkit.spec.augment import DEFAULT_PRESET, PRESETS
 from detkit.spec.loader import DEFAULT_TRAINING_STEP, GROUPS
 from detkit.spec.model import ComputeTable, ExperimentTable, InputTable, SplitTable, TrainTable
+from detkit.spec.search_table import RangeTable, SearchTable
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
@@ -50,6 +51,7 @@ def spec_schema(registry: Registry, *, partial: bool = False) -> Schema:
         "compute": writer.table(ComputeTable, "compute"),
         "train": {"$ref": "#/$defs/train", "description": "what all models share in training"},
         "training_step": writer.alternatives("training_step", DEFAULT_TRAINING_STEP),
+        "search": {**writer.alternatives("searcher", None), "description": "trials of values, to find better ones"},
         **{group: writer.group(kind) for group, kind in GROUPS.items() if kind != "transform"},
         "augment": {"$ref": "#/$defs/augment", "description": _SUMMARIES["transform"]},
     }
@@ -135,12 +137,31 @@ class _Writer:
                 "default": [],
                 "description": "checks of data that are left out before training and by `detkit data check`",
             }
+        if kind == "searcher":
+            host |= self._search()
+            required = {"required": [*schema.get("required", ()), *(() if self.partial else ("space",))]}
+            schema |= required if required["required"] else {}
         name = _definition(kind, component.name)
         description = {"description": component.summary} if component.summary else {}
         properties = {"properties": host | schema.get("properties", {}), "additionalProperties": False}
         self.definitions[name] = schema | properties | description
         reference = {"$ref": f"#/$defs/{name}"}
         self.definitions[f"{name}.use"] = reference if self.partial else {"allOf": [reference], "required": ["use"]}
+
+    def _search(self) -> Schema:
+        """The host's keys of [search]."""
+        properties: Schema = self.table(SearchTable, "search")["properties"]
+        values: Schema = {
+            "anyOf": [
+                {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 1},
+                {"$ref": "#/$defs/search.range"},
+                {"type": "object", "additionalProperties": {"$ref": "#/$defs/search.values"}},
+            ]
+        }
+        self.definitions["search.range"] = {**self.table(RangeTable, "search.range"), "additionalProperties": False}
+        self.definitions["search.values"] = values
+        space = {"type": "object", "additionalProperties": {"$ref": "#/$defs/search.values"}, "minProperties": 1}
+        return {**properties, "space": {**space, "description": properties["space"]["description"]}}
 
     def alternatives(self, kind: Kind, default: str | None) -> Schema:
         """A table that is one of a kind's components, named by `use`."""

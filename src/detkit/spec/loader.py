@@ -16,6 +16,7 @@ from detkit.components import (
     LoggerComponent,
     ModelComponent,
     Options,
+    SearcherComponent,
     TransformComponent,
 )
 from detkit.errors import PluginError, Problem, SpecError, did_you_mean
@@ -37,6 +38,7 @@ from detkit.spec.model import (
 from detkit.spec.overrides import apply_overrides, switch_loggers
 from detkit.spec.resolve import plain, resolve
 from detkit.spec.scanner import KeyPath, format_key
+from detkit.spec.search import read_search
 from detkit.spec.secrets import REFUSAL, secret_paths
 from detkit.spec.strategies import strategy_problems
 
@@ -57,6 +59,7 @@ TABLES = (
     "metrics",
     "loggers",
     "callbacks",
+    "search",
 )
 TOP_KEYS = ("extends", "plugins")
 #: The tables that hold one table a component, by the kind of component.
@@ -76,6 +79,7 @@ HOST_KEYS: Mapping[Kind, tuple[str, ...]] = {
     "metric": ("use", "enabled"),
     "logger": ("use", "enabled"),
     "callback": ("use", "enabled"),
+    "searcher": tuple(sorted(SearcherComponent.reserved)),
 }
 DEFAULT_TRAINING_STEP = "standard"
 
@@ -113,7 +117,12 @@ def load_spec(
     files = reader.plugin_files()
     registry = collect([file for file in files if file.is_file()], blocked=blocked)
     reader.refuse_failed_files(registry, files)
-    return reader.experiment(registry, files, tuple(blocked))
+    spec = reader.experiment(registry, files, tuple(blocked))
+    if spec.search is None:
+        return spec
+    from detkit.spec.trials import checked_search  # which reads specs of its own
+
+    return checked_search(spec, reader)
 
 
 def named_plugins(path: Path) -> tuple[list[Path], bool]:
@@ -245,6 +254,7 @@ class SpecReader:
         loggers = {use.key: use for use in self.uses("loggers", registry)}
         self.require_single_loggers(loggers)
         callbacks = {use.key: use for use in self.uses("callbacks", registry)}
+        search = read_search(self, registry, models, metrics)
         self.require_models(registry, models)
         self.check_strategies(models, compute)
         self.refuse_idle_augmentation(models)
@@ -271,6 +281,7 @@ class SpecReader:
             metrics=metrics,
             loggers=loggers,
             callbacks=callbacks,
+            search=search,
             registry=registry,
             blocked=blocked,
         )
@@ -636,7 +647,7 @@ def table_of(use: Use) -> KeyPath:
     for group, kind in GROUPS.items():
         if use.kind == kind:
             return (group, use.key)
-    return (use.kind,)
+    return ("search",) if use.kind == "searcher" else (use.kind,)
 
 
 def _table_length(path: KeyPath) -> int:
@@ -650,7 +661,8 @@ def _table_length(path: KeyPath) -> int:
 def _kind_of(path: KeyPath) -> Kind:
     if path[2:3] == ("augment",):  # of one model
         return "transform"
-    return GROUPS.get(str(path[0])) or ("dataset" if path[0] == "dataset" else "training_step")
+    alone: Mapping[str | int, Kind] = {"dataset": "dataset", "search": "searcher"}
+    return GROUPS.get(str(path[0])) or alone.get(path[0], "training_step")
 
 
 def _with_host_keys(complaint: Complaint, options: type[Options], hosts: Sequence[str]) -> Complaint:

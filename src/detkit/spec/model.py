@@ -6,13 +6,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from detkit.components import NAME_PATTERN, OptionPath, Options
 from detkit.plugins import Kind, Offered, Registry
 from detkit.resampling import FEWEST_RESAMPLES, RESAMPLES
+
+if TYPE_CHECKING:
+    from detkit.spec.search import SearchUse
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -355,6 +358,7 @@ class ExperimentSpec:
         path: the spec file. folder: its folder, against which paths were resolved.
         plugin_files: the files under `plugins`, absolute.
         degenerate: what to do with boxes without area. skip_checks: checks of data that are left out before training.
+        search: what is searched; None where nothing is.
         resolved: the same as plain nested values, TOML-ready, every default filled in, paths absolute, no secrets.
         provenance: dotted key, as `models.fcos.train.lr`, to where its value came from.
     """
@@ -373,6 +377,7 @@ class ExperimentSpec:
     loggers: Mapping[str, Use]
     callbacks: Mapping[str, Use]
     registry: Registry
+    search: SearchUse | None = None
     blocked: tuple[str, ...] = ()
     skip_checks: tuple[str, ...] = ()
     resolved: Mapping[str, Any] = field(default_factory=dict)

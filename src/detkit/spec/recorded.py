@@ -16,9 +16,9 @@ def recorded_spec(run: RunRecord) -> ExperimentSpec:
     """
     experiment = open_record(run.experiment)
     try:
-        return load_spec(experiment.files.spec, blocked=experiment.facts["blocked"])
+        return load_spec(run.files.own_spec, blocked=experiment.facts["blocked"])
     except SpecError as error:
         raise RecordError(
             f"{run.run_id} cannot be built again, for its spec does not load here:\n{error}\n"
-            f"bring back the plugins it was trained with, or write where they are now into {experiment.files.spec}"
+            f"bring back the plugins it was trained with, or write where they are now into {run.files.own_spec}"
         ) from error

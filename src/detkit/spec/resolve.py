@@ -35,6 +35,8 @@ def resolve(spec: ExperimentSpec, document: Document) -> ExperimentSpec:
     }
     for group, uses in groups.items():
         resolved[group] = {key: _component_table(use) for key, use in uses.items()}
+    if spec.search is not None:
+        resolved["search"] = _table(spec.search.use) | spec.search.plain()
     provenance = {format_key(path): _origin(spec, document, path) for path, _ in leaves(resolved)}
     return replace(spec, resolved=resolved, provenance=provenance)
 
@@ -86,31 +88,33 @@ def _origin(spec: ExperimentSpec, document: Document, path: KeyPath) -> Provenan
     if path[0] == "models" and len(path) == 4 and path[2] in ("train", "input"):
         return _layered_origin(spec.models[str(path[1])], document, path)
     if path[0] == "models" and path[2:3] == ("augment",) and document.get(path[:3]) is None:
-        return _stated_origin(document, path[2:])  # the shared ones
-    return _stated_origin(document, path)
+        return stated_origin(document, path[2:])  # the shared ones
+    return stated_origin(document, path)
 
 
-def _stated_origin(document: Document, path: KeyPath) -> Provenance:
+def stated_origin(document: Document, path: KeyPath) -> Provenance:
+    """Of a value that a document states, or that is a default."""
     value: Any = document.values
     for depth, part in enumerate(path):
         if not isinstance(value, Mapping):
-            return _provenance(document.place(path[:depth]))
+            return provenance_of(document.place(path[:depth]))
         if part not in value:
             return Provenance("default")
         value = value[part]
-    return _provenance(document.place(path))
+    return provenance_of(document.place(path))
 
 
 def _layered_origin(use: ModelUse, document: Document, path: KeyPath) -> Provenance:
     key = str(path[3])
     _, sources = layers(document, path[:2], str(path[2]))
     if key in sources:
-        return _provenance(document.place(sources[key]))
+        return provenance_of(document.place(sources[key]))
     component = use.offered.component
     if path[2] == "train" and isinstance(component, ModelComponent) and key in component.recipe(use.options):
         return Provenance("recipe", use.key)
     return Provenance("default")
 
 
-def _provenance(place: Place) -> Provenance:
+def provenance_of(place: Place) -> Provenance:
+    """Of what stands at a place."""
     return Provenance(place.origin, place.text or place.where, place.line)

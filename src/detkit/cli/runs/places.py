@@ -76,8 +76,8 @@ def find_named(name: str, output: Path) -> Named:
         if len(matches) == 1:
             return matches[0]
         if matches:
-            found = _listed(one.name for one in matches)
-            raise RecordError(f"{name!r} begins several names: {found}; write more of it")
+            listed = _listed(one.name for one in matches)
+            raise RecordError(f"{name!r} begins several names: {listed}; write more of it")
     raise RecordError(_unknown(name, path, output, candidates))
 
 

@@ -139,7 +139,7 @@ def _amount(removals: Sequence[Removal]) -> str:
 
 def _mend(removals: Sequence[Removal]) -> list[str]:
     """Make the tables of experiments that have lost runs anew; returns what is left to say."""
-    from detkit.compare.leaderboard import write_leaderboard
+    from detkit.compare.writing import write_leaderboard
     from detkit.record.reader import ExperimentRecord
 
     notes = []
