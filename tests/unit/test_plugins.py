@@ -117,7 +117,7 @@ def test_one_that_fails_leaves_the_others(toys: Path, write: WriteFile) -> None:
             "from detkit import MetricComponent, Options\n"
             "class O(Options):\n    use: str = ''\n    train: int = 1\nMetricComponent('a', O, print)\n",
             "component 'a': its options use train, use, which belong to detkit"
-            " (reserved: augment, degenerate, enabled, input, split, train, use); rename them",
+            " (reserved: augment, degenerate, enabled, input, skip_checks, split, train, use); rename them",
         ),
         (
             "from detkit import Command\nCommand('a b', '', print)\n",
