@@ -112,6 +112,14 @@ def test_a_damaged_file_of_the_record_is_left_out_and_named(
     assert single.left_out == ""
 
 
+def test_a_record_of_an_older_detkit_without_copies_of_images(record: ExperimentRecord) -> None:
+    record.files.images.unlink()
+    shutil.rmtree(record.files.copies)
+    folder = write_report(record).page.parent
+    assert not (folder / "images").exists()
+    assert taken(folder / "data/images.js")["copies"] == [None] * len(record.images())
+
+
 def test_images_lie_in_the_folder_once(record: ExperimentRecord) -> None:
     folder = write_report(record).page.parent
     for copy in record.files.copies.iterdir():

@@ -248,7 +248,11 @@ def hash_of(text: str) -> str:
 
 
 def _state(file: Path) -> Signature:
-    found = file.stat()
+    """Tells one state of a file from another; empty where there is none, as in the record of an older detkit."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return []
     return [found.st_mtime_ns, found.st_size]
 
 
