@@ -20,12 +20,14 @@ ENVIRONMENT = {**os.environ, "TERM": "xterm-256color"} | dict.fromkeys(("NO_COLO
 
 #: A display as `detkit run` drives it, without any training: it goes on until Ctrl-C.
 DRIVER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from detkit.cli.live import ConsoleDisplay
 from detkit.errors import Interrupted
 from unit.written_records import begin, train, write_experiment
 
+# As `detkit run` does: a shell that starts the tests in its background has them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 record = write_experiment(Path(sys.argv[1]) / "two", [("fcos", seed) for seed in range(int(sys.argv[2]))])
 display = ConsoleDisplay()
 run = record.runs[len(record.runs) // 2]

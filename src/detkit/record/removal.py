@@ -25,9 +25,10 @@ from detkit.record.reader import ExperimentRecord, RunRecord
 
 
 def _names(layout: RunLayout | ExperimentLayout) -> frozenset[str]:
-    """What lies right in a folder, of all that its layout knows."""
+    """What lies right in a folder, of all that its layout knows. A run may share a file of its experiment's."""
     places = [getattr(layout, name) for name, value in vars(type(layout)).items() if isinstance(value, property)]
-    return frozenset(place.relative_to(layout.folder).parts[0] for place in places)
+    inside = [place for place in places if place.is_relative_to(layout.folder)]
+    return frozenset(place.relative_to(layout.folder).parts[0] for place in inside)
 
 
 #: Everything that detkit itself writes into the folder of a run, and into that of an experiment.
