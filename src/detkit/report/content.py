@@ -17,6 +17,7 @@ from detkit.report.portable import portable, portable_spec, portable_text
 from detkit.report.runs import ShownRun, ShownRuns, read_runs
 from detkit.report.standing import standing
 from detkit.report.thinning import thinned
+from detkit.report.trials import trials_content
 
 #: Of the form of the report's data; a page and its data are written together.
 REPORT_FORMAT = 1
@@ -62,6 +63,7 @@ def experiment_content(
             for shown in runs.runs
         ],
         "differences": _differences(runs),
+        "search": trials_content(record, folders),
         "standing": standing(record, folders, ended=ended, messages=messages),
     }
 

@@ -31,6 +31,7 @@ ASSETS = (
     "confusion.js",
     "errors.js",
     "tradeoff.js",
+    "search.js",
     "main.js",
 )
 #: Of the folder's page. Plotly and DataTables are loaded when a view first needs them.

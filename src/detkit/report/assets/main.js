@@ -2,9 +2,10 @@
 /* Tabs, keys, help, and fresh data while runs go on. */
 document.addEventListener("DOMContentLoaded", () => {
   const { make } = Dom;
-  const VIEWS = { overview: ["Overview", Overview], metrics: ["Metrics", Metrics], debugging: ["Debugging", Debugging], errors: ["Errors", Errors], tradeoff: ["Trade-off", Tradeoff] };
+  const VIEWS = { overview: ["Overview", Overview], metrics: ["Metrics", Metrics], debugging: ["Debugging", Debugging], errors: ["Errors", Errors], tradeoff: ["Trade-off", Tradeoff],
+    ...(Runs.experiment().search ? { search: ["Search", Search] } : {}) };
   const REFRESH_MS = 10_000;
-  const KEYS = [["1 … 5", "the views"], ["→ or n, ← or p", "next and previous image"], ["↑ or ], ↓ or [", "next and previous epoch"], ["g", "ground truth"], ["m", "masks"], ["l", "names"],
+  const KEYS = [[`1 … ${Object.keys(VIEWS).length}`, "the views"], ["→ or n, ← or p", "next and previous image"], ["↑ or ], ↓ or [", "next and previous epoch"], ["g", "ground truth"], ["m", "masks"], ["l", "names"],
     ["b", "grayscale"], ["s", "smooth pixels"], ["+ − 0", "zoom in, out, whole image"], ["double click, Ctrl + wheel, drag", "zoom in, zoom, move"], ["?", "this help"]];
   const content = document.getElementById("content"), dialog = document.getElementById("keys");
   const current = () => (VIEWS[State.view] ? State.view : "overview");
@@ -78,7 +79,8 @@ document.addEventListener("DOMContentLoaded", () => {
   /* While runs go on, what they have written meanwhile; a view is drawn again where there is more. */
   async function refresh() {
     const before = Runs.experiment();
-    if (Report.whole() || !before.runs.some(({ state }) => ["running", "pending"].includes(state))) return;
+    const goes = ({ state }) => ["running", "pending"].includes(state), searches = before.search?.models ?? [];
+    if (Report.whole() || !(before.runs.some(goes) || searches.some(({ trials, wanted }) => trials.length < wanted || trials.some(goes)))) return;
     const now = await Report.reload("experiment").catch(() => before);
     if (now.written === before.written) return;
     heading();

@@ -25,7 +25,7 @@ const Runs = (() => {
   /* The state in a word, marked by more than its colour. */
   function state(run) {
     const [mark, kind] = { finished: ["✓", "good"], running: ["▶", "accent"], failed: ["✗", "bad"],
-      interrupted: ["‖", "warn"], pending: ["…", "faint"] }[run.state] ?? ["", ""];
+      interrupted: ["‖", "warn"], pending: ["…", "faint"], pruned: ["⊘", "warn"] }[run.state] ?? ["", ""];
     return Dom.make("span", { class: `state ${kind}` }, `${mark} ${run.state}`);
   }
 
