@@ -70,6 +70,7 @@ def test_lines_lie_on_axes_of_their_own(report: Path, open_page: OpenPage) -> No
     assert "trial 3, finished<br>coco/ap: 0.6" in lines["trial 3"]["hovertext"]
     layout = drawn(page, "Which values gave what")["layout"]
     assert layout["xaxis"]["ticktext"][0] == "train.lr"
+    assert layout["xaxis"]["ticktext"][2] == "augment.flip.<br>enabled"
     ticks = [(note["y"], note["text"]) for note in layout["annotations"] if note["x"] == 0]
     assert [text for _, text in ticks] == ["0.0001", "0.001", "0.01", "0.1"]
     assert [y for y, _ in ticks] == pytest.approx([0, 1 / 3, 2 / 3, 1])

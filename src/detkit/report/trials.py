@@ -73,9 +73,10 @@ def _share(parameter: Range | Choices, value: Any) -> float | None:
         places = [at for at, choice in enumerate(parameter.values) if choice == value and type(choice) is type(value)]
         places += [at for at, choice in enumerate(parameter.values) if choice == value]
         return places[0] / (len(parameter.values) - 1) if len(parameter.values) > 1 else 0.5
+    number = float(value)
     if parameter.log:
-        return math.log(value / parameter.low) / math.log(parameter.high / parameter.low)
-    return (value - parameter.low) / (parameter.high - parameter.low)
+        return math.log(number / parameter.low) / math.log(parameter.high / parameter.low)
+    return (number - parameter.low) / (parameter.high - parameter.low)
 
 
 def _finite(value: float) -> float | None:

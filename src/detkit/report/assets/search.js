@@ -65,8 +65,8 @@ const Search = (() => {
     const columns = [
       { key: "number", title: "trial", number: true, lower: true, sort: ({ number }) => number, hint: "A click marks the trial in the plots",
         cell: ({ number }) => make("button", { type: "button", class: "link", id: `trial-${number}`, "aria-pressed": number === picked, "aria-label": `Mark trial ${number}`, on: { click: () => pick(number) } }, String(number)) },
-      { key: "state", title: "state", sort: (trial) => ORDER.indexOf(trial.state), cell: (trial) => make("span", {}, Runs.state(trial), mark(trial)) },
       ...search.objectives.map((objective, at) => ({ key: `o${at}`, title: objective.metric, number: true, lower: lower(objective), sort: (trial) => value(trial, at), cell: (trial) => (value(trial, at) === null ? "–" : plain(value(trial, at))) })),
+      { key: "state", title: "state", sort: (trial) => ORDER.indexOf(trial.state), cell: (trial) => make("span", {}, Runs.state(trial), mark(trial)) },
       ...found.parameters.map(({ key, kind }, at) => ({ key: `p${at}`, title: key, number: kind === "range", lower: true, sort: (trial) => trial.values[at], cell: (trial) => plain(trial.values[at]) })),
       { key: "runs", title: "runs", sort: (trial) => trial.runs.length, cell: (trial) => runs(trial) },
     ];
@@ -84,7 +84,7 @@ const Search = (() => {
 
   /* --- parallel coordinates: plotly's own need WebGL and compile code, which the page's policy forbids --- */
 
-  const SCALE = ["#8d99a6", "#3b7dd8", "#e07b00"];
+  const SCALE = ["#8a6fd1", "#cc5fa3", "#e07b00"];
   const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
   /* From the worst (0) to the best (1). */
@@ -104,6 +104,16 @@ const Search = (() => {
   /* A clipped name keeps its end, which tells keys apart. */
   const clip = (text, most) => (text.length > most ? `…${text.slice(1 - most)}` : text);
 
+  /* In lines of at most so many characters where it has dots, slashes or underscores; of what is too long the end. */
+  function wrapped(text, most = 15) {
+    const lines = [""];
+    for (const part of clip(text, 3 * most).match(/[^._/]*[._/]?/g)) {
+      if (lines.at(-1) && (lines.at(-1) + part).length > most) lines.push("");
+      lines[lines.length - 1] += part;
+    }
+    return lines.map((line) => Plots.text(clip(line, 22))).join("<br>");
+  }
+
   /* Each axis: {title, ticks: [[share, text]], of(trial) -> share or null}. */
   function axes({ search, found }) {
     return [
@@ -119,7 +129,7 @@ const Search = (() => {
   function ticks({ kind, choices, low, high, log, integer }) {
     if (kind === "choices") {
       const every = Math.ceil(choices.length / 12);
-      return choices.map((choice, at) => [choices.length > 1 ? at / (choices.length - 1) : 0.5, clip(plain(choice), 14)]).filter((_, at) => at % every === 0);
+      return choices.map((choice, at) => [choices.length > 1 ? at / (choices.length - 1) : 0.5, clip(plain(choice), 17)]).filter((_, at) => at % every === 0);
     }
     const share = (x) => (log ? Math.log(x / low) / Math.log(high / low) : (x - low) / (high - low));
     const decades = () => Array.from({ length: 40 }, (_, at) => 10 ** (Math.floor(Math.log10(low)) + at)).filter((x) => x < high);
@@ -131,7 +141,7 @@ const Search = (() => {
   function parallelPlace(found, search) {
     const place = Plots.place(() => parallel(now()));
     place.classList.add("tall");
-    place.style.minWidth = `${(found.parameters.length + search.objectives.length) * 5.5}rem`;
+    place.style.minWidth = `${(found.parameters.length + search.objectives.length) * 6.5}rem`;
     return place;
   }
 
@@ -159,8 +169,8 @@ const Search = (() => {
     if (ends && ends[1] > ends[0]) data.unshift({ x: [null], y: [null], type: "scatter", mode: "markers", hoverinfo: "skip", name: "scale",
       marker: { color: [ends[0]], cmin: ends[0], cmax: ends[1], colorscale: SCALE.map((hex, i) => [i / (SCALE.length - 1), hex]), reversescale: lower(objective), showscale: true,
         colorbar: { orientation: "h", thickness: 10, len: 0.6, x: 0.5, y: 1.02, yanchor: "bottom", outlinewidth: 0, nticks: 4, title: { text: Plots.text(clip(objective.metric, 30)), side: "top" } } } });
-    return { data, layout: { height: 440, margin: { l: 24, r: 12, t: 60, b: 60 },
-      xaxis: { range: [-0.2, lines.length - 0.4], tickvals: lines.map((_, i) => i), ticktext: lines.map(({ title }) => Plots.text(clip(title, 22))), showgrid: false, zeroline: false, fixedrange: true, tickangle: lines.some(({ title }) => title.length > 9) ? -25 : 0 },
+    return { data, layout: { height: 440, margin: { l: 8, r: 8, t: 8, b: 60 },
+      xaxis: { range: [-0.4, lines.length - 0.4], tickvals: lines.map((_, i) => i), ticktext: lines.map(({ title }) => wrapped(title)), showgrid: false, zeroline: false, fixedrange: true, tickangle: 0 },
       yaxis: { range: [-0.06, 1.06], visible: false, fixedrange: true },
       shapes: lines.map((_, i) => ({ type: "line", x0: i, x1: i, y0: 0, y1: 1, line: { color: Plots.css("--faint"), width: 1 }, layer: "below" })),
       annotations: lines.flatMap((axis, i) => axis.ticks.map(([share, text]) => ({ x: i, y: share, text: Plots.text(text), showarrow: false, xanchor: "left", xshift: 7, font: { size: 11, color: Plots.css("--ink") }, bgcolor: Plots.css("--back"), opacity: 0.85, borderpad: 1 }))) } };
@@ -170,13 +180,16 @@ const Search = (() => {
 
   function importances(found) {
     if (!found.importances.length) return make("p", { class: "faint" }, found.importances_note ? `Not said: ${found.importances_note}.` : "Not said yet.");
-    return Plots.place(() => {
+    const height = Math.max(160, 70 + 34 * found.importances.length);
+    const place = Plots.place(() => {
       const rows = [...found.importances].reverse();
-      return { data: [{ type: "bar", orientation: "h", x: rows.map(([, share]) => share), y: rows.map((_, i) => i), text: rows.map(([, share]) => `${Math.round(share * 100)} %`), textposition: "auto",
+      return { data: [{ type: "bar", orientation: "h", x: rows.map(([, share]) => share), y: rows.map((_, i) => i), text: rows.map(([, share]) => `${Math.round(share * 100)} %`), textposition: "outside", textangle: 0, cliponaxis: false,
         marker: { color: Plots.colour(0) }, hoverinfo: "text", hovertext: rows.map(([key, share]) => `${Plots.text(clip(key, 60))}: ${(share * 100).toFixed(1)} %`) }],
-      layout: { height: Math.max(160, 70 + 34 * rows.length), margin: { l: 8, r: 12, t: 8, b: 44 }, xaxis: { range: [0, 1], tickformat: ".0%", title: { text: "share of the differences", standoff: 6 }, fixedrange: true },
+      layout: { height, margin: { l: 8, r: 40, t: 8, b: 44 }, xaxis: { range: [0, 1], tickformat: ".0%", title: { text: "share of the differences", standoff: 6 }, fixedrange: true },
         yaxis: { tickvals: rows.map((_, i) => i), ticktext: rows.map(([key]) => Plots.text(clip(key, 24))), showgrid: false, fixedrange: true } } };
     });
+    place.style.minHeight = `${height}px`;
+    return place;
   }
 
   const SYMBOLS = { finished: "circle", pruned: "x" };
