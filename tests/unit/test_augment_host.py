@@ -27,7 +27,7 @@ THIRD = Item(1, 0, 3)
 class Shapes(Dataset):
     """Image i is 40 x 30, grey i, with a triangle as the mask of one object, and a crowd beside it."""
 
-    class_names = ("thing",)
+    class_names = ("thing", "crowd")
     provides = BOXES_AND_MASKS
 
     def __init__(self, *, looser: float = 0.0) -> None:
@@ -45,7 +45,7 @@ class Shapes(Dataset):
         form = tv_tensors.BoundingBoxFormat.XYXY
         target: Target = {
             "boxes": tv_tensors.BoundingBoxes(boxes, format=form, canvas_size=(30, 40)),
-            "labels": torch.tensor([1, 1]),
+            "labels": torch.tensor([1, 2]),
             "image_id": index,
             "area": torch.tensor([55.0, 32.0]),
             "iscrowd": torch.tensor([False, True]),
@@ -241,6 +241,7 @@ def test_what_left_the_image_leaves_all_fields() -> None:
     assert image.shape == (3, 20, 15)
     assert target["boxes"].tolist() == [[5.0, 5.0, 13.0, 9.0]]
     assert target["boxes"].canvas_size == (20, 15)
+    assert target["labels"].tolist() == [2]
     assert target["iscrowd"].tolist() == [True]
     assert target["area"].tolist() == [32.0]
     assert target["masks"].shape == (1, 20, 15)

@@ -92,6 +92,7 @@ def test_files_that_were_deleted_come_back(record: ExperimentRecord) -> None:
         (gzip.compress(b'[{"image_id": 1000}]'), "KeyError: 'bbox'"),
         (gzip.compress(b"[1]"), "TypeError"),
     ],
+    ids=("no-gzip", "unknown-image", "no-box", "no-row"),  # gzip's bytes hold the time
 )
 def test_a_damaged_file_of_the_record_is_left_out_and_named(
     record: ExperimentRecord, content: bytes, words: str, capsys: pytest.CaptureFixture[str]
