@@ -59,6 +59,16 @@ def clip_of(infos: Sequence[ImageInfo], indices: Sequence[int]) -> set[str]:
     return {infos[index].label.partition("_")[0] for index in indices}
 
 
+def most_held_out(sizes: Sequence[int], test: int | float | None) -> int:
+    """How many units the test split can take at most: the smallest ones, until they hold as many images as it wants."""
+    wanted = test if isinstance(test, int) else round((test or 0.0) * sum(sizes))
+    held = taken = 0
+    while held < wanted and taken < len(sizes):
+        held += sizes[taken]
+        taken += 1
+    return max(taken, bool(test))
+
+
 def validated(division: Division) -> list[tuple[int, ...]]:
     return [splits.validation for splits in division.folds]
 
@@ -90,8 +100,8 @@ def test_every_image_is_validated_once_or_held_out(
         division = divide(infos, Wish(test=test, folds=folds, stratify=stratify, group=group, seed=seed))
     except DataError as error:
         assert "[dataset.split]" in str(error)  # noqa: PT017 - fewer units than folds is the other outcome allowed
-        units = len(clip_of(infos, range(images))) if group else images
-        assert units < folds + 2 * bool(test) or (isinstance(test, int) and images - test < folds) or images < 2 * folds
+        sizes = sorted(Counter(info.label.partition("_")[0] for info in infos).values()) if group else [1] * images
+        assert len(sizes) - most_held_out(sizes, test) < max(folds, 2) or images < 2 * folds
         return
     held = division.test
     assert sorted([*held, *(index for fold in validated(division) for index in fold)]) == list(range(images))
