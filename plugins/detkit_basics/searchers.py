@@ -34,7 +34,7 @@ class Blind:
 
     def values(self, space: SearchSpace) -> Iterator[Values]:
         """What is tried, from the first trial on."""
-        raise NotImplementedError
+        raise NotImplementedError  # each searcher has its own
 
     def propose(self) -> Proposal | None:
         values = next(self._values, None)

@@ -24,7 +24,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         SpecError: there is no equals sign, or the key is not one as TOML writes them.
     """
     for at, character in enumerate(text):
-        if character == "=" and _key_path(text[:at]) is not None:
+        if character == "=" and key_path(text[:at]) is not None:
             return text[:at].strip(), _parse_value(text[at + 1 :])
     shown = text.partition("=")[0]
     message = f"--set takes KEY=VALUE with a dotted key, as --set train.epochs=3; got {shown!r}"
@@ -59,7 +59,7 @@ def apply_overrides(document: Document, changes: Mapping[str, Any], folder: Path
     """
     problems: list[Problem] = []
     for key, value in changes.items():
-        path = _key_path(key)
+        path = key_path(key)
         if path is None:
             problems.append(_problem((), f"{key!r} is not a dotted key as TOML writes them"))
             continue
@@ -95,7 +95,8 @@ def switch_loggers(document: Document, enable: Sequence[str], disable: Sequence[
     return problems
 
 
-def _key_path(text: str) -> KeyPath | None:
+def key_path(text: str) -> KeyPath | None:
+    """A dotted key as TOML writes it, in its parts; None where it is none."""
     if not text.strip() or "\n" in text or "\r" in text:
         return None
     try:

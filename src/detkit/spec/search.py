@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-import tomli
-
 from detkit.components import Options, SearcherComponent
 from detkit.errors import did_you_mean
 from detkit.plugins import Kind, Offered, Registry
@@ -16,6 +14,7 @@ from detkit.search_space import Choices, Range, SearchSpace, Value
 from detkit.spec.complaints import Complaint, show
 from detkit.spec.document import Document
 from detkit.spec.model import ModelUse, Use
+from detkit.spec.overrides import key_path
 from detkit.spec.scanner import KeyPath, format_key
 from detkit.spec.search_table import COSTS, LOSSES, RangeTable, SearchTable
 
@@ -210,7 +209,7 @@ def _entries(
     """
     for name, value in table.items():
         here = (*place, name)
-        parts = key_parts(name)
+        parts = key_path(name)
         if parts is None:
             reader.problem(here, "is not a dotted key as TOML writes them, as train.lr")
             continue
@@ -221,21 +220,6 @@ def _entries(
             yield from _entries(reader, here, whole, value)
         else:
             yield here, whole, value
-
-
-def key_parts(name: str) -> KeyPath | None:
-    """A dotted key as TOML writes it, in its parts; None where it is none."""
-    try:
-        value: Any = tomli.loads(f"{name} = 0")
-    except tomli.TOMLDecodeError:
-        return None
-    path: KeyPath = ()
-    while isinstance(value, dict):
-        if len(value) != 1:
-            return None
-        ((part, value),) = value.items()
-        path = (*path, part)
-    return path
 
 
 def _parameter(reader: Reader, path: KeyPath, place: KeyPath, value: Any) -> Parameter | None:

@@ -17,9 +17,10 @@ from detkit.spec.document import Document, Place
 from detkit.spec.explain import value_words
 from detkit.spec.loader import SpecReader
 from detkit.spec.model import ExperimentSpec
+from detkit.spec.overrides import key_path
 from detkit.spec.resolve import leaves, provenance_of, stated_origin
 from detkit.spec.scanner import KeyPath, format_key
-from detkit.spec.search import SHARED, Parameter, SearchUse, key_parts
+from detkit.spec.search import SHARED, Parameter, SearchUse
 
 
 def trial_spec(spec: ExperimentSpec, model: str, values: Mapping[str, Value]) -> ExperimentSpec:
@@ -101,7 +102,7 @@ def pasted(file: Path, model: str, values: Mapping[str, Value]) -> str:
     """
     document: dict[str, Any] = {}
     for key, value in values.items():
-        path = key_parts(key) or ()
+        path = key_path(key) or ()
         path = ("models", model, *path) if path[0] in SHARED else path
         if path[2:3] == ("augment",):
             path, value = path[:3], _resolved_augment(file, model)
