@@ -12,6 +12,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import LevelMapper
 
+from detkit_torchvision.accelerate import LookupRoIAlign
 from detkit_torchvision.backbones import Features
 from detkit_torchvision.options import FasterRCNNOptions, RetinaNetOptions
 from detkit_torchvision.sizes import OCTAVE, PAPER_MIN_SIZE, RATIOS, anchor_sizes, dense_anchor_sizes
@@ -94,10 +95,11 @@ def stated_anchors(model: nn.Module) -> dict[str, Any] | None:
     return None
 
 
-def make_pooling(features: Features, cells: int) -> MultiScaleRoIAlign:
+def make_pooling(features: Features, cells: int, *, accelerate: bool) -> MultiScaleRoIAlign:
     """RoI pooling from the maps that a detector has, to cells x cells."""
     strides = features.strides[: features.pooled]
-    pooling = MultiScaleRoIAlign(list(features.names[: features.pooled]), cells, sampling_ratio=2)
+    kind = LookupRoIAlign if accelerate else MultiScaleRoIAlign
+    pooling = kind(list(features.names[: features.pooled]), cells, sampling_ratio=2)
     # TorchVision infers these from the first batch and keeps them: one small image there would spoil the whole run.
     pooling.scales = [1 / stride for stride in strides]
     levels = [stride.bit_length() - 1 for stride in strides]

@@ -11,6 +11,7 @@ from torchvision.models.detection._utils import overwrite_eps
 
 from detkit import BuildContext, DataError, Part
 from detkit_torchvision import backbones
+from detkit_torchvision.accelerate import channels_last_in_half_precision, fold_frozen_norms
 from detkit_torchvision.anchors import COCO, Trained, stated_anchors, trained_anchors
 from detkit_torchvision.backbones import Features, Norm
 from detkit_torchvision.heads import SMALL, STANDARD
@@ -58,6 +59,8 @@ def build(family: Family, options: DetectorOptions, context: BuildContext) -> nn
         torch.manual_seed(context.seed)
         norm, head_norm = _norms(state)
         net = backbones.network(options.backbone, norm)
+        if options.accelerate == "auto":
+            fold_frozen_norms(net)
         stages = backbones.stages(options.backbone, net)
         of_detector = weights is not None and loading.is_detector(weights.tensors)
         taken = loading.load_network(net, weights.tensors, weights.file) if weights and not of_detector else None
@@ -65,6 +68,9 @@ def build(family: Family, options: DetectorOptions, context: BuildContext) -> nn
         features = backbones.features(options.backbone, net, dense=dense, norm=head_norm)
         model = _detector(family, features, options, context, head_norm, trained_anchors(said))
     compute_in_float32(model)
+    if options.accelerate == "auto":
+        fold_frozen_norms(model)  # of the heads
+        channels_last_in_half_precision(model.get_submodule("backbone"))
     if taken is not None:
         taken = loading.Taken(names_in(model, net, taken.taken), taken.dropped)
     if weights and of_detector:

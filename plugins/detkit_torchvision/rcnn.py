@@ -63,7 +63,7 @@ def make_mask_rcnn(
         max_size=max_size,
         **_proposal_network(features, options, heads, min_size, trained),
         **_box_branch(features, options, heads, norm, classes),
-        mask_roi_pool=make_pooling(features, MASK_CELLS),
+        mask_roi_pool=make_pooling(features, MASK_CELLS, accelerate=options.accelerate == "auto"),
         mask_head=MaskRCNNHeads(features.width, heads.mask, 1, norm_layer=mask_norm),
         mask_predictor=MaskRCNNPredictor(heads.mask[-1], heads.mask[-1], classes),
     )
@@ -104,7 +104,7 @@ def _box_branch(features: Features, options: RegionOptions, heads: Heads, norm: 
     else:
         box_head = TwoMLPHead(features.width * heads.cells**2, heads.box)
     return {
-        "box_roi_pool": make_pooling(features, heads.cells),
+        "box_roi_pool": make_pooling(features, heads.cells, accelerate=options.accelerate == "auto"),
         "box_head": box_head,
         "box_predictor": FastRCNNPredictor(heads.box, classes),
         "box_batch_size_per_image": options.region_samples or heads.samples,
