@@ -20,7 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "4096")
+
+if __name__ == "__main__":  # before torch is imported; who imports this file has seen to it
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "4096")
 
 import torch
 
@@ -64,14 +66,15 @@ weights = "none"
 """
 
 
-def assemble_run(folder: Path, arguments: argparse.Namespace) -> tuple[Run, TrainState]:
+def assemble_run(folder: Path, text: str) -> tuple[Run, TrainState]:
+    """The engine's run of a spec's only model, ready for its first step; `folder` holds its record."""
     file = folder / "spec.toml"
-    file.write_text(SPEC.format(output=folder / "runs", **vars(arguments)))
+    file.write_text(text)
     spec = load_spec(file)
     layout = ExperimentLayout(spec.record_folder)
     prepare(spec, layout, SilentDisplay(), None)
     (plan,) = plan_runs(spec, resume=False, extend=False)
-    write_experiment(spec, layout, [plan])
+    write_experiment(spec, layout, [plan.record])
     write_run(spec, plan, None)
     compute = resolve_compute(spec.compute)
     fabric = make_fabric(compute)
@@ -147,7 +150,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=200)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        run, state = assemble_run(Path(folder), arguments)
+        text = SPEC.format(output=Path(folder) / "runs", **vars(arguments))
+        run, state = assemble_run(Path(folder), text)
         ratios = measure(run, state, arguments.pairs)
         low, high = interval(ratios)
         describe: dict[str, Any] = {**vars(arguments), "precision": run.info.precision}
