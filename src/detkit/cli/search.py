@@ -12,9 +12,7 @@ from detkit.record.search import ModelSearch, Search, Trial
 from detkit.search_space import Objective, Value
 
 #: The best first, then what says less and less.
-ORDER = ("finished", "pruned", "running", "interrupted", "pending", "failed")
-#: A reason is cut to so many characters; the run's failure.json has all of it.
-LONGEST_REASON = 160
+ORDER = ("finished", "pruned", "running", "interrupted", "pending", "failed", "removed")
 
 
 def print_search(record: ExperimentRecord) -> None:
@@ -36,16 +34,28 @@ def _print_model(record: ExperimentRecord, search: Search, found: ModelSearch) -
     rows = [_cells(trial, found, search.objectives, keys) for trial in _ordered(found, search.objectives)]
     numbers = [key for key in keys if not any(isinstance(trial.values[key], str | bool) for trial in found.trials)]
     print_table(("trial", *metrics, *keys, "state"), rows, right=("trial", *metrics, *numbers))
-    for trial in found.trials:
-        if trial.state == "failed":
-            reason = trial.reason if len(trial.reason) <= LONGEST_REASON else f"{trial.reason[: LONGEST_REASON - 3]}..."
-            click.echo(f"trial {trial.number} failed: {reason}")
+    for line in _failures(found):
+        click.echo(line)
     if found.importances:
         shares = ", ".join(f"{key} {share:.0%}" for key, share in found.importances.items())
         click.echo(f"what counts for {metrics[0]}: {shares}")
-    elif found.importances_note:
+    elif found.importances_note and len(keys) > 1:  # of one key nobody asks
         click.echo(f"which key counts most is not said: {found.importances_note}")
     _print_best(record, search, found)
+
+
+def _failures(found: ModelSearch) -> list[str]:
+    """Why trials failed, in full; what several failed of is said once."""
+    numbers: dict[str, list[int]] = {}
+    for trial in found.trials:
+        if trial.state == "failed":
+            numbers.setdefault(trial.reason, []).append(trial.number)
+    lines = []
+    for reason, trials in numbers.items():
+        which = f"trial{'s' * (len(trials) > 1)} {', '.join(map(str, trials))}"
+        first, *rest = reason.splitlines() or ["no reason was recorded"]
+        lines += [f"{which} failed: {first}", *(f"  {line}" for line in rest)]
+    return lines
 
 
 def _ordered(found: ModelSearch, objectives: Sequence[Objective]) -> list[Trial]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from detkit.errors import RecordError
+from detkit.errors import CannotWrite, RecordError
 from detkit.record.layout import FORMAT_VERSION
 
 
@@ -62,9 +62,9 @@ def duplicate(file: Path, to: Path) -> None:
         temporary.unlink(missing_ok=True)  # still there, too, where both are names of one file already
 
 
-def cannot_write(file: Path, error: OSError) -> RecordError:
+def cannot_write(file: Path, error: OSError) -> CannotWrite:
     """What to tell a person whose disk or folder refused a write."""
-    return RecordError(
+    return CannotWrite(
         f"cannot write {file}: {error.strerror or error}; what was recorded before is whole: free space or mend the"
         " permissions, then go on (a run: with --resume)"
     )
