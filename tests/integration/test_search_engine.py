@@ -344,6 +344,42 @@ def test_models_have_trials_of_their_own_and_others_are_trained_as_they_are(tmp_
     assert {run.model for run in record.compared} == {"centre_point", "other", "plain"}
 
 
+class CountingDisplay(RecordingDisplay):
+    """Keeps which of how many each run was said to be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: list[str] = []
+
+    def run_started(self, run: RunRecord, number: int, total: int, resumed: bool) -> None:
+        self.numbers.append(f"{number}/{total} {run.model}{' again' if resumed else ''}")
+
+
+def test_runs_are_counted_over_all_models_with_those_that_are_to_come(tmp_path: Path, children: Children) -> None:
+    """Two models are searched, with two and one trials of two seeds; one is trained as it is."""
+    spec = squares_spec(
+        tmp_path / "runs",
+        experiment={"seeds": [1, 2]},
+        train={"epochs": EPOCHS, "warmup_steps": 0},
+        models={"as_it_is": {"use": "centre_point"}, "other": {"use": "centre_point"}},
+        search={
+            "use": "grid",
+            "models": ["centre_point", "other"],
+            "space": {"train.lr": [0.1], "models.other.train.batch_size": [2, 4]},
+        },
+    )
+    file = write_spec(tmp_path / "spec.toml", spec)
+    display = CountingDisplay()
+    children.stop_at = 5 * (EPOCHS + 2) + 2  # in the sixth run, the last but two
+    with pytest.raises(Interrupted):
+        run(file, display)
+    names = ["as_it_is"] * 2 + ["centre_point"] * 2 + ["other"] * 4
+    assert display.numbers == [f"{number}/8 {name}" for number, name in enumerate(names[:6], 1)]
+    display, children.stop_at = CountingDisplay(), 0
+    run(file, display, resume=True)
+    assert display.numbers == ["1/3 other again", "2/3 other", "3/3 other"]
+
+
 def test_a_model_that_was_trained_as_it_is_stands_beside_its_best_trial(tmp_path: Path, children: Children) -> None:
     run(spec_file(tmp_path, trials=2, enabled=False))
     record = run(spec_file(tmp_path, trials=2))

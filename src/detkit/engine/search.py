@@ -33,14 +33,11 @@ class TrialRun:
 
     Attributes:
         spec: of the trial: the experiment's with its values. facts: for the run's run.json.
-        number, total: which of all runs of the model's search it is.
     """
 
     plan: PlannedRun
     spec: ExperimentSpec
     facts: Mapping[str, Any]
-    number: int
-    total: int
 
 
 #: Runs it, and puts it into the list of the experiment's runs before.
@@ -211,8 +208,7 @@ class _Searching:
             # The first run decides for the others, which others of their kind have not all seen.
             of_run = facts | ({"prune": pruning.to_dict()} if pruning is not None and place == 0 else {})
             plan = PlannedRun(run, "start" if run.state == "pending" else "resume")
-            number = (trial.number - 1) * len(runs) + place + 1
-            self._run_trial(TrialRun(plan, spec, of_run, number, self._total * len(runs)))
+            self._run_trial(TrialRun(plan, spec, of_run))
             if run.state == "failed" and (failure := failure_of(run))["kind"] == SearchRefused.__name__:
                 raise SearchRefused(failure["message"])  # as every other trial would be
             if _of_the_disk(run):

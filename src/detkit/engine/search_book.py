@@ -73,6 +73,14 @@ class SearchBook:
         exhausted = self._content["models"].get(model, {}).get("exhausted", False)
         return ended and (exhausted or len(rows) >= self._search.trials(model))
 
+    def runs_to_come(self, model: str) -> int:
+        """How many runs of a model have not ended yet, of trials that are out or still to be proposed; at most."""
+        rows, found = self._rows(model), self._content["models"].get(model, {})
+        more = 0 if found.get("exhausted") else max(0, self._search.trials(model) - len(rows))
+        out = [run for row in rows if row["state"] == "running" for run in self.runs_of(self._trial(model, row))]
+        a_trial = (self._spec.split.folds or 1) * len(self._spec.experiment.seeds)
+        return more * a_trial + sum(run.state not in ("finished", "pruned") for run in out)
+
     def runs(self) -> list[RunRecord]:
         """Of all trials of all models, also of models that the spec no longer searches: those that have begun."""
         runs = [run for model in self._content["models"] for trial in self.trials(model) for run in self.runs_of(trial)]
