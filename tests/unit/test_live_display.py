@@ -170,6 +170,33 @@ def test_off_a_terminal_there_is_a_line_an_epoch(record: ExperimentRecord, capsy
     assert lines[-1] == "  retinanet-seed1 failed after 0 s: out of memory; lower batch_size"
 
 
+@pytest.mark.parametrize(
+    ("table", "logged"),
+    [
+        ("[loggers.console]", True),
+        ('[loggers.mine]\nuse = "console"', True),
+        ("[loggers.console]\nenabled = false", False),
+        ("[loggers.console]\nevery_epochs = 2", False),
+        ("[loggers.csv]", False),
+    ],
+)
+def test_what_the_console_logger_prints_is_not_said_again(
+    table: str, logged: bool, record: ExperimentRecord, capsys: Capture
+) -> None:
+    record.files.spec.write_text(f"{record.files.spec.read_text()}\n{table}\n")
+    play(ConsoleDisplay(), record)
+    epochs = [line for line in capsys.readouterr().err.splitlines() if line.startswith("  epoch ")]
+    assert [line.split("  about ")[0] for line in epochs[1:]] == (
+        ["  epoch 2/3  the best so far", "  epoch 3/3  best 0.300 in epoch 2"]
+        if logged
+        else [
+            "  epoch 2/3 done  coco/ap 0.300 (the best so far)",
+            "  epoch 3/3 done  coco/ap 0.200 (best 0.300 in epoch 2)",
+        ]
+    )
+    assert "  about 2 min 30 s left" in epochs[0]
+
+
 def test_with_json_nothing_else_goes_to_stdout(record: ExperimentRecord, capsys: Capture) -> None:
     play(ConsoleDisplay(lines_on_stdout=False), record)
     captured = capsys.readouterr()

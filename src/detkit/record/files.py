@@ -101,6 +101,8 @@ def read_json(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise RecordError(f"{file} is damaged: {error}") from error
     version = content.get("format_version") if isinstance(content, dict) else None
+    if version is None:
+        raise RecordError(f"{file} is damaged: it has no format version, as all files of a record have")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise RecordError(
             f"{file} has format version {version}; this detkit reads up to {FORMAT_VERSION}; update detkit"

@@ -144,7 +144,8 @@ def take_inventory(folder: Path) -> Inventory:
         raise RecordError(f"{folder} is no folder" if folder.exists() else f"there is no folder {folder}")
     found, others = [], {}
     for child in _folders(folder):
-        reason = why_no_record(child)
+        beside = child.is_symlink() and child.resolve().parent == folder.resolve()
+        reason = f"a link to {child.resolve().name}, which is listed itself" if beside else why_no_record(child)
         if reason:
             others[child.name] = reason
         else:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from detkit.errors import RecordError
 from detkit.record.files import read_json
 from detkit.search_space import Choices, Objective, Range, Value
 
@@ -107,9 +108,13 @@ def read_search(file: Path, state_of: Callable[[str], TrialState]) -> Search:
         RecordError: the file is missing or damaged.
     """
     content = read_json(file)
-    objectives = tuple(Objective(**row) for row in content["objectives"])
-    models = {model: _model(model, row, state_of, objectives) for model, row in content["models"].items()}
-    return Search(content["use"], content["options"], objectives, models)
+    try:
+        objectives = tuple(Objective(**row) for row in content["objectives"])
+        models = {model: _model(model, row, state_of, objectives) for model, row in content["models"].items()}
+        return Search(content["use"], content["options"], objectives, models)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+        raise RecordError(f"{file} is damaged: {what}") from error
 
 
 def _model(

@@ -343,6 +343,8 @@ def _check_trials(reader: Reader, search: SearchUse) -> None:
             reader.problem(place, f"missing: {search.use.key!r} has no end of its own; say how many trials")
             return
         if there > MOST_UNASKED:
-            text = f"missing: there are {there:,} combinations for {model!r}; say how many of them, or give fewer values"
+            text = (
+                f"missing: there are {there:,} combinations for {model!r}; say how many of them, or give fewer values"
+            )
             reader.problem(place, text)
             return

@@ -111,6 +111,11 @@ def next_commands(entry: RunEntry, run: RunRecord) -> dict[str, str]:
         predict = {"predict": f"detkit predict {folder} IMAGE"} if run.files.best.exists() else {}
         report = {"report": f"detkit report {experiment}"} if "report" in COMMANDS else {}
         return {**predict, "evaluate": f"detkit eval {folder}", "table": f"detkit show {experiment}", **report}
+    if entry.state == "pruned":
+        return {"table": f"detkit show {experiment}", "remove": remove}
+    if entry.state == "failed" and run.trial is not None:
+        # The search has been told and goes on without it; what is removed it tries once more.
+        return {"table": f"detkit show {experiment}", "try again": f"{remove} --yes && {resume}"}
     begin = {"begin" if entry.state == "pending" else "resume": resume}
     replay = {"replay": f"detkit replay {folder}"} if run.files.incidents.is_dir() else {}
     return {**begin, **replay, **({} if entry.state == "pending" else {"remove": remove})}
