@@ -183,7 +183,9 @@ class ExperimentCourse:
             course.rows = tuple(run.epochs())
             course.quantity = primary_quantity(run, course.rows)
         _read_state(course, run)
-        if course.state != "finished":  # it is going to be run
+        # The others are going to be run; of a search a trial that has failed is not tried again.
+        ended = ("finished", "pruned") if run.trial is None else ("finished", "pruned", "failed")
+        if course.state not in ended:
             course.state = WAITING
         return course
 
