@@ -340,6 +340,8 @@ def trials(output: Path) -> Path:
 def test_show_of_a_trial_says_what_can_be_done(trials: Path, capsys: Capture) -> None:
     failed, pruned = printed(capsys, "show", "fcos-trial002"), printed(capsys, "show", "fcos-trial003")
     assert "--resume" in failed
+    assert "trial    2" in failed
+    assert [run["trial"] for run in as_json(capsys, "list", trials)["runs"]] == [3, 2, 1]
     assert (
         "try again  detkit runs rm runs/search/fcos-trial002-seed1 --yes && detkit run runs/search/spec.toml --resume"
     ) in failed

@@ -29,7 +29,7 @@ def _print_model(record: ExperimentRecord, search: Search, found: ModelSearch) -
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none begun"
     named = " and ".join(f"{objective.metric} ({objective.direction})" for objective in search.objectives)
     click.echo(f"search of {found.model} by {search.use} for {named} on the validation images")
-    click.echo(f"{len(found.trials)} of {found.wanted} trials: {told}")
+    click.echo(f"{len(found.trials)} of {max(found.wanted, len(found.trials))} trials: {told}")
     metrics, keys = [objective.metric for objective in search.objectives], list(found.space)
     rows = [_cells(trial, found, search.objectives, keys) for trial in _ordered(found, search.objectives)]
     numbers = [key for key in keys if not any(isinstance(trial.values[key], str | bool) for trial in found.trials)]
@@ -45,17 +45,23 @@ def _print_model(record: ExperimentRecord, search: Search, found: ModelSearch) -
 
 
 def _failures(found: ModelSearch) -> list[str]:
-    """Why trials failed, in full; what several failed of is said once."""
+    """Why trials failed or count for nothing, in full; what several failed of is said once."""
     numbers: dict[str, list[int]] = {}
+    unrated: list[int] = []
     for trial in found.trials:
         if trial.state == "failed":
             numbers.setdefault(trial.reason, []).append(trial.number)
+        elif trial.state == "finished" and trial.objectives is None:
+            unrated.append(trial.number)
     lines = []
     for reason, trials in numbers.items():
-        which = f"trial{'s' * (len(trials) > 1)} {', '.join(map(str, trials))}"
         first, *rest = reason.splitlines() or ["no reason was recorded"]
-        lines += [f"{which} failed: {first}", *(f"  {line}" for line in rest)]
-    return lines
+        lines += [f"{_which(trials)} failed: {first}", *(f"  {line}" for line in rest)]
+    return [*lines, *([f"{_which(unrated)} finished, and an objective has no value"] if unrated else [])]
+
+
+def _which(trials: Sequence[int]) -> str:
+    return f"trial{'s' * (len(trials) > 1)} {', '.join(map(str, trials))}"
 
 
 def _ordered(found: ModelSearch, objectives: Sequence[Objective]) -> list[Trial]:

@@ -327,7 +327,9 @@ def _check_objectives(reader: Reader, search: SearchUse, metrics: Mapping[str, U
         at = (*place, index) if several else place
         metric, _, quantity = name.partition("/")
         if not quantity and name not in COSTS:
+            begun = [cost for cost in COSTS if cost.startswith(name)]
             hint = did_you_mean(name, [*COSTS, *(f"{key}/" for key in enabled)])
+            hint = f"; did you mean {' or '.join(map(repr, begun))}?" if name and begun else hint
             reader.problem(at, f"no cost is named {name!r}, and a metric's quantity is written as coco/ap{hint}")
         elif quantity and metric not in (*enabled, LOSSES):
             reader.problem(at, f"no metric {metric!r} is enabled{did_you_mean(metric, [*enabled, LOSSES])}")

@@ -17,6 +17,7 @@ from detkit.record.inventory import BROKEN, SHAPES, RunEntry, run_entry, tree_by
 from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.record.recipes import differences
 from detkit.record.summary import scored_intervals
+from detkit.spec.explain import value_words
 
 #: So many figures, and so many differing keys, are printed; JSON has all.
 MOST_FIGURES = 24
@@ -147,6 +148,8 @@ def _head(facts: RunFacts) -> Iterator[tuple[str, str]]:
     if entry.cause:
         yield ("broken" if entry.state == BROKEN else "cause"), entry.cause
     yield "model", f"{entry.model or '-'}, seed {entry.seed}" + (f", fold {entry.fold}" if entry.fold else "")
+    if entry.trial is not None:
+        yield "trial", f"{entry.trial}{_values(facts.run_json.get('trial'))}"
     ended = f": {summary['ended']}" if summary.get("ended") else ""
     yield "epochs", (f"{entry.epochs_done} of {entry.epochs}" if entry.epochs else str(entry.epochs_done)) + ended
     if entry.best is not None:
@@ -155,6 +158,13 @@ def _head(facts: RunFacts) -> Iterator[tuple[str, str]]:
         took = "" if entry.took_s is None else f"; {duration(entry.took_s)} of training and evaluation"
         yield "started", when(entry.started) + took
     yield "size", size(entry.size)
+
+
+def _values(trial: Any) -> str:
+    """What the trial has tried, as run.json says it."""
+    with suppress(*SHAPES):
+        return ": " + ", ".join(f"{key} = {value_words(value)}" for key, value in trial["values"].items())
+    return ""
 
 
 def _figures(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
