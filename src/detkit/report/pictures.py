@@ -60,7 +60,7 @@ def verify_names(record: ExperimentRecord) -> None:
     for run in record.runs:
         if run.run_id in ("", ".", "..") or any(letter in run.run_id for letter in "/\\\0"):
             raise RecordError(
-                f"{record.files.experiment} has a run named {run.run_id!r}: a name that leads out of the report's folder"
+                f"{record.files.experiment} has a run named {run.run_id!r}: it leads out of the report's folder"
             )
 
 

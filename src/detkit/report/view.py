@@ -38,11 +38,13 @@ ASSETS = (
 SCRIPTS = (Part(source="lib/report.js"), Part(source="data/experiment.js"), Part(source="data/images.js"))
 STYLES = (Part(source="lib/tables.css"), Part(source="lib/report.css"))
 
-BODY = """<a class="skip" href="#content">Skip to the content</a>
+BODY = """<a class="skip" id="skip" href="#content">Skip to the content</a>
 <header class="page"><div class="top"><div><h1 id="title">{title}</h1><p id="subtitle" class="faint"></p></div>
 <button type="button" id="help" aria-haspopup="dialog" title="Keys and help (?)">?</button></div>
-<nav id="tabs" role="tablist" aria-label="Views"></nav></header>
-<main id="content"></main>
+<p id="status" role="status"></p><nav id="tabs" role="tablist" aria-label="Views"></nav></header>
+<main id="content"><p>This page draws what lies in the folders <code>lib</code>, <code>data</code> and
+<code>images</code> beside it. If you read this, they are not there: copy or send the whole folder of the report, or make
+a page that holds everything with <code>detkit report EXPERIMENT --single-file FILE</code>.</p></main>
 <footer class="page faint"><p id="footer"></p></footer>
 <dialog id="keys"></dialog>
 <noscript><main><p>This page draws everything with its own scripts, from files beside it; they are switched off.</p>

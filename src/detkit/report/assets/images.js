@@ -48,7 +48,7 @@ const Images = (() => {
     return make("div", { class: "card imagecontrols" },
       make("div", { class: "controls" }, parts.step.element, parts.confidence.element, iou.element),
       make("div", { class: "controls" }, [...parts.toggles.values()].map(({ element }) => element), by.element),
-      make("div", { class: "controls" }, Runs.chips(() => { panels = new Map(); update({ stay: true }); })),
+      make("div", { class: "controls" }, Runs.chips(() => { panels = new Map(); fitSlider(look().steps, look().step); update({ stay: true }); })),
       classes.length > 1 ? make("div", { class: "controls" }, Controls.chips("Classes", classes, chosen, (list) => {
         State.set({ classes: list.length === classes.length ? null : list.length ? list : ["0"] }); update({ stay: true }); })) : null);
   }
@@ -178,9 +178,24 @@ const Images = (() => {
     update({ stay: true });
   }
 
+  /* As many epochs as there are now; false where there is no panel yet to go on with. */
+  function refresh() {
+    const { steps, step } = look();
+    if (!parts?.views.isConnected || !places.length || !steps.length) return false;
+    fitSlider(steps, step);
+    update({ stay: true });
+    return true;
+  }
+
+  /* The runs that are shown decide which epochs there are. */
+  function fitSlider(steps, step) {
+    parts.step.input.max = Math.max(0, steps.length - 1);
+    parts.step.set(Math.max(0, steps.findIndex(({ key }) => key === step)));
+  }
+
   function toggle(key) {
     parts.toggles.get(key)?.input.click();
   }
 
-  return { advance, flip, go, look, move, show, toggle, update, zoom, get drawn() { return drawn; } };
+  return { advance, flip, go, look, move, refresh, show, toggle, update, zoom, get drawn() { return drawn; } };
 })();

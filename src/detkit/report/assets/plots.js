@@ -63,5 +63,14 @@ const Plots = (() => {
     return element;
   }
 
-  return { colour, css, dash, place, show, text };
+  /* Let go of plots whose view is gone: a page may stay open for days. */
+  function tidy() {
+    for (const element of drawn.keys()) {
+      if (element.isConnected) continue;
+      drawn.delete(element);
+      window.Plotly?.purge(element);
+    }
+  }
+
+  return { colour, css, dash, place, show, text, tidy, get held() { return drawn.size; } };
 })();
