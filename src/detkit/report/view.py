@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from detkit.page.document import Part, asset, document, text
 
+#: Characters that reorder the text around them, as store.js replaces them in the data.
+REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 #: The page's own scripts, in the order in which they need each other.
 ASSETS = (
     "dom.js",
@@ -43,8 +46,8 @@ BODY = """<a class="skip" id="skip" href="#content">Skip to the content</a>
 <button type="button" id="help" aria-haspopup="dialog" title="Keys and help (?)">?</button></div>
 <p id="status" role="status"></p><nav id="tabs" role="tablist" aria-label="Views"></nav></header>
 <main id="content"><p>This page draws what lies in the folders <code>lib</code>, <code>data</code> and
-<code>images</code> beside it. If you read this, they are not there: copy or send the whole folder of the report, or make
-a page that holds everything with <code>detkit report EXPERIMENT --single-file FILE</code>.</p></main>
+<code>images</code> beside it. If you read this, they are not there: copy or send the whole folder of the report, or
+make a page that holds everything with <code>detkit report EXPERIMENT --single-file FILE</code>.</p></main>
 <footer class="page faint"><p id="footer"></p></footer>
 <dialog id="keys"></dialog>
 <noscript><main><p>This page draws everything with its own scripts, from files beside it; they are switched off.</p>
@@ -55,6 +58,7 @@ def page_html(
     title: str, *, styles: Sequence[Part], scripts: Sequence[Part], data: dict[str, Any] | None = None
 ) -> str:
     """The document."""
+    title = REORDERING.sub("\ufffd", title)
     return document(
         title=f"{title} · detkit",
         body=BODY.format(title=text(title)),

@@ -3,13 +3,15 @@
 const Images = (() => {
   const { make } = Dom;
   const ZOOM = [1, 12];
+  /* So many models are shown side by side, unless all are asked for. */
+  const MOST = 8;
   const zoom = { scale: 1, x: 0.5, y: 0.5 };
   let parts = null, panels = new Map(), places = [], serial = 0, drawn = 0, wanted = null;
 
   /* What is chosen now. */
   function look() {
     const labels = State.list("classes"), only = State.list("only");
-    const steps = Evaluations.steps(Runs.chosen());
+    const steps = Evaluations.steps(shownRuns());
     const step = steps.some(({ key }) => key === State.get("step")) ? State.get("step") : steps.at(-1)?.key ?? "";
     const own = Runs.all()[0]?.matching ?? { iou: 0.5, confidence: 0.5 };
     return { steps, step, iou: State.number("iou", own.iou), confidence: State.number("confidence", own.confidence),
@@ -18,11 +20,27 @@ const Images = (() => {
       names: State.flag("names", true), gray: State.flag("gray", false), smooth: State.flag("smoothing", true) };
   }
 
+  /* Of the chosen runs those that are shown: of too many the best, as the leaderboard has them, in their own order. */
+  function shownRuns() {
+    const chosen = Runs.chosen();
+    if (chosen.length <= MOST || State.flag("allviews", false)) return chosen;
+    const board = Runs.experiment().standing.rows.flatMap(({ runs }) => runs), rank = ({ id }) => (board.includes(id) ? board.indexOf(id) : board.length);
+    const best = new Set([...chosen].sort((a, b) => rank(a) - rank(b)).slice(0, MOST));
+    return chosen.filter((run) => best.has(run));
+  }
+
+  /* How many of the chosen ones are shown. */
+  function crowd() {
+    const chosen = Runs.chosen().length, all = State.flag("allviews", false);
+    Dom.fill(parts.crowd, chosen <= MOST ? null : make("p", {}, all ? `All ${chosen} runs that are chosen are shown. ` : `The best ${MOST} of the ${chosen} runs that are chosen are shown. `,
+      Controls.button(all ? `Show ${MOST}` : "Show all", () => { State.set({ allviews: all ? null : true }); update({ stay: true }); })));
+  }
+
   function show(into, changed) {
     wanted = changed;
     panels = new Map();
-    parts = { views: make("div", { class: "views" }), title: make("output", { class: "imagename" }), only: make("div"), legend: make("p", { class: "legend" }) };
-    Dom.fill(into, controls(), parts.only, navigation(), parts.views, parts.legend);
+    parts = { views: make("div", { class: "views" }), title: make("output", { class: "imagename" }), only: make("div"), crowd: make("div"), legend: make("p", { class: "legend" }) };
+    Dom.fill(into, controls(), parts.only, navigation(), parts.crowd, parts.views, parts.legend);
     new ResizeObserver(() => { for (const panel of panels.values()) panel.fit(); }).observe(parts.views);
     legend();
     return update();
@@ -77,7 +95,7 @@ const Images = (() => {
 
   /* Show what is chosen. stay: on the same image, wherever it stands in the order then. */
   async function update({ stay = false } = {}) {
-    const mine = ++serial, now = look(), runs = Runs.chosen();
+    const mine = ++serial, now = look(), runs = shownRuns();
     const evaluations = await Promise.all(runs.map((run) => Evaluations.get(run, Evaluations.keyOf(run, now.step)).catch(() => null)));
     const figures = now.order === "ap" ? await Promise.all(runs.map((run) => Evaluations.figures(run, Evaluations.keyOf(run, now.step)).catch(() => null))) : [];
     const masks = now.masks ? await loadMasks(evaluations) : null;
@@ -87,6 +105,7 @@ const Images = (() => {
     const at = before !== null && places.includes(before) ? before : places[0] ?? null;
     if (at !== null && at !== before) State.set({ image: Evaluations.images().ids[at] });
     said(now, at);
+    crowd();
     draw(now, runs, evaluations, at, masks);
     drawn += 1;
     wanted?.(now);
@@ -149,9 +168,13 @@ const Images = (() => {
   function move(change) {
     Object.assign(zoom, change);
     zoom.scale = Math.min(ZOOM[1], Math.max(ZOOM[0], zoom.scale));
-    for (const axis of ["x", "y"]) zoom[axis] = Math.min(1, Math.max(0, zoom[axis]));
+    const half = 0.5 / zoom.scale;  // the centre keeps half a view from the edges
+    for (const axis of ["x", "y"]) zoom[axis] = Math.min(1 - half, Math.max(half, zoom[axis]));
     for (const panel of panels.values()) panel.fit();
   }
+
+  /* A fifth of what is seen, by keys. */
+  const pan = (right, down) => move({ x: zoom.x + (0.2 * right) / zoom.scale, y: zoom.y + (0.2 * down) / zoom.scale });
 
   /* The next image, or with -1 the one before. */
   function flip(by) {
@@ -197,5 +220,5 @@ const Images = (() => {
     parts.toggles.get(key)?.input.click();
   }
 
-  return { advance, flip, go, look, move, refresh, show, toggle, update, zoom, get drawn() { return drawn; } };
+  return { advance, flip, go, look, move, pan, refresh, show, toggle, update, zoom, get drawn() { return drawn; } };
 })();

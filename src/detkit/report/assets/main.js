@@ -7,7 +7,7 @@ document.addEventListener("DOMContentLoaded", () => {
     ...(Runs.experiment().search ? { search: ["Search", Search] } : {}) };
   const REFRESH_MS = 10_000;
   const KEYS = [[`1 … ${Object.keys(VIEWS).length}`, "the views"], ["→ or n, ← or p", "next and previous image"], ["↑ or ], ↓ or [", "next and previous epoch"], ["g", "ground truth"], ["m", "masks"], ["l", "names"],
-    ["b", "grayscale"], ["s", "smooth pixels"], ["+ − 0", "zoom in, out, whole image"], ["double click, Ctrl + wheel, drag", "zoom in, zoom, move"], ["?", "this help"]];
+    ["b", "grayscale"], ["s", "smooth pixels"], ["+ − 0", "zoom in, out, whole image"], ["Shift + → ← ↑ ↓", "move the enlarged image"], ["double click, Ctrl + wheel, drag", "zoom in, zoom, move"], ["?", "this help"]];
   const content = document.getElementById("content"), dialog = document.getElementById("keys");
   const current = () => (Object.hasOwn(VIEWS, State.view) ? State.view : "overview");
   const tabs = Object.entries(VIEWS).map(([name, [title]]) => make("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "content", on: { click: (event) => open(name, event.detail > 0) } }, title));
@@ -69,6 +69,9 @@ document.addEventListener("DOMContentLoaded", () => {
     const arrows = event.key.startsWith("Arrow");
     if ((arrows || ["Home", "End"].includes(event.key)) && target.getAttribute?.("role") === "tab") return turn(event);
     if (event.key === "?") return done(event, help);
+    if (event.shiftKey && arrows && current() === "debugging" && name !== "INPUT" && !target.closest(".wide, #rows")) {
+      return done(event, () => Images.pan(...{ ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key]));
+    }
     const number = Number(event.key);
     if (number >= 1 && number <= tabs.length) return done(event, () => open(Object.keys(VIEWS)[number - 1]));
     if (current() !== "debugging" || (arrows && (name === "INPUT" || target.closest(".wide, #rows")))) return;
