@@ -20,18 +20,22 @@ const Images = (() => {
       names: State.flag("names", true), gray: State.flag("gray", false), smooth: State.flag("smoothing", true) };
   }
 
+  /* The folds of a model and seed share a place: of an image only one of them has anything to show. */
+  const series = (run) => `${run.model} ${run.seed}`;
+  const seriesOf = (runs) => [...new Set(runs.map(series))];
+
   /* Of the chosen runs those that are shown: of too many the best, as the leaderboard has them, in their own order. */
   function shownRuns() {
     const chosen = Runs.chosen();
-    if (chosen.length <= MOST || State.flag("allviews", false)) return chosen;
+    if (seriesOf(chosen).length <= MOST || State.flag("allviews", false)) return chosen;
     const board = Runs.experiment().standing.rows.flatMap(({ runs }) => runs), rank = ({ id }) => (board.includes(id) ? board.indexOf(id) : board.length);
-    const best = new Set([...chosen].sort((a, b) => rank(a) - rank(b)).slice(0, MOST));
-    return chosen.filter((run) => best.has(run));
+    const best = new Set(seriesOf([...chosen].sort((a, b) => rank(a) - rank(b))).slice(0, MOST));
+    return chosen.filter((run) => best.has(series(run)));
   }
 
   /* How many of the chosen ones are shown. */
   function crowd() {
-    const chosen = Runs.chosen().length, all = State.flag("allviews", false);
+    const chosen = seriesOf(Runs.chosen()).length, all = State.flag("allviews", false);
     Dom.fill(parts.crowd, chosen <= MOST ? null : make("p", {}, all ? `All ${chosen} runs that are chosen are shown. ` : `The best ${MOST} of the ${chosen} runs that are chosen are shown. `,
       Controls.button(all ? `Show ${MOST}` : "Show all", () => { State.set({ allviews: all ? null : true }); update({ stay: true }); })));
   }
@@ -134,13 +138,17 @@ const Images = (() => {
   function said(now, at) {
     const images = Evaluations.images(), number = places.indexOf(at) + 1;
     Dom.fill(parts.title, at === null ? "no image" : [make("strong", {}, images.names[at]),
-      make("span", { class: "faint" }, ` ${number} of ${places.length} · ${images.sizes[at].join(" × ")} px · ${images.splits[at]}`)]);
+      make("span", { class: "faint" }, ` ${number} of ${places.length} · ${images.sizes[at].join(" × ")} px · ${images.splits[at]}${Dom.known(images.folds[at]) ? ` of fold ${images.folds[at]}` : ""}`)]);
     Dom.fill(parts.only, now.only ? make("p", { class: "card" }, `Only ${State.get("why") || "some images"} (${now.only.size}). `,
       Controls.button("Show all images", () => { State.set({ only: null, why: null }); update(); })) : null);
   }
 
+  /* Runs of other folds have not looked at the image, and have no view of it. */
+  const looksAt = (run, now, at) => run.fold === null || at === null || Evaluations.covers(run, Evaluations.keyOf(run, now.step), at);
+
   function draw(now, runs, evaluations, at, masks) {
-    const shown = runs.length ? runs.map((run, i) => [run.id, run.label, Runs.colour(run), run, evaluations[i]]) : [["", "ground truth", "transparent", null, null]];
+    const own = runs.some((run) => looksAt(run, now, at)) ? (run) => looksAt(run, now, at) : () => true;
+    const shown = runs.length ? runs.map((run, i) => [run.id, run.label, Runs.colour(run), run, evaluations[i]]).filter(([, , , run]) => own(run)) : [["", "ground truth", "transparent", null, null]];
     for (const [id, label, colour] of shown) if (!panels.has(id)) panels.set(id, new Panel(label, colour, zoom, move));
     const wantedViews = at === null ? [] : shown.map(([id]) => panels.get(id).element);
     if (wantedViews.length !== parts.views.childElementCount || wantedViews.some((view, i) => view !== parts.views.children[i])) parts.views.replaceChildren(...wantedViews);
