@@ -250,3 +250,25 @@ def test_text_has_the_contrast_that_wcag_asks_for(
     page.wait_for_selector(f"#content[data-view={view}] .viewpage > *")
     page.wait_for_timeout(400)
     assert page.evaluate(CONTRAST) == []
+
+
+def test_of_many_models_the_front_is_named_and_the_table_sorts(many: Path, open_page: OpenPage) -> None:
+    page = open_page(many)
+    page.evaluate("""() => {
+      const { standing } = Runs.experiment(), row = standing.rows.at(-1);
+      for (let i = 0; i < 10; i++) standing.rows.push({ ...row, name: `also ${i}` });
+    }""")
+    show(page, "tradeoff")
+    until(page, "document.querySelector('.plot')?.data?.length > 19")
+    data = page.evaluate("document.querySelector('.plot').data")
+    modes = {trace["marker"]["symbol"]: trace["mode"] for trace in data if "marker" in trace}
+    assert modes["diamond"] == "markers+text"
+    assert modes["circle"] == "markers"
+    names = page.locator("#content tbody tr td:first-child")
+    page.locator("#content button.head", has_text="model").click()
+    assert names.all_inner_texts()[:2] == ["also 0", "also 1"]
+    page.locator("#content button.head", has_text="latency").click()
+    assert page.get_attribute("#content th:nth-child(3)", "aria-sort") == "ascending"
+    page.focus("#limit-latency_ms")
+    page.keyboard.press("ArrowLeft")  # what a limit leaves is sorted as before
+    assert page.get_attribute("#content th:nth-child(3)", "aria-sort") == "ascending"

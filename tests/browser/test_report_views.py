@@ -103,7 +103,7 @@ def test_tabs_by_click_keys_and_address(page: Any, report: tuple[ExperimentRecor
 
 def plot_of(page: Any, title: str, ready: str = "true") -> Any:
     """The data of the plot with that title, once it is drawn and the expression of its element `p` holds."""
-    has = f"p.getAttribute('aria-label') === {title!r} && p.data && {ready}"
+    has = f"(p.ariaLabel === {title!r} || p.ariaLabel?.startsWith({title + '; '!r})) && p.data && {ready}"
     find = f"[...document.querySelectorAll('.plot')].find((p) => {has})"
     until(page, f"Boolean({find})")
     return page.evaluate(f"(({{ data, layout }}) => ({{ data, layout }}))({find})")

@@ -89,3 +89,13 @@ def test_a_copy_that_is_gone_is_not_promised(record: ExperimentRecord) -> None:
     assert "images/001001.jpg" in before
     assert "images/001001.jpg" not in (folder / "data/images.js").read_text()
     assert not (folder / "images/001001.jpg").exists()
+
+
+@pytest.mark.parametrize("limit", ["nan", "inf", "1e308", "7"])
+def test_a_limit_that_is_no_size_is_refused(
+    record: ExperimentRecord, limit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = record.folder / "one.html"
+    assert command_line(["report", str(record.folder), "--single-file", str(file), "--limit-mb", limit]) == 2
+    assert "--limit-mb" in capsys.readouterr().err
+    assert not file.exists()
