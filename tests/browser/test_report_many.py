@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from browser.report_pages import SMALL, image_name, painted, show, until, written
+from detkit.record.files import read_json, read_json_gz, write_json, write_json_gz
 from detkit.record.reader import ExperimentRecord
+from detkit.report.folder import write_report
 from made_record import Wanted
 
 OpenPage = Callable[..., Any]
@@ -212,28 +214,27 @@ CONTRAST = """() => {
     return [r, g, b, a / 255];
   };
   const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3])).concat(1);
-  const light = (colour) => {
-    const [r, g, b] = colour.map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
+  const linear = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
   const ratio = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
-  const found = [];
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const back = rgba(getComputedStyle(document.documentElement).getPropertyValue("--back"));
+  const found = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const not_read = "svg, script, style, noscript, [disabled], .disabled, option";
   while (walk.nextNode()) {
     const text = walk.currentNode.textContent.trim(), element = walk.currentNode.parentElement;
-    if (!text || !element.checkVisibility() || element.closest("svg, script, style, noscript, [disabled], .disabled, option")) continue;
-    let under = null, opacity = 1;
+    if (!text || !element.checkVisibility() || element.closest(not_read)) continue;
+    let opacity = 1;
     const layers = [];
     for (let at = element; at; at = at.parentElement) {
       const style = getComputedStyle(at);
       opacity *= Number(style.opacity);
       layers.push(rgba(style.backgroundColor));
     }
-    under = layers.reverse().reduce((below, layer) => over(layer, below), rgba(getComputedStyle(document.documentElement).getPropertyValue("--back")));
+    const under = layers.reverse().reduce((below, layer) => over(layer, below), back);
     const ink = rgba(getComputedStyle(element).color);
     ink[3] *= opacity;
     const contrast = ratio(over(ink, under), under);
-    if (contrast < 4.5) found.push(`${contrast.toFixed(2)}: ${text.slice(0, 40)} (${element.tagName} ${element.className})`);
+    if (contrast < 4.5) found.push(`${contrast.toFixed(2)}: ${text.slice(0, 40)} (${element.tagName})`);
   }
   return [...new Set(found)];
 }"""
@@ -272,3 +273,37 @@ def test_of_many_models_the_front_is_named_and_the_table_sorts(many: Path, open_
     page.focus("#limit-latency_ms")
     page.keyboard.press("ArrowLeft")  # what a limit leaves is sorted as before
     assert page.get_attribute("#content th:nth-child(3)", "aria-sort") == "ascending"
+
+
+def test_without_objects_no_model_is_said_to_miss_a_limit(tmp_path: Path, open_page: OpenPage) -> None:
+    page = open_page(written(tmp_path, Wanted(objects=0, images=3, epochs=1))[1])
+    show(page, "tradeoff")
+    assert "No model has a value of AP on these images" in page.inner_text(".verdict")
+    assert "AP at least" not in page.inner_text(".limits")
+    assert "latency at most" in page.inner_text(".limits")
+
+
+def test_masks_of_some_models_alone_can_be_switched(tmp_path: Path, open_page: OpenPage) -> None:
+    record, _ = written(tmp_path, Wanted(models=("mask_rcnn", "fcos"), images=2, epochs=1, masks=True))
+    for file in (record.folder / "fcos-seed1" / "predictions").iterdir():
+        rows = [{key: value for key, value in row.items() if key != "segmentation"} for row in read_json_gz(file)]
+        write_json_gz(file, rows)
+    truth = read_json(record.files.ground_truth)
+    for row in truth["annotations"]:
+        row.pop("segmentation", None)
+    write_json(record.files.ground_truth, truth)
+    page = open_page(write_report(record).page)
+    assert page.evaluate("Report.peek('images').masks") is False
+    show(page, "debugging")
+    page.wait_for_selector(".view")
+    until(page, "document.querySelectorAll('.view .count.right').length === 2")
+    page.keyboard.press("ArrowRight")
+    with_masks, without = painted(page, 0), painted(page, 1)
+    page.get_by_label("Masks").click()
+    until(page, "!Images.look().masks")
+    page.wait_for_timeout(100)
+    assert painted(page, 0) != with_masks
+    assert painted(page, 1) == without
+    page.click(".chip:has-text('mask_rcnn')")
+    until(page, "document.querySelectorAll('.view').length === 1")
+    assert not page.get_by_label("Masks").is_visible()

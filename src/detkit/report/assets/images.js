@@ -60,8 +60,7 @@ const Images = (() => {
       (value) => { State.set({ confidence: value }); update({ stay: true }); });
     const iou = Controls.slider("IoU to match", { min: 0.1, max: 0.95, step: 0.05, value: now.iou, id: "iou", format: (value) => value.toFixed(2) },
       (value) => { State.set({ iou: value }); update({ stay: true }); });
-    const toggles = [["truth", "Ground truth", true], ["masks", "Masks", true], ["names", "Names", true], ["gray", "Grayscale", false], ["smoothing", "Smooth pixels", true]]
-      .filter(([key]) => key !== "masks" || hasMasks());
+    const toggles = [["truth", "Ground truth", true], ["masks", "Masks", true], ["names", "Names", true], ["gray", "Grayscale", false], ["smoothing", "Smooth pixels", true]];
     parts.toggles = new Map(toggles.map(([key, label, on]) => [key, Controls.toggle(label, State.flag(key, on), (value) => {
       State.set({ [key]: value === on ? null : value }); update({ stay: true }); })]));
     const by = Controls.choice("Colour", [["verdict", "right and wrong"], ["class", "by class"]], now.by, (value) => { set("by", "verdict")(value); legend(); });
@@ -74,8 +73,6 @@ const Images = (() => {
       classes.length > 1 ? make("div", { class: "controls" }, Controls.chips("Classes", classes, chosen, (list) => {
         State.set({ classes: list.length === classes.length ? null : list.length ? list : ["0"] }); update({ stay: true }); })) : null);
   }
-
-  const hasMasks = () => Report.peek("images")?.masks || Runs.all().some((run) => run.evaluations.some(({ masks }) => masks));
 
   function navigation() {
     const find = make("input", { type: "search", placeholder: "find an image", "aria-label": "Find an image by its name", value: State.get("name") });
@@ -110,6 +107,8 @@ const Images = (() => {
     if (at !== null && at !== before) State.set({ image: Evaluations.images().ids[at] });
     said(now, at);
     crowd();
+    const masked = Report.peek("images")?.masks || evaluations.some((one) => one?.hasMasks);
+    parts.toggles.get("masks").element.classList.toggle("hidden", !masked);
     draw(now, runs, evaluations, at, masks);
     drawn += 1;
     wanted?.(now);

@@ -26,7 +26,7 @@ const Tradeoff = (() => {
         Controls.choice("against", costs.map(option), now().x.name, (name) => { State.set({ x: name }); draw(); }).element,
         Controls.toggle("Log axis", State.flag("xlog", false), (on) => { State.set({ xlog: on || null }); draw(); }).element),
       make("fieldset", { class: "card limits" }, make("legend", {}, "What must hold"),
-        [now().y, ...costs].map((one) => limit(one, rows, draw)),
+        [now().y, ...costs].filter((one) => rows.some((row) => Dom.known(value(row, one)))).map((one) => limit(one, rows, draw)),
         Controls.button("No limits", () => { State.set(Object.fromEntries([...metrics, ...costs].map(({ name }) => [`limit_${name}`, null]))); show(into); })),
       parts.verdict, parts.plot, parts.table);
     told(parts, now());
@@ -110,7 +110,7 @@ const Tradeoff = (() => {
     const limited = entries.some(({ missed }) => missed.length), unknown = entries.filter((one) => one.unknown);
     const among = limited ? ` among the ${fit.length} of ${entries.length} that qualify` : "";
     parts.verdict.textContent = [
-      fit.length ? `${fit[0].row.name} has the best ${y.title} (${Runs.amount(y, fit[0].y)})${among}.` : "No model qualifies.",
+      fit.length ? `${fit[0].row.name} has the best ${y.title} (${Runs.amount(y, fit[0].y)})${among}.` : entries.some((one) => one.y !== null) ? "No model qualifies." : `No model has a value of ${y.title} on these images.`,
       best.length ? `On the front of ${y.title} and ${x.title}, where no other is better at both: ${best.map(({ row }) => row.name).join(", ")}.` : "",
       unknown.length ? `Not known whether they qualify: ${unknown.map(({ row }) => row.name).join(", ")}.` : "",
     ].filter(Boolean).join(" ");
