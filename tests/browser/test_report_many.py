@@ -91,6 +91,8 @@ def test_the_confusion_of_many_classes_begins_with_those_that_are_mistaken_most(
     assert len(names) == 31
     assert names[-1] == "background"
     assert "The 30 classes with the most mistakes of 40" in page.inner_text("#content")
+    heights = page.eval_on_selector_all("table.confusion tbody tr", "(rows) => rows.map((row) => row.offsetHeight)")
+    assert max(heights) < 50  # names are not broken into letters
     matrix = page.evaluate(
         "Evaluations.figures(Runs.all()[0], 'validation').then(({ matrices }) => Object.values(matrices)[0])"
     )

@@ -16,6 +16,7 @@ const Confusion = (() => {
     function draw() {
       const kept = some && !(every && State.flag("allclasses", false)) ? some : matrix.labels.map((_, i) => i);
       Dom.fill(place, some && kept === some ? make("p", { class: "faint small" }, `The ${FIRST} classes with the most mistakes of ${classes}.`) : null,
+        make("p", { class: "faint small" }, "Rows: what objects are. Columns: what they are taken for. The last row: found where there is nothing; the last column: missed."),
         table(matrix, kept, open, State.flag("shares", false), State.flag("mistakes", false)));
     }
     draw();
@@ -55,10 +56,9 @@ const Confusion = (() => {
       return data;
     };
     return make("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Confusion matrix" },
-      make("table", { class: "confusion" },
-        make("caption", { class: "faint" }, "Rows: what objects are. Columns: what they are taken for. The last row: found where there is nothing; the last column: missed."),
-        make("thead", {}, make("tr", {}, make("td", {}), kept.map((i) => make("th", { scope: "col" }, make("span", {}, labels[i]))))),
-        make("tbody", {}, kept.map((i) => make("tr", {}, make("th", { scope: "row" }, labels[i]), kept.map((j) => cell(i, j)))))));
+      make("table", { class: `confusion${kept.length > 9 ? " dense" : ""}` },
+        make("thead", {}, make("tr", {}, make("td", {}), kept.map((i) => make("th", { scope: "col", title: labels[i] }, make("span", {}, labels[i]))))),
+        make("tbody", {}, kept.map((i) => make("tr", {}, make("th", { scope: "row", title: labels[i] }, labels[i]), kept.map((j) => cell(i, j)))))));
   }
 
   return { show };
