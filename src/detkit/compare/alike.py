@@ -117,11 +117,23 @@ def warnings(rows: Sequence[Contender]) -> list[str]:
 
 
 def folds_left_out(rows: Sequence[Contender], members: Sequence[RunRecord]) -> list[str]:
-    """Which folds do not count, since not all models have finished them."""
+    """Which folds do not count, since not all models have finished them; and which runs of seeds that lack a fold."""
     counted = {fold for row in rows for fold in row.folds}
-    others = {run.fold for run in members if run.fold is not None and run.state == "finished"} - counted
-    listed = ", ".join(map(str, sorted(others)))
-    return [f"without fold {listed}, which not all models have finished"] if counted and listed else []
+    if not counted:
+        return []
+    folded = [run for run in members if run.fold is not None and run.state == "finished"]
+    others = sorted({run.fold for run in folded if run.fold is not None} - counted)
+    shown = {_key(one.run) for row in rows for one in row.finished}
+    of_rows = {run for row in rows for run in row.states}
+    lacking = [run.run_id for run in folded if run.fold in counted and _key(run) not in shown and run.run_id in of_rows]
+    return [
+        *([f"without fold {_listed(others)}, which not all models have finished"] if others else []),
+        *([f"without {_names(lacking)}: the seed has not finished all folds, and others have"] if lacking else []),
+    ]
+
+
+def _key(run: RunRecord) -> tuple[str, str]:
+    return str(run.experiment.resolve()), run.run_id
 
 
 def rare_classes(rows: Sequence[Contender]) -> list[str]:
@@ -147,6 +159,11 @@ def rare_classes(rows: Sequence[Contender]) -> list[str]:
         f"few objects of {_names(few)} among the scored images: numbers that count each class alike hang on them, and"
         " their intervals are too narrow"
     ]
+
+
+def hardware_of(row: Contender) -> set[str | None]:
+    """On what the costs of a model's runs were measured."""
+    return {_hardware(one) for one in row.finished}
 
 
 def _hardware(one: Finished) -> str | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from detkit.compare.contenders import Contender, Finished
+from detkit.compare.contenders import Contender, Finished, whole_seeds
 from detkit.compare.figure import draw_figure, find_figure
 from detkit.compare.quantities import Quantity
 from detkit.components import Messages
+from detkit.data.seeds import derive_seed
 from detkit.record.draws import read_draws
 from detkit.record.reader import RunRecord
 from detkit.resampling import (
@@ -126,11 +128,17 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A model's numbers with each seed, and in the draws: means over folds. images: over all folds."""
+    """A model's numbers with each seed, and in the draws: means over folds.
+
+    Attributes:
+        images: over all folds. folds: over which the numbers are means.
+        parts: in how many the images are drawn, each on its own: the folds, unless all share the test split.
+    """
 
     seeds: Seeds
     images: int
     folds: tuple[int, ...]
+    parts: int = 1
 
 
 def draw(rows: Sequence[Contender], quantity: str, *, resamples: int | None, messages: Messages) -> dict[str, Drawn]:
@@ -177,28 +185,58 @@ def _computed(
 
 
 def _drawn(row: Contender, quantity: str, columns: Mapping[int, NDArray[np.float64]], count: int) -> Drawn | None:
-    """A seed counts where it has finished all folds that any seed of the model has; None where no run has a value."""
-    by_seed: dict[int, list[Finished]] = {}
-    for one in row.finished:
-        if id(one) in columns:
-            by_seed.setdefault(one.run.seed, []).append(one)
-    if not by_seed:
+    """None where no run has a value."""
+    there = whole_seeds([one for one in row.finished if id(one) in columns])
+    if not there:
         return None
-    whole = [own for own in by_seed.values() if len(own) >= len(row.folds)] or list(by_seed.values())
+    by_seed: dict[int, list[Finished]] = {}
+    for one in there:
+        by_seed.setdefault(one.run.seed, []).append(one)
+    folds = {one.run.fold for one in there}
+    if any(len(own) < len(folds) for own in by_seed.values()):
+        # No seed has all folds: what the seeds differ by cannot be told from what the folds do.
+        by_seed = {0: there}
+    parts = 1 if _on_test(row) else max(1, len(folds))
     values, drawn = [], []
-    for own in whole:
-        of_seed = [columns[id(one)][:count] for one in own]
-        mean: NDArray[np.float64] = sum(of_seed[1:], of_seed[0]) / len(of_seed)
-        drawn.append(mean)
-        values.append(sum(_value(one, quantity) or 0.0 for one in own) / len(own))
-    return Drawn(Seeds(values, drawn), images_of(row), row.folds)
+    for own in by_seed.values():
+        by_fold: dict[int | None, list[Finished]] = {}
+        for one in own:
+            by_fold.setdefault(one.run.fold, []).append(one)
+        means = [_mean_over([columns[id(one)][:count] for one in of_fold]) for of_fold in by_fold.values()]
+        if parts > 1:
+            means = [_apart(mean, fold) for mean, fold in zip(means, by_fold, strict=True)]
+        drawn.append(_mean_over(means))
+        values.append(fmean(fmean(_value(one, quantity) or 0.0 for one in of_fold) for of_fold in by_fold.values()))
+    return Drawn(Seeds(values, drawn), images_of(row), row.folds, parts)
+
+
+def _mean_over(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    total: NDArray[np.float64] = sum(columns[1:], columns[0])
+    return total / len(columns)
+
+
+def _apart(column: NDArray[np.float64], fold: int | None) -> NDArray[np.float64]:
+    """The draws of a fold in an order of its own, the same for all models.
+
+    Images are drawn by their places, and folds of one size have the same places: as they come, the first image of each
+    fold would be drawn together, as if they were one.
+    """
+    import numpy as np
+
+    order = np.random.default_rng(derive_seed("draws of a fold", fold or 0)).permutation(len(column))
+    moved: NDArray[np.float64] = column[order]
+    return moved
+
+
+def _on_test(row: Contender) -> bool:
+    return bool(row.finished[0].summary["scored"]["split"] == "test")
 
 
 def images_of(row: Contender) -> int:
     """Behind a model's numbers, over its folds; folds of one test split share its images."""
     by_fold = {one.run.fold: one.summary["scored"] for one in row.finished}
     counts = [int(scored["images"]) for scored in by_fold.values()]
-    return counts[0] if next(iter(by_fold.values()))["split"] == "test" else sum(counts)
+    return counts[0] if _on_test(row) else sum(counts)
 
 
 def pairs_of(drawn: Mapping[str, Drawn], quantity: Quantity, groups: Sequence[Sequence[str]]) -> list[Pair]:
@@ -222,8 +260,10 @@ def _ranked(group: Sequence[str], drawn: Mapping[str, Drawn], quantity: Quantity
 
 def _pair(a: str, b: str, drawn: Mapping[str, Drawn], quantity: Quantity, pairs: int) -> Pair:
     one, other = drawn[a], drawn[b]
-    alone = difference_over_seeds(one.seeds, other.seeds, images=one.images)
-    together = difference_over_seeds(one.seeds, other.seeds, images=one.images, level=1 - (1 - LEVEL) / pairs)
+    alone = difference_over_seeds(one.seeds, other.seeds, images=one.images, folds=one.parts)
+    together = difference_over_seeds(
+        one.seeds, other.seeds, images=one.images, folds=one.parts, level=1 - (1 - LEVEL) / pairs
+    )
     return Pair(
         a=a,
         b=b,
