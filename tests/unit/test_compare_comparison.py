@@ -291,6 +291,47 @@ def test_only_folds_that_all_have_finished_count(folded: ExperimentRecord) -> No
         comparison([folded])
 
 
+def test_a_seed_that_lacks_a_fold_does_not_count_where_others_have_all(folded: ExperimentRecord) -> None:
+    """The number of a row, its interval and its pairs are of the same runs."""
+    before = comparison([folded])
+    add(folded, "a", by_id(level(0.3, noise=7)), fold=1, seed=2)
+    found = comparison([ExperimentRecord(folded.folder)])
+    assert found.rows[0].values == before.rows[0].values
+    assert found.rows[0].seeds == (1,)
+    assert found.pairs == before.pairs
+    assert "without a-fold1-seed2: the seed has not finished all folds, and others have" in found.notes
+    for fold in (2, 3):
+        add(folded, "a", by_id(level(0.3, noise=7)), fold=fold, seed=2)
+    whole = comparison([ExperimentRecord(folded.folder)])
+    assert whole.rows[0].seeds == (1, 2)
+    assert not any(note.startswith("without") for note in whole.notes)
+    assert whole.rows[0].values["confident/mean"].value == pytest.approx(whole.pairs[0].value_a)
+
+
+def test_where_no_seed_has_every_fold_they_are_taken_for_one(tmp_path: Path) -> None:
+    """What the seeds differ by is then what the folds differ by: it is no spread of seeds."""
+    record = experiment(tmp_path / "torn", folds=2)
+    for model, by, noise in (("a", 0.1, 1), ("b", 0.0, 2)):
+        add(record, model, by_id(level(by, noise=noise)), fold=1, seed=1)
+        add(record, model, by_id(level(by, noise=noise)), fold=2, seed=2)
+    (pair,) = comparison([record]).pairs
+    assert (pair.seeds_a, pair.seeds_b, pair.folds) == (1, 1, (1, 2))
+    assert pair.told_apart
+
+
+def test_folds_are_drawn_apart_from_each_other(tmp_path: Path) -> None:
+    """Where the images of each fold are hard in the same order, drawing the same places would widen the interval."""
+    scores = {10 * (n + 1): 0.1 + 0.8 * (n // 3) / 20 for n in range(60)}
+    record = experiment(tmp_path / "ordered", folds=3)
+    for fold in (1, 2, 3):
+        add(record, "a", scores, fold=fold)
+    interval = comparison([record]).rows[0].values["confident/mean"].interval
+    assert interval is not None
+    folds = [np.array([scores[i] for i in sorted(scores)][number::3]) for number in range(3)]
+    error = np.sqrt(sum(fold.var(ddof=1) / 20 for fold in folds)) / 3
+    assert (interval.upper - interval.lower) / 2 == pytest.approx(2.0025 * error, rel=0.1)  # t with 57 degrees
+
+
 # --- what can be compared --------------------------------------------------------------------------------------------
 
 
@@ -452,10 +493,59 @@ def test_a_cost_may_be_what_is_to_be_best(three: ExperimentRecord) -> None:
     assert found.sentence == "b has the lowest latency (20 ms) among the 2 that qualify"
 
 
+def test_models_are_not_compared_in_pairs_by_a_cost(three: ExperimentRecord) -> None:
+    with pytest.raises(UserError, match="latency_ms is a cost, and pairs are compared by a number of a metric"):
+        comparison([three], by="latency_ms")
+
+
 def test_two_models_have_one_plain_sentence(three: ExperimentRecord) -> None:
     found = comparison([three.run("a"), three.run("c")])
     assert found.sentence == str(found.pairs[0])
     assert found.sentence.startswith("a beats c by ")
+
+
+def without_latency(record: ExperimentRecord, model: str) -> None:
+    summary = read_json(record.run(model).files.summary)
+    summary["costs"]["measured"]["latency_ms_median"] = None
+    write_json(record.run(model).files.summary, summary)
+
+
+def test_of_whom_something_is_unknown_nothing_is_claimed(three: ExperimentRecord) -> None:
+    without_latency(three, "a")
+    only = comparison([three], best="mean where latency_ms < 25").sentence
+    assert only.startswith("b is the only one of 3 models that is known to meet latency_ms < 25, with 0.")
+    none = comparison([three], best="mean where latency_ms < 5").sentence
+    assert none == "none of the 3 models is known to meet latency_ms < 5"
+    for model in ("b", "c"):
+        without_latency(three, model)
+    assert comparison([three], best="latency_ms").sentence == "none of the 3 models is known to have latency"
+
+
+def test_nobody_qualifies(three: ExperimentRecord) -> None:
+    assert comparison([three], best="mean where mean > 0.9").sentence == "none of the 3 models meets mean > 0.9"
+    alone = comparison([three.run("a")], best="mean where mean > 0.9").sentence
+    assert alone == "the only model does not meet mean > 0.9"
+    without_latency(three, "a")
+    unknown = comparison([three.run("a")], best="mean where latency_ms > 1").sentence
+    assert unknown == "the only model is not known to meet latency_ms > 1"
+
+
+def test_who_asks_for_the_worst_is_told_the_worst(three: ExperimentRecord) -> None:
+    found = comparison([three.run("a"), three.run("c")], best="lowest mean")
+    assert found.choice is not None
+    assert found.choice.winner == "c"
+    assert found.sentence == (
+        "c has the lowest mean (0.364) of 2 models; the difference to every other one is more than chance"
+    )
+
+
+def test_a_tied_model_is_no_faster_on_other_hardware(tmp_path: Path) -> None:
+    record = experiment(tmp_path / "threads")
+    add(record, "a", level(0.063, noise=1), costs={"measured": {"latency_ms_median": 60.0}})
+    add(record, "b", level(0.056, noise=2), costs={"measured": {"latency_ms_median": 20.0}, "threads": 16})
+    found = comparison([record])
+    assert found.sentence == "a has the best mean (0.626) of 2 models; b cannot be told apart from it"
+    assert any("different hardware" in note for note in found.notes)
 
 
 def test_without_pairs_nothing_is_said_of_chance(three: ExperimentRecord) -> None:

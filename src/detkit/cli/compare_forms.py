@@ -108,7 +108,7 @@ def front_lines(found: Comparison) -> list[str]:
     return [
         "Pareto: no other model is better both in "
         + "; ".join(
-            f"{found.quantities[front.y].label} and {found.quantities[front.x].label} ({front.name})"
+            f"{found.names.quantity(front.y).label} and {found.names.quantity(front.x).label} ({front.name})"
             for front in found.fronts
         ),
         *unknown,

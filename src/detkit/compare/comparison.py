@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -194,7 +195,7 @@ def comparison(
     quantities = _quantities(rows, primary)
     names = Names(quantities, primary)
     rule = names.rule(best) if best else None
-    compared = names.number(by) if by else _by(rule.name.full if rule else "", primary)
+    compared = _compared(names, by) if by else _by(rule.name.full if rule else "", primary)
     alike = likeness(rows, compared)
     if not anyway:
         refuse(alike)
@@ -209,7 +210,7 @@ def comparison(
     groups = [[name for name in group if name in kept] for group in alike.groups]
     found = pairs_of(drawn, quantities[of_pairs], groups) if drawn else []
     notes = [*(f"NOT COMPARABLE: {sentence}" for sentence in alike.differs), *_notes(rows, members), *left_out]
-    fronts = _fronts(rows, quantities, compared, [(names.number(x), names.number(y)) for x, y in pareto])
+    fronts = _fronts(rows, names, compared, [(names.number(x), names.number(y)) for x, y in pareto])
     return Comparison(
         experiments=experiments,
         by=compared,
@@ -225,6 +226,19 @@ def comparison(
         notes=[*notes, *_about(found), *_states(rows)],
         comparable=not alike.differs,
     )
+
+
+def _compared(names: Names, by: str) -> str:
+    """Raises:
+    UserError: it is what a model costs, of which no draw of images says anything.
+    """
+    full = names.number(by)
+    if names.quantity(full).is_cost:
+        raise UserError(
+            f"{by} is a cost, and pairs are compared by a number of a metric, as ap50;"
+            f" to order the rows by it use --sort {by}, to name the winner by it --best {by}"
+        )
+    return full
 
 
 def _by(wanted: str, primary: str) -> str:
@@ -274,9 +288,9 @@ def _with_intervals(rows: Sequence[Contender]) -> list[str]:
 def _with_interval(row: Contender, quantity: str, drawn: Mapping[str, Drawn]) -> Contender:
     """Over images and seeds, where the model has several runs: a single run has its own in its summary."""
     value, found = row.values.get(quantity), drawn.get(row.name)
-    if value is None or found is None or value.count < 2:
-        return row
-    interval = interval_over_seeds(found.seeds, images=found.images)
+    if value is None or found is None or value.count < 2 or not math.isclose(value.value, found.seeds.mean):
+        return row  # with a run that has no value, the draws may be of fewer runs than the number
+    interval = interval_over_seeds(found.seeds, images=found.images, folds=found.parts)
     return replace(row, values={**row.values, quantity: replace(value, interval=interval)})
 
 
@@ -293,7 +307,7 @@ def _sorted(rows: Sequence[Contender], names: Names, by: str | None) -> list[Con
     if not by:
         return list(rows)
     name = names.name(by)
-    higher = None if name.is_text else names.quantities[name.full].higher_is_better
+    higher = None if name.is_text else names.quantity(name.full).higher_is_better
 
     def rank(row: Contender) -> tuple[bool, float, str]:
         value = names.of(name, row)
@@ -304,14 +318,12 @@ def _sorted(rows: Sequence[Contender], names: Names, by: str | None) -> list[Con
     return sorted(rows, key=rank)
 
 
-def _fronts(
-    rows: Sequence[Contender], quantities: Mapping[str, Quantity], by: str, more: Sequence[tuple[str, str]]
-) -> list[Front]:
-    usual = [(name, cost, by) for name, cost in FRONTS.items() if cost in quantities]
+def _fronts(rows: Sequence[Contender], names: Names, by: str, more: Sequence[tuple[str, str]]) -> list[Front]:
+    usual = [(name, cost, by) for name, cost in FRONTS.items() if cost in names.quantities]
     wanted = [*usual, *((f"{x}, {y}", x, y) for x, y in more)]
     done = [row for row in rows if row.finished]
     return [
-        front(name, quantities[x], quantities[y], {row.name: (row.value(x), row.value(y)) for row in done})
+        front(name, names.quantity(x), names.quantity(y), {row.name: (row.value(x), row.value(y)) for row in done})
         for name, x, y in wanted
     ]
 

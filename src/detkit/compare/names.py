@@ -26,20 +26,21 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Attributes: quantities: of all rows, by full name. primary: the metric number whose metric short names mean.
-
-    classes: names of classes, where the rows have tables of them.
-    """
+    """Attributes: quantities: of all rows, by full name. primary: the metric number whose metric short names mean."""
 
     quantities: Mapping[str, Quantity]
     primary: str
+
+    def quantity(self, full: str) -> Quantity:
+        """By its full name; of a cost also where no model has it."""
+        return self.quantities[full] if full in self.quantities else COSTS[full][0]
 
     def rule(self, text: str) -> Rule:
         """Raises:
         ExpressionError: see `read_rule`; or neither high nor low is good.
         """
         rule = read_rule(text, self.look_up)
-        if rule.highest is None and self.quantities[rule.name.full].higher_is_better is None:
+        if rule.highest is None and self.quantity(rule.name.full).higher_is_better is None:
             name = rule.name.written
             raise UserError(
                 f"neither a high nor a low {name} is better by itself: write 'highest {name}' or 'lowest {name}'"
@@ -48,7 +49,7 @@ class Names:
 
     def plain_rule(self, quantity: str) -> Rule:
         """The best of a quantity, by its full name; the highest, where neither high nor low is better."""
-        unsaid = self.quantities[quantity].higher_is_better is None
+        unsaid = self.quantity(quantity).higher_is_better is None
         return Rule(Name(quantity, quantity), True if unsaid else None, None, quantity)
 
     def condition(self, text: str) -> Condition:
