@@ -563,9 +563,157 @@ def test_classes_in_rules(tmp_path: Path) -> None:
     assert found.choice.winner == "b"
     assert found.rows[0].per_class("confident/mean")["cat"].value == 0.3
     assert found.to_dict()["rows"][0]["per_class"]["a dog"]["value"] == 0.9
-    missing = comparison([record], best="mean[cow]").choice
-    assert missing is not None
-    assert missing.unknown == {"a": ("mean[cow] is not known",), "b": ("mean[cow] is not known",)}
+    with pytest.raises(UserError, match=r"there is no class 'cta'; did you mean 'cat'"):
+        comparison([record], best="mean[cta]")
+    with pytest.raises(UserError, match="there is no class 'cow'; there are: a dog, cat"):
+        comparison([record], best="mean where mean[cow] > 0.1")
+    with pytest.raises(UserError, match="there are no numbers of classes of loss/loss"):
+        comparison([record], best="loss/loss[cat]")
+
+
+@pytest.mark.parametrize("name", ["a [b]", 'the "big" dog', "it's", "back\\slash]", "where it is", "\"'"])
+def test_any_class_can_be_named(tmp_path: Path, name: str) -> None:
+    record = experiment(tmp_path / "classes")
+    add(record, "a", level(0.1, noise=1), per_class={name: 0.3})
+    add(record, "b", level(0.0, noise=2), per_class={name: 0.5})
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    choice = comparison([record], best=f'mean["{quoted}"] where mean > 0.1').choice
+    assert choice is not None
+    assert choice.winner == "b"
+    assert "meets mean > 0.1" not in choice.sentence
+    alone = comparison([record], best=f'mean["{quoted}"] where mean > 0.6').choice
+    assert alone is not None
+    assert alone.sentence.startswith("a is the only one of 2 models that meets mean > 0.6, with ")
+
+
+# --- what hangs on these images --------------------------------------------------------------------------------------
+
+
+def test_a_limit_within_an_interval_is_said(seeded: ExperimentRecord) -> None:
+    """Of several seeds, from the draws that were left; pairs or not."""
+    for pairs in (True, False):
+        found = comparison([seeded], best="latency_ms where mean > 0.6", pairs=pairs)
+        assert found.choice is not None
+        assert list(found.choice.missed) == ["b"]
+        assert list(found.choice.unsure) == ["a", "b"]
+        (why,) = found.choice.unsure["a"]
+        assert why.startswith("mean > 0.6 lies within its interval, 0.625 [0.5")
+        assert f"a may miss the rule on other images: {why}" in found.choice.lines()
+        assert f"b may meet the rule on other images: {found.choice.unsure['b'][0]}" in found.choice.lines()
+        assert found.to_dict()["choice"]["unsure"]["a"] == [why]
+        assert found.sentence.endswith("; that it meets mean > 0.6 is no more than chance")
+    assert comparison([seeded], best="latency_ms where mean > 0.2").choice.unsure == {}  # type: ignore[union-attr]
+
+
+def test_it_is_said_of_one_who_would_have_won_but_for_chance(three: ExperimentRecord) -> None:
+    intervals(three, "a", 0.60, 0.65)
+    found = comparison([three], best="mean where mean < 0.62", pairs=False)
+    assert found.choice is not None
+    assert found.choice.winner == "b"
+    assert found.choice.unsure == {"a": ("mean < 0.62 lies within its interval, 0.626 [0.600, 0.650]",)}
+    assert found.sentence.endswith("; that a misses it is no more than chance")
+    behind = comparison([three], best="lowest mean where mean < 0.62", pairs=False)
+    assert "no more than chance" not in behind.sentence  # a would not have won
+
+
+@pytest.mark.parametrize(
+    ("rule", "unsure"),
+    [
+        ("mean > 0.62", True),
+        ("0.62 < mean", True),
+        ("mean > 0.65", False),  # an end is not within
+        ("mean > 0.62 and latency_ms < 5", False),  # is missed whatever the mean is
+        ("mean > 0.62 or latency_ms < 100", False),  # is met whatever the mean is
+        ("mean > 0.62 and latency_ms < 100", True),
+        ("not mean > 0.62", True),
+        ("mean == 0.62", False),
+        ("latency_ms < 61", False),
+    ],
+)
+def test_a_verdict_is_unsure_only_where_the_limit_could_turn_it(
+    three: ExperimentRecord, rule: str, unsure: bool
+) -> None:
+    intervals(three, "a", 0.60, 0.65)
+    choice = comparison([three.run("a")], best=f"mean where {rule}", pairs=False).choice
+    assert choice is not None
+    assert bool(choice.unsure) is unsure
+
+
+def intervals(record: ExperimentRecord, model: str, lower: float, upper: float) -> None:
+    """Put an interval of the mean into a run's summary."""
+    summary = read_json(record.run(model).files.summary)
+    summary["scored"] |= {
+        "intervals": {"confident/mean": {"lower": lower, "upper": upper}},
+        "resampling": {"method": "x", "level": 0.95, "resamples": 400, "seed": 1},
+    }
+    write_json(record.run(model).files.summary, summary)
+
+
+def test_a_filter_says_what_it_decided_by_chance_and_leaves_no_fewer_pairs(three: ExperimentRecord) -> None:
+    """Whoever was left out for a poor number had its occasion to be lucky; one left out for its latency had none."""
+    intervals(three, "b", 0.60, 0.65)
+    both = comparison([three], where="mean > 0.605")
+    assert [row.name for row in both.rows] == ["a", "b"]
+    assert [(pair.a, pair.b, pair.pairs) for pair in both.pairs] == [("a", "b", 3)]
+    assert any(
+        note.startswith("b meets mean > 0.605 by no more than chance: mean > 0.605 lies within its")
+        for note in both.notes
+    )
+    by_cost = comparison([three], where="latency_ms != 30")
+    assert [(pair.a, pair.b, pair.pairs) for pair in by_cost.pairs] == [("a", "b", 1)]
+
+
+def test_the_best_of_many_trials_on_the_scored_images_is_said(tmp_path: Path) -> None:
+    for split, said in (("validation", True), ("test", False)):
+        record = experiment(tmp_path / split, split=split)
+        add(record, "a", level(0.1, noise=1))
+        run = add(record, "fcos", level(0.0, noise=2))
+        content = read_json(record.files.experiment)
+        content["runs"][-1]["trial"] = 2
+        write_json(record.files.experiment, content)
+        write_json(record.files.search, searched(run.run_id))
+        found = comparison([ExperimentRecord(record.folder)])
+        note = "fcos-trial002 is one of 3 trials: chosen on the scored images, so luck is in the number"
+        assert any(one.startswith(note) for one in found.notes) is said
+
+
+def searched(run: str) -> dict[str, Any]:
+    """search.json of three trials of fcos, the second the best one."""
+    states = ("finished", "finished", "pruned")
+    trials = [
+        {
+            "number": number, "values": {"train.lr": 0.1}, "state": state, "objectives": [0.1 * (number == 2)],
+            "runs": [run if number == 2 else f"gone{number}"], "reason": "", "about": {},
+        }
+        for number, state in enumerate(states, 1)
+    ]  # fmt: skip
+    model = {"space": {"train.lr": [0.1, 0.2]}, "wanted": 3, "trials": trials}
+    objective = {"metric": "confident/mean", "direction": "maximize"}
+    return {"format_version": 1, "use": "grid", "options": {}, "objectives": [objective], "models": {"fcos": model}}
+
+
+def test_expressions_are_read_before_anything_is_drawn(
+    three: ExperimentRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detkit.compare.comparison.draw", lambda *_, **__: pytest.fail("drawn"))
+    wrong: list[Any] = [{"where": "maen > 1"}, {"sort": "maen"}, {"pareto": [("maen", "latency_ms")]}]
+    for changes in wrong:
+        with pytest.raises(UserError, match="there is no quantity 'maen'"):
+            comparison([three], **changes)
+
+
+def test_the_metric_of_a_rule_must_be_the_same_too(tmp_path: Path) -> None:
+    one, other = experiment(tmp_path / "one"), experiment(tmp_path / "other")
+    add(one, "a", level(0.1))
+    run = add(other, "b", level(0.0))
+    facts = read_json(run.files.run)
+    facts["spec"]["metrics"] = {"confident": {"use": "confident"}, "loss": {"use": "l"}}
+    write_json(run.files.run, facts)
+    assert len(comparison([one, other]).rows) == 2
+    wrong: list[Any] = [{"best": "loss/loss", "by": "mean"}, {"where": "loss/loss < 5"}]
+    for changes in wrong:
+        with pytest.raises(RecordError, match="were not scored by the same metric: a by no loss"):
+            comparison([one, other], **changes)
 
 
 # --- fronts ----------------------------------------------------------------------------------------------------------

@@ -34,16 +34,17 @@ class Likeness:
     differs: Sequence[str] = ()
 
 
-def likeness(rows: Sequence[Contender], quantity: str) -> Likeness:
-    """By the images of the final figures, their objects, the folds, and the options of the quantity's metric.
+def likeness(rows: Sequence[Contender], quantities: Sequence[str]) -> Likeness:
+    """By the images of the final figures, their objects, the folds, and the options of the quantities' metrics.
 
     Raises:
         RecordError: a file of a record is missing or damaged.
     """
+    metrics = list(dict.fromkeys(name.partition("/")[0] for name in quantities if "/" in name))
     groups: list[list[Contender]] = []
     differs: list[str] = []
     for row in (row for row in rows if row.finished):
-        reasons = [_difference(group[0], row, quantity) for group in groups]
+        reasons = [_difference(group[0], row, metrics) for group in groups]
         place = next((number for number, reason in enumerate(reasons) if not reason), None)
         if place is not None:
             groups[place].append(row)
@@ -67,7 +68,7 @@ def refuse(found: Likeness) -> None:
         )
 
 
-def _difference(one: Contender, other: Contender, quantity: str) -> str:
+def _difference(one: Contender, other: Contender, metrics: Sequence[str]) -> str:
     """What keeps two models from being compared, as the end of a sentence; empty where nothing does."""
     if one.folds != other.folds:
         return f"have not finished the same folds ({_listed(one.folds)}; {_listed(other.folds)})"
@@ -79,10 +80,12 @@ def _difference(one: Contender, other: Contender, quantity: str) -> str:
             reason = unlike(_truths(one, fold), _truths(other, fold))
             if reason:
                 return f"were not scored on the same images{f' of fold {fold}' if fold else ''}: {reason}"
-    metric = quantity.partition("/")[0]
-    a, b = (row.finished[0].run.facts.get("spec", {}).get("metrics", {}).get(metric) for row in (one, other))
-    if a != b:
-        return f"were not scored by the same metric: {a} and {b}"
+    of_one, of_other = (row.finished[0].run.facts.get("spec", {}).get("metrics", {}) for row in (one, other))
+    for metric in metrics:
+        a, b = of_one.get(metric), of_other.get(metric)
+        if a != b:
+            said = f"{a} and {b}" if a and b else f"{other.name if a else one.name} by no {metric}"
+            return f"were not scored by the same metric: {said}"
     return ""
 
 
@@ -134,6 +137,29 @@ def folds_left_out(rows: Sequence[Contender], members: Sequence[RunRecord]) -> l
 
 def _key(run: RunRecord) -> tuple[str, str]:
     return str(run.experiment.resolve()), run.run_id
+
+
+def chosen_trials(rows: Sequence[Contender]) -> list[str]:
+    """Models that are the best trial of a search on the very images that score them.
+
+    Raises:
+        RecordError: search.json is damaged.
+    """
+    found = []
+    for row in rows:
+        one = row.finished[0] if row.finished else None
+        if one is None or one.run.trial is None or not one.summary["scored"]["same_images"]:
+            continue
+        search = ExperimentRecord(one.run.experiment).search
+        trials = search.models[one.run.model].trials if search and one.run.model in search.models else ()
+        if len(trials) > 1:
+            found.append(f"{row.name} is one of {len(trials)} trials")
+    if not found:
+        return []
+    return [
+        f"{'; '.join(found)}: chosen on the scored images, so luck is in the number, and in its difference to others;"
+        " no interval allows for it"
+    ]
 
 
 def rare_classes(rows: Sequence[Contender]) -> list[str]:

@@ -37,7 +37,7 @@ class Choice:
     """Attributes: rule: as written. quantity: full name. highest: whether high is good.
 
     qualified: the winner first. missed: name to what it misses, and by how much. unknown: name to what is not known
-    of it. sentence: the whole in one.
+    of it. unsure: name to why it qualifies, or misses, by no more than chance. sentence: the whole in one.
     """
 
     rule: str
@@ -46,6 +46,7 @@ class Choice:
     qualified: tuple[Place, ...]
     missed: Mapping[str, tuple[str, ...]]
     unknown: Mapping[str, tuple[str, ...]]
+    unsure: Mapping[str, tuple[str, ...]]
     sentence: str
 
     @property
@@ -62,7 +63,11 @@ class Choice:
         ]
         missed = [f"{name} {'; '.join(why)}" for name, why in self.missed.items()]
         unknown = [f"{name} may qualify or not: {'; '.join(why)}" for name, why in self.unknown.items()]
-        return [*(places if len(places) > 1 else []), *missed, *unknown]
+        unsure = [
+            f"{name} {'may miss' if name not in self.missed else 'may meet'} the rule on other images: {'; '.join(why)}"
+            for name, why in self.unsure.items()
+        ]
+        return [*(places if len(places) > 1 else []), *missed, *unknown, *unsure]
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -76,6 +81,7 @@ class Choice:
             ],
             "missed": {name: list(why) for name, why in self.missed.items()},
             "unknown": {name: list(why) for name, why in self.unknown.items()},
+            "unsure": {name: list(why) for name, why in self.unsure.items()},
             "sentence": self.sentence,
             "lines": self.lines(),
         }
@@ -112,10 +118,30 @@ def choose(
     ranked = sorted(values, key=lambda name: -values[name] if highest else values[name])
     places = tuple(_place(name, ranked[0], values, pairs, rule) for name in ranked)
     by_name = {row.name: row for row in rows}
+    unsure = {row.name: why for row in rows if rule.where and (why := names.unsure(rule.where, row))}
     sentence = _sentence(rule, quantity, highest, places, by_name, pairs, (len(missed), len(unknown)))
+    if rule.where:
+        rivals = {row.name: names.of(rule.name, row) for row in rows if row.name in missed and row.name in unsure}
+        ahead = [name for name, value in rivals.items() if value is not None and _is_ahead(value, places, highest)]
+        sentence += _hanging(rule.condition, places[0].name in unsure if places else False, ahead)
     if not comparable and not quantity.is_cost:
         sentence += "; but the models were scored differently, and these numbers are not comparable"
-    return Choice(rule.text, quantity, highest, places, missed, unknown, sentence)
+    return Choice(rule.text, quantity, highest, places, missed, unknown, unsure, sentence)
+
+
+def _is_ahead(value: float | str, places: Sequence[Place], highest: bool) -> bool:
+    """Whether a model that misses the condition would have won."""
+    if not places:
+        return True
+    return float(value) > places[0].value if highest else float(value) < places[0].value
+
+
+def _hanging(condition: str, winner: bool, ahead: Sequence[str]) -> str:
+    """What of the choice would come out otherwise with other images, as far as intervals tell."""
+    said = [f"that it meets {condition} is no more than chance"] if winner else []
+    if ahead:
+        said.append(f"that {' and '.join(ahead)} {'misses' if len(ahead) == 1 else 'miss'} it is no more than chance")
+    return "".join(f"; {words}" for words in said)
 
 
 def _place(name: str, winner: str, values: Mapping[str, float], pairs: Sequence[Pair], rule: Rule) -> Place:

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from detkit.compare.alike import folds_left_out, likeness, rare_classes, refuse, warnings
+from detkit.compare.alike import chosen_trials, folds_left_out, likeness, rare_classes, refuse, warnings
 from detkit.compare.choice import Choice, choose
 from detkit.compare.contenders import Contender, Measured, contenders
+from detkit.compare.expression import Name, names_in
 from detkit.compare.figure import NotResampled
 from detkit.compare.leaderboard import SAME_IMAGES
 from detkit.compare.members import Named, find_members
 from detkit.compare.names import Names
-from detkit.compare.pairs import Drawn, Pair, draw, images_of, pairs_of
+from detkit.compare.pairs import Drawn, Pair, draw, images_of, left_interval, pairs_of
 from detkit.compare.pareto import Front, front
 from detkit.compare.quantities import COSTS, Quantity, by_wanted, of_metric
 from detkit.components import Messages, Silent
@@ -193,10 +194,14 @@ def comparison(
         return Comparison(experiments, "", rows, {}, notes=_states(rows))
     primary = str(summaries[0]["primary"])
     quantities = _quantities(rows, primary)
-    names = Names(quantities, primary)
+    names = Names(quantities, primary, [row for row in rows if row.finished])
     rule = names.rule(best) if best else None
+    condition = names.condition(where) if where else None
+    sorter = names.name(sort) if sort else None
+    more = [(names.number(x), names.number(y)) for x, y in pareto]
     compared = _compared(names, by) if by else _by(rule.name.full if rule else "", primary)
-    alike = likeness(rows, compared)
+    limited = names_in(rule.where if rule else None) + names_in(condition)
+    alike = likeness(rows, [compared, *([rule.name.full] if rule else []), *(name.full for name in limited)])
     if not anyway:
         refuse(alike)
     stand_ins = [] if by or rule else _with_intervals(rows)
@@ -204,17 +209,21 @@ def comparison(
         _draw(rows, compared, stand_ins, resamples, messages or Silent()) if pairs else ({}, compared, "")
     )
     rows = [_with_interval(row, of_pairs, drawn) for row in rows]
+    rows = [_with_left_intervals(row, [name.full for name in limited if name.of_class is None]) for row in rows]
     rows, left_out = names.kept(where, rows)
     quantity = quantities[compared]
     kept = {row.name for row in rows}
-    groups = [[name for name in group if name in kept] for group in alike.groups]
-    found = pairs_of(drawn, quantities[of_pairs], groups) if drawn else []
+    groups: Sequence[Sequence[str]] = alike.groups
+    if not any("/" in name.full for name in names_in(condition)):
+        groups = [[name for name in group if name in kept] for group in groups]
+    # Who was left out for a number of a metric was compared by it: chance had its occasion.
+    found = pairs_of(drawn, quantities[of_pairs], groups, kept) if drawn else []
     notes = [*(f"NOT COMPARABLE: {sentence}" for sentence in alike.differs), *_notes(rows, members), *left_out]
-    fronts = _fronts(rows, names, compared, [(names.number(x), names.number(y)) for x, y in pareto])
+    fronts = _fronts(rows, names, compared, more)
     return Comparison(
         experiments=experiments,
         by=compared,
-        rows=_sorted(_ranked(rows, quantity), names, sort),
+        rows=_sorted(_ranked(rows, quantity), names, sorter),
         quantities=quantities,
         split=str(summaries[0]["scored"]["split"]),
         images=_images(rows),
@@ -294,6 +303,16 @@ def _with_interval(row: Contender, quantity: str, drawn: Mapping[str, Drawn]) ->
     return replace(row, values={**row.values, quantity: replace(value, interval=interval)})
 
 
+def _with_left_intervals(row: Contender, quantities: Sequence[str]) -> Contender:
+    """Those of a model with several runs, of numbers that a condition limits, as far as the runs have left draws."""
+    values = dict(row.values)
+    for name in quantities:
+        value = values.get(name)
+        if value is not None and value.interval is None and value.count > 1 and "/" in name:
+            values[name] = replace(value, interval=left_interval(row, name))
+    return replace(row, values=values)
+
+
 def _ranked(rows: Sequence[Contender], quantity: Quantity) -> list[Contender]:
     def rank(row: Contender) -> tuple[bool, float]:
         value = row.value(quantity.name)
@@ -302,11 +321,10 @@ def _ranked(rows: Sequence[Contender], quantity: Quantity) -> list[Contender]:
     return sorted(rows, key=rank)
 
 
-def _sorted(rows: Sequence[Contender], names: Names, by: str | None) -> list[Contender]:
+def _sorted(rows: Sequence[Contender], names: Names, name: Name | None) -> list[Contender]:
     """Those without the quantity last; low first where neither high nor low is better."""
-    if not by:
+    if name is None:
         return list(rows)
-    name = names.name(by)
     higher = None if name.is_text else names.quantity(name.full).higher_is_better
 
     def rank(row: Contender) -> tuple[bool, float, str]:
@@ -341,6 +359,7 @@ def _notes(rows: Sequence[Contender], members: Sequence[RunRecord]) -> list[str]
         *([f"{rough(images)}: fewer than {FEWEST_IMAGES} say little"] if rough(images) else []),
         *folds_left_out(rows, members),
         *rare_classes(rows),
+        *chosen_trials(rows),
         *warnings(rows),
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
@@ -24,6 +24,7 @@ from detkit.resampling import (
     Interval,
     Seeds,
     difference_over_seeds,
+    interval_over_seeds,
 )
 
 if TYPE_CHECKING:
@@ -166,6 +167,21 @@ def draw(rows: Sequence[Contender], quantity: str, *, resamples: int | None, mes
     return {name: found for name, found in drawn.items() if found is not None}
 
 
+def left_interval(row: Contender, quantity: str) -> Interval | None:
+    """Of a model's mean over its runs, from the draws that these have left; None where one has left none.
+
+    Raises:
+        RecordError: a file of the record is damaged.
+    """
+    there = [one for one in row.finished if _value(one, quantity) is not None]
+    left = {id(one): column for one in there if (column := _left(one, quantity)) is not None}
+    count = min((len(column) for column in left.values()), default=0)
+    if len(left) < len(row.finished) or count < FEWEST_RESAMPLES:
+        return None
+    found = _drawn(row, quantity, left, count)
+    return None if found is None else interval_over_seeds(found.seeds, images=found.images, folds=found.parts)
+
+
 def _left(one: Finished, quantity: str) -> NDArray[np.float64] | None:
     value = _value(one, quantity)
     return None if value is None else read_draws(one.run, quantity, value)
@@ -239,7 +255,12 @@ def images_of(row: Contender) -> int:
     return counts[0] if _on_test(row) else sum(counts)
 
 
-def pairs_of(drawn: Mapping[str, Drawn], quantity: Quantity, groups: Sequence[Sequence[str]]) -> list[Pair]:
+def pairs_of(
+    drawn: Mapping[str, Drawn],
+    quantity: Quantity,
+    groups: Sequence[Sequence[str]],
+    shown: Collection[str] | None = None,
+) -> list[Pair]:
     """Every pair within a group, the better model first; the intervals allow for the number of all pairs.
 
     The allowance is Bonferroni's: each interval is wider, so that all of them together hold with their level. It needs
@@ -248,9 +269,10 @@ def pairs_of(drawn: Mapping[str, Drawn], quantity: Quantity, groups: Sequence[Se
 
     Args:
         groups: names of models that can be compared with each other.
+        shown: only pairs of these are told; the intervals allow for all others too. None: all.
     """
     found = [pair for group in groups for pair in combinations(_ranked(group, drawn, quantity), 2)]
-    return [_pair(a, b, drawn, quantity, len(found)) for a, b in found]
+    return [_pair(a, b, drawn, quantity, len(found)) for a, b in found if shown is None or (a in shown and b in shown)]
 
 
 def _ranked(group: Sequence[str], drawn: Mapping[str, Drawn], quantity: Quantity) -> list[str]:
