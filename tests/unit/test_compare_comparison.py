@@ -816,6 +816,17 @@ def test_what_is_not_there_is_said_with_what_is(several: Path, named: str, says:
         find_members([named])
 
 
+def test_a_damaged_experiment_keeps_nobody_from_another(several: Path) -> None:
+    damaged = several / "runs" / "slop"
+    damaged.mkdir()
+    (damaged / "experiment.json").write_text("{")
+    assert newest().folder.name == "quick-two"
+    assert {run.experiment.name for run in find_members(["slow/fc"])} == {"slow"}
+    assert {run.experiment.name for run in find_members(["sl"])} == {"slow"}
+    with pytest.raises(RecordError, match=r"slop/experiment\.json is damaged"):
+        find_members(["slop"])
+
+
 def test_without_any_experiment_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RecordError, match="there is no experiment in runs/: name one, or run a spec first"):

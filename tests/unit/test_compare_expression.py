@@ -139,13 +139,32 @@ def test_a_rule_has_a_quantity_and_perhaps_a_condition() -> None:
     assert NAMES.rule("lowest ap50").highest is False
     assert NAMES.rule("highest latency_ms where ap > 0.1").highest is True
     assert NAMES.rule("ap[a dog]").name == Name("ap[a dog]", "coco/ap", "a dog")
+    assert NAMES.rule("ap[where] where ap > 0.1").condition == "ap > 0.1"
+
+
+@pytest.mark.parametrize(
+    ("written", "of_class"),
+    [
+        ("ap['a [b]']", "a [b]"),
+        ('ap["x"]', "x"),
+        (r"""ap["a \"b\" \\ 'c'"]""", r"""a "b" \ 'c'"""),
+        ('ap["open]', '"open'),
+        ("ap[it's]", "it's"),
+        ("ap[]", ""),
+    ],
+)
+def test_a_class_is_named_as_it_is_or_in_quotes(written: str, of_class: str) -> None:
+    assert NAMES.rule(written).name.of_class == of_class
+    assert NAMES.rule(f"ap where {written} > 0.1 and ap > 0.2").condition == f"{written} > 0.1 and ap > 0.2"
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("where ap > 3", "expected what is to be best, as in: ap where latency_ms < 50"),
-        ("ap when latency_ms < 50", "did not expect 'when' here"),
+        ("ap when latency_ms < 50", "did not expect 'when' here; a condition begins with 'where'"),
+        ("ap < 50", "did not expect '<' here; a condition begins with 'where'"),
+        ("ap)", r"did not expect '\)' here"),
         ("model", "model is words, and has no best"),
         ("epoch", "neither a high nor a low epoch is better by itself: write 'highest epoch' or 'lowest epoch'"),
         ("ap where", "expected the name of a quantity"),

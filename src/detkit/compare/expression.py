@@ -192,6 +192,9 @@ class _Reader:
         if name.is_text:
             raise self._wrong(place, f"{name.written} is words, and has no best")
         if not self._taken("where"):
+            token = self._peek()
+            if token.kind in ("name", "number", "text") or token.text in NEGATED:
+                raise self._wrong(token, f"did not expect {token.text!r} here; a condition begins with 'where'")
             return Rule(name, highest, None, self._text)
         begin = self._peek().place
         return Rule(name, highest, self.condition(negated=False, depth=0), self._text, self._text[begin:].strip())

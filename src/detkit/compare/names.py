@@ -126,6 +126,8 @@ class Names:
         return [*metrics, *COSTS, *OTHER_UNITS, *TEXTS]
 
     def _hint(self, written: str) -> str:
+        if not any("/" in name for name in self.quantities):
+            return ": no run has finished yet, so there are no numbers of metrics"
         near = did_you_mean(written.partition("[")[0], self.all())
         listed = ", ".join(self.all())
         return f"{near} There are: {listed}" if near.endswith("?") else f"; there are: {listed}"
