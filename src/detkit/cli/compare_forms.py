@@ -138,7 +138,7 @@ def as_markdown(found: Comparison, columns: Sequence[str] | None, per_class: boo
     """A table and lists, fit for a page; no path of the machine is in it."""
     shown = list(columns) if columns else fitting_columns(found, 10_000)[0]
     _, rows = cells(found, shown)
-    parts = [f"**{escape(str(found))}**"]
+    parts = [f"**{escape(one_line(str(found)))}**"]
     if found.scored_on:
         parts.append(f"Scored on {escape(found.scored_on)}.")
     ordered, right = _numbers_last(found, shown)

@@ -43,8 +43,9 @@ def likeness(rows: Sequence[Contender], quantities: Sequence[str]) -> Likeness:
     metrics = list(dict.fromkeys(name.partition("/")[0] for name in quantities if "/" in name))
     groups: list[list[Contender]] = []
     differs: list[str] = []
+    read: dict[tuple[str, int | None], ScoredImages] = {}
     for row in (row for row in rows if row.finished):
-        reasons = [_difference(group[0], row, metrics) for group in groups]
+        reasons = [_difference(group[0], row, metrics, read) for group in groups]
         place = next((number for number, reason in enumerate(reasons) if not reason), None)
         if place is not None:
             groups[place].append(row)
@@ -68,8 +69,14 @@ def refuse(found: Likeness) -> None:
         )
 
 
-def _difference(one: Contender, other: Contender, metrics: Sequence[str]) -> str:
-    """What keeps two models from being compared, as the end of a sentence; empty where nothing does."""
+def _difference(
+    one: Contender, other: Contender, metrics: Sequence[str], read: dict[tuple[str, int | None], ScoredImages]
+) -> str:
+    """What keeps two models from being compared, as the end of a sentence; empty where nothing does.
+
+    Args:
+        read: what was read already, by experiment and fold: of very many images that takes a while.
+    """
     if one.folds != other.folds:
         return f"have not finished the same folds ({_listed(one.folds)}; {_listed(other.folds)})"
     split, others = one.finished[0].summary["scored"]["split"], other.finished[0].summary["scored"]["split"]
@@ -77,7 +84,9 @@ def _difference(one: Contender, other: Contender, metrics: Sequence[str]) -> str
         return f"were scored on other splits ({split}; {others})"
     if _folder(one) != _folder(other):
         for fold in one.folds or (None,):
-            reason = unlike(_truths(one, fold), _truths(other, fold))
+            of_both = [(_folder(row), fold) for row in (one, other)]
+            read |= {key: _truths(row, fold) for key, row in zip(of_both, (one, other), strict=True) if key not in read}
+            reason = unlike(read[of_both[0]], read[of_both[1]])
             if reason:
                 return f"were not scored on the same images{f' of fold {fold}' if fold else ''}: {reason}"
     of_one, of_other = (row.finished[0].run.facts.get("spec", {}).get("metrics", {}) for row in (one, other))
