@@ -8,22 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from detkit.compare.alike import chosen_trials, folds_left_out, likeness, rare_classes, refuse, warnings
+from detkit.compare.alike import likeness, refuse
 from detkit.compare.choice import Choice, choose
 from detkit.compare.contenders import Contender, Measured, contenders
 from detkit.compare.expression import Name, names_in
 from detkit.compare.figure import NotResampled
-from detkit.compare.leaderboard import SAME_IMAGES
 from detkit.compare.members import Named, find_members
 from detkit.compare.names import Names
-from detkit.compare.pairs import Drawn, Pair, draw, images_of, left_interval, pairs_of
+from detkit.compare.notes import images_behind, notes_on, notes_on_pairs, unfinished
+from detkit.compare.pairs import Drawn, Pair, draw, left_interval, pairs_of
 from detkit.compare.pareto import Front, front
 from detkit.compare.quantities import COSTS, Quantity, by_wanted, of_metric
 from detkit.components import Messages, Silent
 from detkit.errors import UserError
-from detkit.record.reader import RunRecord
 from detkit.record.summary import scored_intervals
-from detkit.resampling import FEWEST_IMAGES, FEWEST_RESAMPLES, LEVEL, interval_over_seeds, rough
+from detkit.resampling import FEWEST_RESAMPLES, LEVEL, interval_over_seeds
 
 #: Names of the fronts that are always there: of the primary number against these.
 FRONTS = {"speed": "latency_ms", "memory": "memory_mb"}
@@ -191,7 +190,7 @@ def comparison(
     rows = contenders(members, by_run=by_run)
     summaries = [one.summary for row in rows for one in row.finished]
     if not summaries:
-        return Comparison(experiments, "", rows, {}, notes=_states(rows))
+        return Comparison(experiments, "", rows, {}, notes=unfinished(rows))
     primary = str(summaries[0]["primary"])
     quantities = _quantities(rows, primary)
     names = Names(quantities, primary, [row for row in rows if row.finished])
@@ -218,7 +217,7 @@ def comparison(
         groups = [[name for name in group if name in kept] for group in groups]
     # Who was left out for a number of a metric was compared by it: chance had its occasion.
     found = pairs_of(drawn, quantities[of_pairs], groups, kept) if drawn else []
-    notes = [*(f"NOT COMPARABLE: {sentence}" for sentence in alike.differs), *_notes(rows, members), *left_out]
+    notes = [*(f"NOT COMPARABLE: {sentence}" for sentence in alike.differs), *notes_on(rows, members), *left_out]
     fronts = _fronts(rows, names, compared, more)
     return Comparison(
         experiments=experiments,
@@ -226,13 +225,13 @@ def comparison(
         rows=_sorted(_ranked(rows, quantity), names, sorter),
         quantities=quantities,
         split=str(summaries[0]["scored"]["split"]),
-        images=_images(rows),
+        images=images_behind(rows),
         folds=next((row.folds for row in rows if row.finished), ()),
         fronts=fronts,
         pairs=found,
         pairs_note=note,
         choice=choose(rows, names, found, rule or names.plain_rule(compared), comparable=not alike.differs),
-        notes=[*notes, *_about(found), *_states(rows)],
+        notes=[*notes, *notes_on_pairs(found), *unfinished(rows)],
         comparable=not alike.differs,
     )
 
@@ -343,44 +342,6 @@ def _fronts(rows: Sequence[Contender], names: Names, by: str, more: Sequence[tup
     return [
         front(name, names.quantity(x), names.quantity(y), {row.name: (row.value(x), row.value(y)) for row in done})
         for name, x, y in wanted
-    ]
-
-
-def _images(rows: Sequence[Contender]) -> int:
-    """Behind the first model's numbers."""
-    return next((images_of(row) for row in rows if row.finished), 0)
-
-
-def _notes(rows: Sequence[Contender], members: Sequence[RunRecord]) -> list[str]:
-    images = _images(rows)
-    same = [one for row in rows for one in row.finished if one.summary["scored"]["same_images"]]
-    return [
-        *([f"{SAME_IMAGES}, so all numbers are a little too good"] if same else []),
-        *([f"{rough(images)}: fewer than {FEWEST_IMAGES} say little"] if rough(images) else []),
-        *folds_left_out(rows, members),
-        *rare_classes(rows),
-        *chosen_trials(rows),
-        *warnings(rows),
-    ]
-
-
-def _about(pairs: Sequence[Pair]) -> list[str]:
-    """What pairs of single trainings do not tell."""
-    if all(pair.seeds_a > 1 and pair.seeds_b > 1 for pair in pairs):
-        return []
-    if any(pair.seeds_a > 1 or pair.seeds_b > 1 for pair in pairs):
-        return ["of a model with one seed, pairs speak of that one training: another may come out otherwise"]
-    which = "these two trained models" if len(pairs) == 1 else "these trained models"
-    return [f"one seed each: this is about {which} on these images; another training may come out otherwise"]
-
-
-def _states(rows: Sequence[Contender]) -> list[str]:
-    """What has not finished, and why."""
-    return [
-        f"{run} {state}" + (f": {cause}" if (cause := row.causes.get(run)) else "")
-        for row in rows
-        for run, state in row.states.items()
-        if state != "finished"
     ]
 
 
