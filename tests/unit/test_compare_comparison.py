@@ -13,6 +13,8 @@ import pytest
 import detkit
 from detkit.compare.comparison import Comparison, comparison
 from detkit.compare.members import find_members, newest
+from detkit.compare.pairs import Drawn, pairs_of
+from detkit.compare.quantities import of_metric
 from detkit.errors import RecordError, UserError
 from detkit.record.files import read_json, read_json_gz, write_json, write_json_gz
 from detkit.record.reader import ExperimentRecord
@@ -249,6 +251,33 @@ def test_a_run_without_a_value_is_left_out_of_pairs(three: ExperimentRecord) -> 
     assert [(pair.a, pair.b) for pair in found.pairs] == [("a", "c")]
     assert found.choice is not None
     assert found.choice.unknown == {"b": ("confident/mean is not known",)}
+
+
+def test_where_nobody_has_a_value_that_is_the_reason(three: ExperimentRecord) -> None:
+    """As where no image has an object."""
+    for run in three.runs:
+        summary = read_json(run.files.summary)
+        summary["scored"]["values"]["confident/mean"] = None
+        write_json(run.files.summary, summary)
+    found = comparison([three])
+    assert found.pairs_note == "fewer than two models have a value of confident/mean"
+    assert found.sentence == "none of the 3 models is known to have mean"
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "upper"), [("coco/ap", 1.0, 1.0), ("own/loss", 1.0, 5.0), ("own/ap", 100.0, 500.0)]
+)
+def test_two_shares_differ_by_no_more_than_one(name: str, scale: float, upper: float) -> None:
+    draws = np.random.default_rng(3).choice([0.0, 0.5, 1.0], 400)
+    drawn = {
+        "a": Drawn(Seeds([0.9 * scale], [scale * draws]), 2, ()),
+        "b": Drawn(Seeds([0.1 * scale], [scale * (1 - draws)]), 2, ()),
+    }
+    (pair,) = pairs_of(drawn, of_metric(name, True), [["a", "b"]])
+    ends = pair.difference.interval
+    assert ends is not None
+    assert (ends.upper == pair.alone.upper == upper) if upper == 1.0 else ends.upper > upper  # type: ignore[union-attr]
+    assert not pair.told_apart
 
 
 # --- folds -----------------------------------------------------------------------------------------------------------

@@ -49,6 +49,8 @@ FAST = model(ap=0.31, latency_ms=40.0, memory_mb=700.0, parameters_m=19.0)
         ("latency_s < 0.05", True),
         ("latency_s < 0.03", False),
         ("memory_gb < 0.8", True),
+        ("memory_gb <= 0.7", True),
+        ("memory_gb >= 0.7", True),
         ("parameters < 2e7", True),
         ("parameters > 19.5e6", False),
         ("not latency_ms < 50", False),
@@ -91,6 +93,10 @@ def test_a_condition_means_what_it_says_and_what_is_unknown_stays_unknown(text: 
         ("gflops < 5 and latency_p95_ms < 3", ["gflops is not known", "latency_p95_ms is not known"]),
         ("gflops < 5 or ap > 0.9", ["gflops is not known"]),
         ("ap > 0.3", []),
+        ("ap > 0.31", ["misses ap > 0.31: it has just that"]),
+        ("ap > 0.31004", ["misses ap > 0.31004 by 4e-05: it has 0.31"]),
+        ("latency_ms < 39.99", ["misses latency_ms < 39.99 by 0.010 ms: it has 40 ms"]),
+        ("memory_mb < 699.6", ["misses memory_mb < 699.6 by 0.400 MB: it has 700 MB"]),
     ],
 )  # fmt: skip
 def test_what_is_missed_is_said_with_how_much(text: str, why: list[str]) -> None:

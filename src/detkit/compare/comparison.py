@@ -274,7 +274,8 @@ def _draw(
         others: what may stand in for a quantity that cannot be resampled.
     """
     done = [row for row in rows if row.value(quantity) is not None]
-    few = "fewer than two models have finished" if len(done) < 2 else ""
+    short = sum(bool(row.finished) for row in rows) < 2
+    few = f"fewer than two models have {'finished' if short else f'a value of {quantity}'}" if len(done) < 2 else ""
     if few and all(len(row.finished) < 2 for row in done):
         return {}, quantity, few
     try:

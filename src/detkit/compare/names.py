@@ -222,7 +222,10 @@ class Names:
             measured = row.per_class(side.full).get(side.of_class)
             return None if measured is None else measured.value
         value = row.value(side.full)
-        return None if value is None else value * side.factor
+        if value is None:
+            return None
+        # 700 MB are 0.7 GB, and 700 * 0.001 is a little more.
+        return value * side.factor if side.factor >= 1 else value / round(1 / side.factor)
 
     def _missed(self, one: Compare, left: float | str, right: float | str) -> str:
         name = one.left if isinstance(one.left, Name) else one.right
@@ -232,8 +235,13 @@ class Names:
             return f"misses {one}: it is {value}"
         by = abs(left - right)
         unit = self._unit(name)
+        if not by:
+            return f"misses {one}: it has just that"
+        limit = right if isinstance(one.left, Name) else left
         shown = _exact(float(value))
-        return f"misses {one} by {_exact(by)}{unit}: it has {shown}{unit}"
+        if shown == _exact(float(limit)):  # rounded, it would seem to meet it
+            shown = f"{value:.6g}"
+        return f"misses {one} by {_exact(by) if float(_exact(by)) else f'{by:.1g}'}{unit}: it has {shown}{unit}"
 
     def _unit(self, name: Name) -> str:
         """As " ms": the last part of the name as written, where it is that of a cost."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -292,11 +292,19 @@ def _pair(a: str, b: str, drawn: Mapping[str, Drawn], quantity: Quantity, pairs:
         quantity=quantity,
         value_a=one.seeds.mean,
         value_b=other.seeds.mean,
-        difference=together,
-        alone=alone.interval,
+        difference=replace(together, interval=_of_shares(together.interval, quantity, one, other)),
+        alone=_of_shares(alone.interval, quantity, one, other),
         pairs=pairs,
         images=one.images,
         seeds_a=len(one.seeds.values),
         seeds_b=len(other.seeds.values),
         folds=one.folds,
     )
+
+
+def _of_shares(found: Interval | None, quantity: Quantity, *models: Drawn) -> Interval | None:
+    """No two shares, as AP, differ by more than 1; whether 0 lies within stays as it is."""
+    values = [value for model in models for value in model.seeds.values]
+    if found is None or not quantity.is_share or not all(0 <= value <= 1 for value in values):
+        return found
+    return replace(found, lower=max(found.lower, -1.0), upper=min(found.upper, 1.0))
