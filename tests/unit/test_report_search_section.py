@@ -38,8 +38,9 @@ def test_of_two_objectives_a_front(tmp_path: Path) -> None:
 def test_the_best_values_are_there_to_be_pasted(tmp_path: Path) -> None:
     record = make_search(tmp_path / "best")
     spec = record.run("fcos-trial003-seed1").files.own_spec
-    spec.write_text("[train]\nepochs = 2\n[augment.flip]\np = 0.5\n[models.fcos]\n")
+    spec.write_text("[models.fcos.augment.flip]\nenabled = true\n")
     *_, said, values = search_section(record)
     assert said == "The best, trial 3:"
     assert "[models.fcos.train]\nlr = 0.01\n" in values
+    assert "[models.fcos.augment.flip]\nenabled = true\n" in values
     assert values.startswith("```toml\n")
