@@ -361,6 +361,22 @@ def test_folds_are_drawn_apart_from_each_other(tmp_path: Path) -> None:
     assert (interval.upper - interval.lower) / 2 == pytest.approx(2.0025 * error, rel=0.1)  # t with 57 degrees
 
 
+def test_small_folds_lose_an_image_each(tmp_path: Path) -> None:
+    """Five folds of three images: the variance of stratified samples, with 15 - 5 degrees of freedom."""
+    record = experiment(tmp_path / "small", 15, folds=5)
+    a, b = (by_id(level(by, noise=noise, images=15, spread=0.05)) for by, noise in ((0.1, 1), (0.0, 2)))
+    for fold in range(1, 6):
+        add(record, "a", a, fold=fold)
+        add(record, "b", b, fold=fold)
+    (pair,) = comparison([record], resamples=4000).pairs
+    apart = [a[i] - b[i] for i in sorted(a)]
+    folds = [np.array(apart[number::5]) for number in range(5)]
+    error = np.sqrt(sum(fold.var(ddof=1) / 3 for fold in folds)) / 5
+    for ends in (pair.alone, pair.difference.interval):
+        assert ends is not None
+        assert (ends.upper - ends.lower) / 2 == pytest.approx(2.2281 * error, rel=0.05)
+
+
 # --- what can be compared --------------------------------------------------------------------------------------------
 
 
