@@ -1,9 +1,9 @@
-"""Where the tests set options: read from their sources and from the specs beside them, without running anything.
+"""Where the tests set options: read from their sources, without running anything.
 
 A use is a key with a value, as tests write them: `{"lr": 0.1}`, `{"train.lr": 0.1}`, `TrainTable(lr=0.1)`, a line
-`lr = 0.1` or `lr=0.1` of TOML in a text, or in a file. It counts for an option where the file also names what the option
-belongs to (the component, its options' class, the table), and where the value is another than the default. A value that
-only running the test could tell (a parameter, a path of a temporary folder) counts as another one.
+`lr = 0.1` or `lr=0.1` of TOML in a text. It counts for an option where the file also names what the option belongs to
+(the component, its options' class, the table), and where the value is another than the default. A value that only
+running the test could tell (a parameter, a path of a temporary folder) counts as another one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from detkit.components import PathBase
 
 #: A value that the source does not tell.
 UNKNOWN = object()
-LINE = re.compile(r"(?<![\w.\"'-])([\w-]+(?:\.[\w-]+)*)[ ]?=[ ]?(?!=)([^\n]*)")
+LINE = re.compile(r"(?<![\w.\"'-])([\w-]+(?:\.[\w-]+)*)[ ]?=[ ]?(?!=)(?=([^\n]*))")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,6 @@ class Owner:
 
     Attributes:
         title: for people. options: the model. names: one of which a file must hold for its uses to count.
-        spelled: the names of the options' classes, whose calls with keywords are uses.
     """
 
     title: str
@@ -49,36 +48,38 @@ class Source:
 
 
 def read_sources(files: Iterable[Path]) -> list[Source]:
-    """The uses in Python and TOML files."""
+    """The uses in Python files."""
+    return sources({str(file): file.read_text(encoding="utf-8") for file in files})
+
+
+def sources(texts: Mapping[str, str]) -> list[Source]:
+    """As `read_sources`, of texts by their names."""
+    trees = {name: ast.parse(text) for name, text in texts.items()}
+    # Helpers that take any keywords, to pass them on as options: `voc(root, image_sets="Segmentation")`.
+    helpers = {
+        node.name
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.args.kwarg
+    }
     found = []
-    for file in files:
-        text = file.read_text(encoding="utf-8")
+    for name, tree in trees.items():
         uses: dict[str, list[Any]] = {}
-        pairs = _of_python(ast.parse(text)) if file.suffix == ".py" else _of_toml(tomllib.loads(text))
-        for key, value in pairs:
+        for key, value in _pairs(tree, helpers):
             uses.setdefault(key, []).append(value)
-        words = frozenset(re.findall(r"\w[\w-]*", text))
+        words = frozenset(re.findall(r"\w[\w-]*", texts[name]))
         found.append(Source(words, {key: tuple(values) for key, values in uses.items()}))
     return found
 
 
-def _of_toml(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        yield key, value
-        if isinstance(value, dict):
-            yield from _of_toml(value)
-
-
-def _of_python(tree: ast.AST) -> Iterator[tuple[str, Any]]:
-    # Helpers that take any keywords, to pass them on as options: `voc(root, image_sets="Segmentation")`.
-    helpers = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.args.kwarg}
+def _pairs(tree: ast.AST, helpers: Collection[str]) -> Iterator[tuple[str, Any]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
                 if isinstance(key, ast.Constant) and isinstance(key.value, str):
                     yield key.value.rsplit(".", 1)[-1], _value(value)
         elif isinstance(node, ast.Call):
-            called = ast.unparse(node.func).rsplit(".", 1)[-1]
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
             for keyword in node.keywords:
                 if keyword.arg is not None:
                     yield f"{called}({keyword.arg})", _value(keyword.value)
@@ -132,11 +133,10 @@ def _unused(options: type[BaseModel], near: list[Source], prefix: str) -> Iterat
             for spelled in (key, f"{options.__name__}({name})")
             for value in source.uses.get(spelled, ())
         ]
-        if not any(_is_another(options, name, value, default) for value in values):
+        if isinstance(default, BaseModel):  # a table: its own options are what is used
+            yield from _unused(type(default), near, f"{prefix}{key}.")
+        elif not any(_is_another(options, name, value, default) for value in values):
             yield f"{prefix}{key}"
-        inner = type(default)
-        if isinstance(default, BaseModel):
-            yield from _unused(inner, near, f"{prefix}{key}.")
 
 
 def _is_another(options: type[BaseModel], name: str, value: Any, default: Any) -> bool:
