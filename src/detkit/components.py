@@ -11,12 +11,13 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
+from detkit.deprecation import Deprecation
 from detkit.errors import PluginError
 from detkit.figures import Curve, Matrix, MetricResult, Table
 from detkit.search_space import Objective, Proposal, SearchSpace
@@ -508,8 +509,19 @@ class Component(Generic[O, T_co]):
 
     #: Keys that its options must not use.
     reserved: ClassVar[frozenset[str]] = RESERVED_KEYS
+    #: Its fields that are going to be removed; one who gives such a field a value is told.
+    deprecated: ClassVar[Mapping[str, Deprecation]] = {}
 
     def __post_init__(self) -> None:
+        """Refuse a name or options that a spec could not hold; tell of fields that are deprecated.
+
+        Raises:
+            PluginError: the name does not match, `options` are none, or a key of theirs belongs to the host.
+        """
+        for known in fields(self):
+            if known.name in self.deprecated and getattr(self, known.name) is not known.default:
+                # The caller of the dataclass's own __init__.
+                self.deprecated[known.name].tell(stacklevel=3)
         if not NAME_PATTERN.fullmatch(self.name):
             raise PluginError(f"component name {self.name!r} must match {NAME_PATTERN.pattern}")
         if not (isinstance(self.options, type) and issubclass(self.options, Options)):
