@@ -12,7 +12,6 @@ SMALLEST_PX, LARGEST_PX = 18, 40
 #: An object overlaps no other; after so many tries there is no room.
 TRIES = 20
 COLOURS = {"disc": (214, 84, 60), "box": (58, 110, 204)}
-BACKGROUND = (224, 220, 208)
 
 Box = tuple[int, int, int, int]
 
@@ -26,7 +25,8 @@ def drawn_data() -> Iterator[tuple[str, bytes]]:
         lines += [f"{name},{kind},{','.join(map(str, box))}" for kind, box in objects] or [f"{name},,,,,"]
     yield "boxes.csv", ("\n".join(lines) + "\n").encode()
     for name, objects in images.items():
-        yield name, _picture(objects)
+        # A background of its own for each: two images without objects would be the same file.
+        yield name, _picture(objects, tuple(draw.randint(190, 230) for _ in range(3)))
 
 
 def _objects(draw: random.Random, number: int) -> list[tuple[str, Box]]:
@@ -47,10 +47,10 @@ def _overlap(first: Box, second: Box) -> bool:
     return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
 
 
-def _picture(objects: list[tuple[str, Box]]) -> bytes:
+def _picture(objects: list[tuple[str, Box]], background: tuple[int, ...]) -> bytes:
     from PIL import Image, ImageDraw
 
-    image = Image.new("RGB", (SIDE_PX, SIDE_PX), BACKGROUND)
+    image = Image.new("RGB", (SIDE_PX, SIDE_PX), background)
     canvas = ImageDraw.Draw(image)
     for kind, (x0, y0, x1, y1) in objects:
         # Pillow's last pixel is part of a shape; the edge of a box is behind its last pixel.

@@ -75,7 +75,9 @@ def _refuse_taken(name: str, scaffold: Scaffold, registry: Registry, commands: f
 
 def _refuse_shadowing(name: str, scaffold: Scaffold, folder: Path) -> None:
     """A file that is called as an importable module is imported in its place, or never."""
-    other = f"as {name}_{scaffold.word} it would do" if not name.endswith(scaffold.word) else f"as my_{name} it would do"
+    other = (
+        f"as {name}_{scaffold.word} it would do" if not name.endswith(scaffold.word) else f"as my_{name} it would do"
+    )
     if name in sys.stdlib_module_names or name in sys.builtin_module_names:
         raise UserError(f"{name!r} is a module of Python itself, which {name}.py would hide; {other}")
     try:

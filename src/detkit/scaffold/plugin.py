@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from detkit import __version__
+from detkit.hookspecs import HOOK_API
 from detkit.scaffold.drawing import drawn_data
 from detkit.scaffold.kinds import Scaffold
 
@@ -25,6 +28,10 @@ class NewFile:
     content: bytes
     what: str = ""
 
+    def write(self, stream: IO[bytes]) -> None:
+        """Its content into an open file."""
+        stream.write(self.content)
+
 
 def plugin_files(name: str, scaffold: Scaffold, *, package: bool) -> list[NewFile]:
     """All files of a plugin: in one folder, or of a package."""
@@ -33,7 +40,9 @@ def plugin_files(name: str, scaffold: Scaffold, *, package: bool) -> list[NewFil
 
 def _single(name: str, scaffold: Scaffold) -> Iterator[NewFile]:
     yield _filled(name, scaffold, f"{scaffold.word}/plugin.py", f"{name}.py", f"the {scaffold.title}")
-    yield _filled(name, scaffold, f"{scaffold.word}/tests.py", f"test_{name}.py", "its tests, with those of detkit's kit")
+    yield _filled(
+        name, scaffold, f"{scaffold.word}/tests.py", f"test_{name}.py", "its tests, with those of detkit's kit"
+    )
     yield _filled(name, scaffold, f"{scaffold.word}/experiment.toml", "experiment.toml", "a small run that uses it")
     yield from _data(scaffold)
 
@@ -46,10 +55,14 @@ def _package(name: str, scaffold: Scaffold) -> Iterator[NewFile]:
     else:
         yield _filled(name, scaffold, f"{scaffold.word}/plugin.py", f"{folder}/__init__.py", f"the {scaffold.title}")
     yield NewFile(f"{folder}/py.typed", b"")
-    yield _filled(name, scaffold, f"{scaffold.word}/tests.py", f"tests/test_{name}.py", "tests, with those of detkit's kit")
+    yield _filled(
+        name, scaffold, f"{scaffold.word}/tests.py", f"tests/test_{name}.py", "tests, with those of detkit's kit"
+    )
     spec = _filled(name, scaffold, f"{scaffold.word}/experiment.toml", "experiment.toml", "a small run that uses it")
     yield NewFile(spec.path, _without_plugin_file(spec.content), spec.what)
-    yield _filled(name, scaffold, "package/pyproject.template", "pyproject.toml", "with the entry point that detkit finds")
+    yield _filled(
+        name, scaffold, "package/pyproject.template", "pyproject.toml", "with the entry point that detkit finds"
+    )
     yield _filled(name, scaffold, "package/README.md", "README.md")
     yield _filled(name, scaffold, "package/tests.yml", ".github/workflows/tests.yml", "runs the tests on GitHub")
     yield _filled(name, scaffold, "package/gitignore.template", ".gitignore")
@@ -64,13 +77,17 @@ def _data(scaffold: Scaffold) -> Iterator[NewFile]:
 
 def _filled(name: str, scaffold: Scaffold, template: str, path: str, what: str = "") -> NewFile:
     text = (TEMPLATES / template).read_text(encoding="utf-8").replace(PLACEHOLDER, name)
+    version = ".".join(__version__.split(".")[:2])
+    # What the templates state is right for some release; a plugin is written for this one.
+    text = re.sub(r'^requires_detkit = "[^"]*"', f'requires_detkit = ">={version}"', text, flags=re.MULTILINE)
+    text = re.sub(r"^detkit_api = \d+", f"detkit_api = {HOOK_API}", text, flags=re.MULTILINE)
     if template.startswith("package/"):
-        version = ".".join(__version__.split(".")[:2])
+        use = scaffold.use.format(name=name)
         for key, value in {
             "@DISTRIBUTION@": distribution_of(name),
             "@KIND@": scaffold.title,
             "@SUMMARY@": scaffold.summary,
-            "@USE@": scaffold.use.format(name=name)[0].upper() + scaffold.use.format(name=name)[1:] + ".",
+            "@USE@": f"{use[0].upper()}{use[1:]}.",
             "@VERSION@": version,
         }.items():
             text = text.replace(key, value)

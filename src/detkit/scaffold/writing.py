@@ -35,9 +35,8 @@ def write_new(folder: Path, files: Sequence[NewFile], *, force: bool) -> list[Ne
         raise UserError(f"{folder / blocked.path} is a folder, and a file of that name is to be written")
     for file in files:
         path = folder / file.path
-        content = file.content
         try:
-            write_atomically(path, lambda stream, content=content: stream.write(content), durable=False)
+            write_atomically(path, file.write, durable=False)
         except RecordError as error:  # whose words are about records
             why = error.__cause__
             raise UserError(f"{path} cannot be written: {getattr(why, 'strerror', None) or why}") from error

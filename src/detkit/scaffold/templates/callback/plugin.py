@@ -8,6 +8,9 @@ from typing import Any, Literal
 from detkit import BuildContext, CallbackComponent, Messages, Options, Outcome, RunInfo, UserError, hookimpl
 from pydantic import Field
 
+requires_detkit = ">=0.1"  # another detkit says that the plugin does not fit, before it imports it
+detkit_api = 1  # and so does one whose hooks are no longer those that it was written for
+
 
 class GoalOptions(Options):
     """What a spec may say in [callbacks.KEY]. `detkit plugins show` prints the descriptions."""

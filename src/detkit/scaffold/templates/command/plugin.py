@@ -19,6 +19,9 @@ from detkit import Command, hookimpl
 if TYPE_CHECKING:
     from detkit import RunRecord
 
+requires_detkit = ">=0.1"  # another detkit says that the plugin does not fit, before it imports it
+detkit_api = 1  # and so does one whose hooks are no longer those that it was written for
+
 
 @click.command("my_plugin")
 @click.argument("experiment", type=click.Path(path_type=Path))

@@ -21,6 +21,9 @@ from detkit.data.file_dataset import FileDataset, ImageFile, Reading, image_ids
 from detkit.data.types import Annotation
 from pydantic import Field
 
+requires_detkit = ">=0.1"  # another detkit says that the plugin does not fit, before it imports it
+detkit_api = 1  # and so does one whose hooks are no longer those that it was written for
+
 COLUMNS = ("image", "class", "x0", "y0", "x1", "y1")
 
 

@@ -10,6 +10,9 @@ from typing import Any
 from detkit import BuildContext, Logger, LoggerComponent, LoggerRefused, OptionPath, Options, Outcome, RunInfo, hookimpl
 from pydantic import Field
 
+requires_detkit = ">=0.1"  # another detkit says that the plugin does not fit, before it imports it
+detkit_api = 1  # and so does one whose hooks are no longer those that it was written for
+
 
 class LinesOptions(Options):
     """What a spec may say in [loggers.KEY]. `detkit plugins show` prints the descriptions."""

@@ -17,6 +17,9 @@ from pydantic import Field
 if TYPE_CHECKING:
     from detkit.data.types import ImageInfo, Prediction
 
+requires_detkit = ">=0.1"  # another detkit says that the plugin does not fit, before it imports it
+detkit_api = 1  # and so does one whose hooks are no longer those that it was written for
+
 
 class IouOptions(Options):
     """What a spec may say in [metrics.KEY]. `detkit plugins show` prints the descriptions."""

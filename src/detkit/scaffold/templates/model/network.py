@@ -28,9 +28,10 @@ class GridDetector(nn.Module):
         self.neck = nn.Sequential(block(2 * width, 2 * width, 1), block(2 * width, 2 * width, 1))
         self.classes = nn.Conv2d(2 * width, class_count, 1)
         self.sides = nn.Conv2d(2 * width, 4, 1)
-        nn.init.constant_(self.classes.bias, -4.0)  # at first nothing is likely to be an object
         nn.init.zeros_(self.sides.weight)
-        nn.init.constant_(self.sides.bias, 0.5)
+        with torch.no_grad():  # at first nothing is likely to be an object, and each is about a cell wide
+            for layer, bias in ((self.classes, -4.0), (self.sides, 0.5)):
+                layer.bias.fill_(bias)  # type: ignore[union-attr]  # a convolution has one unless told otherwise
         # Which parts there are: [train] strategy freezes them by name, and the table before training lists them.
         self.parts = (
             Part("backbone", (self.backbone,), backbone=True),

@@ -14,6 +14,9 @@ from pydantic import Field
 if TYPE_CHECKING:
     from my_plugin.network import GridDetector
 
+requires_detkit = ">=0.1"  # another detkit says that the plugin does not fit, before it imports it
+detkit_api = 1  # and so does one whose hooks are no longer those that it was written for
+
 
 class GridOptions(Options):
     """What a spec may say in [models.KEY]. The description of each option is shown by `detkit plugins show`."""

@@ -15,6 +15,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torchvision.ops import batched_nms, clip_boxes_to_image, generalized_box_iou_loss, sigmoid_focal_loss
 
+requires_detkit = ">=0.1"  # another detkit says that the plugin does not fit, before it imports it
+detkit_api = 1  # and so does one whose hooks are no longer those that it was written for
+
 
 class GridOptions(Options):
     """What a spec may say in [models.KEY]. The description of each option is shown by `detkit plugins show`."""
@@ -36,9 +39,10 @@ class GridDetector(nn.Module):
         self.neck = nn.Sequential(block(2 * width, 2 * width, 1), block(2 * width, 2 * width, 1))
         self.classes = nn.Conv2d(2 * width, class_count, 1)
         self.sides = nn.Conv2d(2 * width, 4, 1)
-        nn.init.constant_(self.classes.bias, -4.0)  # at first nothing is likely to be an object
         nn.init.zeros_(self.sides.weight)
-        nn.init.constant_(self.sides.bias, 0.5)
+        with torch.no_grad():  # at first nothing is likely to be an object, and each is about a cell wide
+            for layer, bias in ((self.classes, -4.0), (self.sides, 0.5)):
+                layer.bias.fill_(bias)  # type: ignore[union-attr]  # a convolution has one unless told otherwise
         # Which parts there are: [train] strategy freezes them by name, and the table before training lists them.
         self.parts = (
             Part("backbone", (self.backbone,), backbone=True),

@@ -24,6 +24,9 @@ from detkit import (
 )
 from pydantic import Field
 
+requires_detkit = ">=0.1"  # another detkit says that the plugin does not fit, before it imports it
+detkit_api = 1  # and so does one whose hooks are no longer those that it was written for
+
 Value = bool | int | float | str
 
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:  # for type checkers only: importing torch takes seconds
     from detkit.data.types import Batch
     from torch import Tensor, nn
 
+requires_detkit = ">=0.1"  # another detkit says that the plugin does not fit, before it imports it
+detkit_api = 1  # and so does one whose hooks are no longer those that it was written for
+
 
 class WeightedOptions(Options):
     """What a spec may say in [training_step]. `detkit plugins show` prints the descriptions."""

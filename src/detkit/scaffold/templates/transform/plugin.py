@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # for type checkers only: importing torch takes seconds
     from detkit.data.types import Target
     from torchvision.tv_tensors import Image
 
+requires_detkit = ">=0.1"  # another detkit says that the plugin does not fit, before it imports it
+detkit_api = 1  # and so does one whose hooks are no longer those that it was written for
+
 
 class EraseOptions(Options):
     """What a spec may say in [augment.KEY]. `detkit plugins show` prints the descriptions."""
