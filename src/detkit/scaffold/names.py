@@ -10,7 +10,7 @@ from pathlib import Path
 
 from detkit.components import RESERVED_KEYS
 from detkit.errors import UserError
-from detkit.plugins import Registry
+from detkit.plugins import Plugin, Registry
 from detkit.scaffold.kinds import Scaffold
 
 PATTERN = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -45,7 +45,7 @@ def check_name(name: str, scaffold: Scaffold, registry: Registry, folder: Path, 
         raise UserError(f"pytest would take {name}.py for tests; a plugin's name must be another")
     if name in RESERVED_KEYS:
         raise UserError(f"{name!r} is a key of specs that belongs to detkit; as {name}_{scaffold.word} it would do")
-    _refuse_taken(name, scaffold, registry, commands)
+    _refuse_taken(name, scaffold, registry, folder, commands)
     _refuse_shadowing(name, scaffold, folder)
 
 
@@ -57,20 +57,22 @@ def suggested(name: str) -> str:
     return plain[:LONGEST].rstrip("_")
 
 
-def _refuse_taken(name: str, scaffold: Scaffold, registry: Registry, commands: frozenset[str]) -> None:
+def _refuse_taken(name: str, scaffold: Scaffold, registry: Registry, folder: Path, commands: frozenset[str]) -> None:
+    if scaffold.kind is None and name in commands:
+        raise UserError(f"detkit has a command {name!r} of its own; choose another name")
+    taken: Plugin | None = None
     if scaffold.kind is None:
-        taken = registry.commands.get(name)
-        if name in commands:
-            raise UserError(f"detkit has a command {name!r} of its own; choose another name")
-        if taken is not None and taken[1].name != name:
-            raise UserError(f"there is a command {name!r} already, of {taken[1].title}; choose another name")
-        return
-    found = registry.components[scaffold.kind].get(name)
-    if found is not None and found.plugin.name != name:
+        taken = registry.commands[name][1] if name in registry.commands else None
+    elif name in registry.components[scaffold.kind]:
+        taken = registry.components[scaffold.kind][name].plugin
+    if taken is not None and not _module_lies_in(taken.source, folder):
         raise UserError(
-            f"there is a {scaffold.title} {name!r} already, of {found.plugin.title}, and two of one name cannot be used"
+            f"there is a {scaffold.title} {name!r} already, of {taken.title}, and two of one name cannot be used"
             f" together; choose another, as my_{name}"
         )
+    named = next((plugin for plugin in registry.plugins if plugin.name == name), None)
+    if named is not None and not _module_lies_in(named.source, folder):
+        raise UserError(f"there is a plugin {name!r} already ({named.title}); choose another name, as my_{name}")
 
 
 def _refuse_shadowing(name: str, scaffold: Scaffold, folder: Path) -> None:
@@ -80,17 +82,25 @@ def _refuse_shadowing(name: str, scaffold: Scaffold, folder: Path) -> None:
     )
     if name in sys.stdlib_module_names or name in sys.builtin_module_names:
         raise UserError(f"{name!r} is a module of Python itself, which {name}.py would hide; {other}")
-    try:
-        found = find_spec(name)
-    except (ImportError, ValueError):  # ValueError: a module that was loaded without one
-        found = None
-    if found is None or _lies_in(found.origin, [*(found.submodule_search_locations or ())], folder):
-        return
-    where = found.origin or next(iter(found.submodule_search_locations or ()), "")
-    raise UserError(f"a module {name!r} can be imported already ({where}), and {name}.py would hide it; {other}")
+    places = _places(name)
+    if places and not _module_lies_in(name, folder):
+        raise UserError(
+            f"a module {name!r} can be imported already ({places[0]}), and {name}.py would hide it; {other}"
+        )
 
 
-def _lies_in(origin: str | None, locations: list[str], folder: Path) -> bool:
+def _module_lies_in(module: str, folder: Path) -> bool:
+    """Whether it is the one that is written anew."""
     inside = folder.resolve()
-    places = [origin] if origin else locations
-    return any(Path(place).resolve().is_relative_to(inside) for place in places)
+    return any(Path(place).resolve().is_relative_to(inside) for place in _places(module))
+
+
+def _places(module: str) -> list[str]:
+    """The file or the folders of a module, which is not imported; none where there is no such module."""
+    try:
+        found = find_spec(module)
+    except (ImportError, ValueError):  # ValueError: a module that was loaded without a spec
+        return []
+    if found is None:
+        return []
+    return [found.origin] if found.origin else [*(found.submodule_search_locations or ())]

@@ -70,9 +70,14 @@ def command(name: str, kind: str, package: bool, folder: Path | None, force: boo
 def _next(name: str, scaffold: Scaffold, folder: Path, *, package: bool) -> list[str]:
     """The three commands that come next, from the folder in which somebody is."""
     if package:
-        there = shlex.quote(f"./{folder}" if not folder.is_absolute() else str(folder))
+        # With ./ it is a folder to pip, and no name of a package elsewhere.
+        there = str(folder) if folder.is_absolute() else f"./{folder}"
         run = f"detkit run {shlex.quote(str(folder / 'experiment.toml'))}"
-        return [f"python -m pip install -e {there}'[test]'", f"python -m pytest {there}", run]
+        return [
+            f"python -m pip install -e {shlex.quote(f'{there}[test]')}",
+            f"python -m pytest {shlex.quote(str(folder))}",
+            run,
+        ]
     tests, spec = (shlex.quote(str(folder / file)) for file in (f"test_{name}.py", "experiment.toml"))
     if scaffold.kind is None:
         program = f"python {shlex.quote(str(folder / f'{name}.py'))} {shlex.quote(str(folder / 'runs' / name))}"

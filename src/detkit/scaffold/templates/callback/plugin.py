@@ -39,20 +39,21 @@ class Goal:
         """Asked after every evaluated epoch. Epochs count from 1; a number that does not apply is None."""
         wanted = self._options
         if wanted.metric not in metrics:
-            raise UserError(f"my_plugin: there is no number {wanted.metric!r}; there are: {', '.join(sorted(metrics))}")
+            there = ", ".join(sorted(metrics))
+            raise UserError(f"{COMPONENT.name}: there is no number {wanted.metric!r}; there are: {there}")
         value = metrics[wanted.metric]
         good = value is not None and (value >= wanted.goal if wanted.better == "higher" else value <= wanted.goal)
         self._reached = self._reached + 1 if good else 0
         if self._reached < wanted.epochs:
             return None
         self._first = epoch - wanted.epochs + 1
-        return f"my_plugin: {wanted.metric} is {value:.3g}, which is good enough ({wanted.goal:g})"
+        return f"{COMPONENT.name}: {wanted.metric} is {value:.3g}, which is good enough ({wanted.goal:g})"
 
     @hookimpl
     def run_ended(self, run: RunInfo, outcome: Outcome) -> None:
         """Called once, however the run ended."""
         when = f"since epoch {self._first}" if self._first else "not reached"
-        self._messages.info(f"my_plugin: {run.run_id} {outcome.state}, goal {when}")
+        self._messages.info(f"{COMPONENT.name}: {run.run_id} {outcome.state}, goal {when}")
 
     # What these two give goes into the checkpoint, so that a resumed run goes on as if it had never stopped.
 

@@ -34,7 +34,7 @@ def command(experiment: Path, as_json: bool) -> None:
         return
     for row in rows:
         best = f"best in epoch {row['best_epoch']} of {row['epochs']}" if row["best_epoch"] else "nothing evaluated"
-        click.echo(f"my_plugin: {row['run']} ({row['state']}): {row['seconds']:.0f} s of training, {best}")
+        click.echo(f"{COMPONENT.name}: {row['run']} ({row['state']}): {row['seconds']:.0f} s of training, {best}")
 
 
 # YOUR ANALYSIS HERE: a record has every step, every epoch, every prediction, the ground truth and the final figures.

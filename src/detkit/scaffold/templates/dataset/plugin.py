@@ -107,7 +107,7 @@ def build(options: TableOptions, context: BuildContext) -> TableDataset:
         if not file.path.is_file():
             raise DataError(f"there is no image {file.path}, which {options.table} names")
     class_names = sorted({row.name for objects in rows.values() for row in objects})
-    context.messages.info(f"my_plugin: {len(files)} images of {', '.join(class_names)} in {options.root}")
+    context.messages.info(f"{COMPONENT.name}: {len(files)} images of {', '.join(class_names)} in {options.root}")
     return TableDataset(class_names, files, rows)
 
 

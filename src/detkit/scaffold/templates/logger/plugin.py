@@ -41,7 +41,7 @@ class LinesLogger(Logger):
             self._write(event="start", run=run.run_id, model=run.model, seed=run.seed, step=run.start_step)
         except OSError as error:
             # Before training has begun a logger may refuse the run: nobody wants to learn it hours later.
-            raise LoggerRefused(f"my_plugin: {self._file} cannot be written: {error.strerror}") from None
+            raise LoggerRefused(f"{COMPONENT.name}: {self._file} cannot be written: {error.strerror}") from None
 
     def log_metrics(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
         """Numbers such as `train/loss`, which each step has, or `coco/ap50`, which each epoch has."""
@@ -61,7 +61,7 @@ def build(options: LinesOptions, context: BuildContext) -> LinesLogger:
     """What a run calls."""
     folder = options.folder or context.run_folder or context.spec_folder
     logger = LinesLogger(folder, context.run_id, options.steps)
-    context.messages.info(f"my_plugin: writes into {folder}")
+    context.messages.info(f"{COMPONENT.name}: writes into {folder}")
     return logger
 
 

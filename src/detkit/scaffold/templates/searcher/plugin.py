@@ -98,7 +98,7 @@ def value_at(share: float, parameter: Range | Choices) -> Value:
 
 def build(options: HypercubeOptions, context: BuildContext) -> Hypercube:
     """What a search calls."""
-    context.messages.info("my_plugin: a Latin hypercube")
+    context.messages.info(f"{COMPONENT.name}: a Latin hypercube")
     return Hypercube(context.seed if options.seed is None else options.seed)
 
 

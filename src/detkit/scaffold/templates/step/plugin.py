@@ -40,7 +40,8 @@ class WeightedStep:
         losses: dict[str, Tensor] = model(batch.images, batch.targets)
         unknown = sorted(set(self._weights) - set(losses))
         if unknown:
-            raise ValueError(f"my_plugin: the model has no loss {unknown[0]!r}; its losses are {', '.join(losses)}")
+            there = ", ".join(losses)
+            raise ValueError(f"{COMPONENT.name}: the model has no loss {unknown[0]!r}; its losses are {there}")
         share = min(1.0, self._steps / self._rise_steps) if self._rise_steps else 1.0
         if next(iter(losses.values())).requires_grad:  # the validation loss is no step of the training
             self._steps += 1
@@ -62,7 +63,7 @@ class WeightedStep:
 def build(options: WeightedOptions, context: BuildContext) -> WeightedStep:
     """What a run calls."""
     told = ", ".join(f"{name} x {weight:g}" for name, weight in options.weights.items()) or "all losses as they are"
-    context.messages.info(f"my_plugin: {told}")
+    context.messages.info(f"{COMPONENT.name}: {told}")
     return WeightedStep(options.weights, options.rise_steps)
 
 

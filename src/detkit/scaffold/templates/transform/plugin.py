@@ -75,7 +75,7 @@ def without_hidden(target: Target, part: tuple[int, int, int, int], most: float)
 
 def build(options: EraseOptions, context: BuildContext) -> Erase:
     """What a run calls."""
-    context.messages.info(f"my_plugin: paints over part of {options.probability:.0%} of the training images")
+    context.messages.info(f"{COMPONENT.name}: paints over part of {options.probability:.0%} of the training images")
     return Erase(options)
 
 
