@@ -31,7 +31,7 @@ def spec_text(
     """TOML that `detkit check` accepts.
 
     Args:
-        name: of the experiment. file: the spec; the data's path is relative to its folder, unless it was given absolute.
+        name: of the experiment. file: the spec; paths are relative to its folder, unless they were given absolute.
         options: of the dataset beside its place. loggers: beside the console and tables. goal: "" for none.
     """
     lines = [
@@ -107,7 +107,7 @@ def _training(chosen: Plan) -> Iterator[str]:
 
 
 def _models(chosen: Plan) -> Iterator[str]:
-    yield "# Each brings a learning rate of its own; [models.KEY.train] overrides it. `detkit plugins` lists all models."
+    yield "# Each brings a learning rate of its own; [models.KEY.train] overrides it. `detkit plugins` lists others."
     for number, model in enumerate(chosen.models):
         yield f"[models.{model.name}]"
         for key, value in model.options.items():

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,9 +131,9 @@ def _options(settings: Sequence[str]) -> dict[str, Any]:
     for key, value in parse_overrides(settings).items():
         table, _, option = key.partition(".")
         if table != "dataset" or not option or "." in option:
-            raise click.UsageError(
-                f"--set {key}: only options of the dataset, as dataset.masks=off; edit the rest later"
-            )
+            raise click.UsageError(f"--set {key}: only options of the dataset, as dataset.masks=off; edit the rest")
+        if option == "use":
+            raise click.UsageError("--set dataset.use: say it with --format")
         options[option] = value
     return options
 
@@ -209,7 +210,8 @@ def _write(to: Path, text: str, blocked: Sequence[str]) -> None:
     except OSError as error:
         raise UserError(f"{to} cannot be written: {error.strerror or error}") from error
     finally:
-        trial.unlink(missing_ok=True)
+        with suppress(OSError):  # where a folder is a file, even looking for it fails
+            trial.unlink()
 
 
 # --- what is said ----------------------------------------------------------------------------------------------------
