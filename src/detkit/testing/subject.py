@@ -161,16 +161,23 @@ class Subject:
     # --- working with it ---
 
     @contextmanager
-    def doing(self, what: str) -> Iterator[None]:
+    def doing(self, what: str, *, may_refuse: bool = False) -> Iterator[None]:
         """Say of whatever the block raises what was being done.
 
+        Args:
+            may_refuse: a `UserError` is an honest answer: the component cannot do this with these options.
+
         Raises:
-            Broken: the block raised. NotApplicable: it refused, with a `UserError`.
+            Broken: the block raised. NotApplicable: it refused.
         """
         try:
             yield
         except (Broken, NotApplicable):
             raise
+        except UserError as error:
+            if not may_refuse:
+                raise Broken(f"{what} raises {told(error)}", f"{what} works") from error
+            raise NotApplicable(f"{what} is refused: {' '.join(str(error).split())}; give other options") from error
         except Exception as error:
             raise Broken(f"{what} raises {told(error)}", f"{what} works") from error
 
