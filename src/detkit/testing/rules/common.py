@@ -101,7 +101,6 @@ def build_leaves_alone(subject: Subject) -> None:
     """Building changes nothing that belongs to the whole process: torch's threads, default dtype and gradient mode, the
     working directory, the environment. (The global generators may move: the engine seeds them for the build.) Several
     runs in one process, and the engine beside them, rely on it."""
-    subject.build()
     with left_alone("building it", with_generators=False):
         subject.build()
 
