@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from detkit.record.images import RecordedImage
     from detkit.record.reader import ExperimentRecord, RunRecord
 
+#: The version of detkit, by PEP 440.
 __version__ = "0.1.0"
 
 __all__ = [

@@ -45,6 +45,7 @@ HOOK_API = 1
 OLDEST_HOOK_API = 1
 
 hookspec = pluggy.HookspecMarker(PROJECT)
+#: Marks a function or method as the implementation of the hook or event of its name.
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 

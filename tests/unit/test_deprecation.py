@@ -276,7 +276,13 @@ def declared(source: str, name: str) -> Iterator[str]:
             removal, what = given.get("removal"), given.get("what")
             if not isinstance(removal, ast.Constant):
                 yield f"{place}: state the version of removal as a text, so that this test can read it"
-            elif "package" not in given and numbers(detkit.__version__) >= numbers(f"{removal.value!s}"):
+            elif "package" in given:
+                continue
+            elif isinstance(since := given.get("since"), ast.Constant) and not long_enough(
+                str(since.value), str(removal.value)
+            ):
+                yield f"{place}: {since.value!r} to {removal.value!r} is too short by docs/reference/stability.md"
+            elif numbers(detkit.__version__) >= numbers(f"{removal.value!s}"):
                 yield f"{place}: {ast.unparse(what) if what else ''} was to be removed in {removal.value!r}: remove it"
         for keyword in node.keywords:
             if keyword.arg == "deprecated" and called == "Field":
@@ -284,6 +290,12 @@ def declared(source: str, name: str) -> Iterator[str]:
                     yield f"{place}: write deprecated=Deprecation(...).text, which names the version of removal"
             elif keyword.arg == "warn_on_impl" and not ast.unparse(keyword.value).endswith(".warning()"):
                 yield f"{place}: write warn_on_impl=Deprecation(...).warning(), which names the version of removal"
+
+
+def long_enough(since: str, removal: str) -> bool:
+    """Whether people have the time that docs/reference/stability.md promises."""
+    first, last = ((*numbers(version), 0, 0)[:2] for version in (since, removal))
+    return last[0] > first[0] > 0 or (first[0] == 0 and (last[0] > 0 or last[1] - first[1] >= 2))
 
 
 FILES = [
@@ -307,6 +319,10 @@ def test_no_deprecation_outlives_the_version_that_it_names() -> None:
         ('d.Deprecation("x", "y", "0.1", removal="0.10")', "0.9", 0),
         ('Deprecation("x", "y", "0.1", "0.3", package="theirs")', "1.0", 0),
         ('Deprecation("x", "y", "0.1", LATER)', "0.1", 1),
+        ('Deprecation("x", "y", "0.1", "0.2")', "0.1", 1),
+        ('Deprecation("x", "y", "0.1.5", "0.3.0")', "0.1", 0),
+        ('Deprecation("x", "y", "1.1", "1.4")', "1.1", 1),
+        ('Deprecation("x", "y", "1.1", "2.0")', "1.1", 0),
         ('Field(1, deprecated="do not")', "0.1", 1),
         ("Field(1, deprecated=True)", "0.1", 1),
         ('Field(1, deprecated=Deprecation("x", "y", "0.1", "0.3").text)', "0.2", 0),

@@ -16,6 +16,7 @@ from detkit.errors import PluginError, SpecError
 from detkit.plugins import Plugin, collect
 from detkit.requirements import Stated, misfit, source_of_module, stated_in
 from detkit.spec.loader import load_spec
+from unit.test_floors import PUBLIC_MODULES
 
 WriteFile = Callable[[str, str], Path]
 Capture = pytest.CaptureFixture[str]
@@ -206,3 +207,14 @@ def test_one_that_is_blocked_is_not_asked(write: WriteFile) -> None:
 
 def test_the_registry_has_the_version_of_the_hooks() -> None:
     assert collect().hook_api == HOOK_API == 1
+
+
+def test_the_policy_names_what_is_true_now() -> None:
+    policy = " ".join((Path(__file__).parents[2] / "docs/reference/stability.md").read_text(encoding="utf-8").split())
+    assert f"It is now {HOOK_API}." in policy
+    missing = [
+        module
+        for module in PUBLIC_MODULES
+        if f"`{module}`" not in policy and f"`{module.removeprefix('detkit.data.')}`" not in policy
+    ]
+    assert missing == []

@@ -47,6 +47,7 @@ class RunRecord:
 
     @property
     def files(self) -> RunLayout:
+        """Where each of its files is, whether it is there or not."""
         return ExperimentLayout(self.experiment).run(self.run_id)
 
     @property
@@ -136,6 +137,7 @@ class ExperimentRecord:
 
     @property
     def files(self) -> ExperimentLayout:
+        """Where each of its files is, whether it is there or not."""
         return ExperimentLayout(self.folder)
 
     @cached_property
@@ -145,6 +147,7 @@ class ExperimentRecord:
 
     @property
     def name(self) -> str:
+        """As the spec states it under [experiment]."""
         return str(self.facts["name"])
 
     @property
