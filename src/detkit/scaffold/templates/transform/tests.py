@@ -26,7 +26,7 @@ def target(*boxes: tuple[float, float, float, float]) -> Target:
     corners = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     form = tv_tensors.BoundingBoxFormat.XYXY
     return {
-        "boxes": tv_tensors.BoundingBoxes(corners, format=form, canvas_size=(40, 60)),  # type: ignore[call-overload]
+        "boxes": tv_tensors.BoundingBoxes(corners, format=form, canvas_size=(40, 60)),
         "labels": torch.arange(1, len(boxes) + 1),
         "image_id": 7,
         "area": (corners[:, 2:] - corners[:, :2]).prod(dim=1),
@@ -41,7 +41,8 @@ def changed(seed: int, **options: Any) -> torch.Tensor:
     transform = COMPONENT.build(EraseOptions(**options), BuildContext())
     painted, _ = transform(image, target(), draw)
     assert bool((image == 255).all()), "what a transform is given must not be written to"
-    return (painted != image).any(dim=0).as_subclass(torch.Tensor)
+    different: torch.Tensor = (painted != image).any(dim=0).as_subclass(torch.Tensor)
+    return different
 
 
 def test_one_rectangle_is_painted_and_not_too_large() -> None:
