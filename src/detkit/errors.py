@@ -54,6 +54,10 @@ class RecordError(UserError):
     """The folder of an experiment cannot be used as asked."""
 
 
+class CannotWrite(RecordError):
+    """The disk is full, or the folder of a record cannot be written: what is written next would meet the same."""
+
+
 class LoggerRefused(UserError):
     """Raise it from a logger's `check` or `start` where the configuration cannot work: the run is not begun."""
 

@@ -179,7 +179,7 @@ class ExperimentRecord:
     def compared(self) -> list[RunRecord]:
         """The runs that stand for their models: of those that were searched only the best trial's, so far.
 
-        Of a model without any finished trial, those of its latest one.
+        Of a model without any finished trial, those of its latest one that was not removed.
         """
         search = self.search
         if search is None:
