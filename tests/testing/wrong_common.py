@@ -62,7 +62,7 @@ def set_dtype(_options: Any, _context: BuildContext) -> Any:
 
 
 def set_variable(_options: Any, _context: BuildContext) -> Any:
-    os.environ["WRONG_PLUGIN"] = f"{os.environ.get('WRONG_PLUGIN', '')}x"
+    os.environ["CUDA_WRONG"] = "1"
     return step
 
 
@@ -81,6 +81,6 @@ WRONG = [
     Wrong("component-options-round-trip", "a value it would not take", "name", component(options=Picky), {"name": "b"}),
     Wrong("component-check", "check refuses what builds", "refuses what `build` takes", component(check=refuse)),
     Wrong("component-check", "check crashes", "ZeroDivisionError", component(check=crash)),
-    Wrong("component-builds-apart", "the build sets the default dtype", "default dtype", component(set_dtype)),
-    Wrong("component-builds-apart", "the build sets a variable", "WRONG_PLUGIN", component(set_variable)),
+    Wrong("component-leaves-settings", "the build sets the default dtype", "default dtype", component(set_dtype)),
+    Wrong("component-leaves-settings", "the build sets a variable", "CUDA_WRONG", component(set_variable)),
 ]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from detkit import BuildContext, Logger, LoggerComponent, RunInfo
@@ -210,12 +211,10 @@ class Waiting(Lines):
         threading.Thread(target=time.sleep, args=(1.5,), name="sender").start()
 
 
-@wrong("logger-leaves-settings", "a generator for names", "random's global generator")
+@wrong("logger-leaves-settings", "a generator for names", "numpy's global generator")
 class Naming(Lines):
     def start(self, run: RunInfo) -> None:
-        import random
-
-        random.seed(run.seed)
+        np.random.seed(run.seed)
 
 
 @wrong("logger-leaves-settings", "a working directory of its own", "working directory")

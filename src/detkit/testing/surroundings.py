@@ -17,6 +17,8 @@ from detkit.testing.rule import Broken
 #: What torch writes itself on first use.
 OWN_VARIABLES = ("KMP_", "OMP_", "TORCHINDUCTOR_", "PYTEST_", "KINETO_")
 
+#: New variables of these beginnings are read by others: torch, Python, the system. A library may set its own.
+SHARED_VARIABLES = ("CUDA", "CUBLAS", "NVIDIA", "NCCL", "MKL", "OPENBLAS", "PYTORCH", "TORCH_", "PYTHON", "LD_", "PATH")
 #: Of the global generators while somebody looks whether they move.
 SOME_SEED = 1_234_567
 VARIABLE = "the environment variable "
@@ -50,8 +52,11 @@ def settings() -> dict[str, Any]:
 
 
 @contextmanager
-def left_alone(what: str, *, with_generators: bool) -> Iterator[None]:
+def left_alone(what: str, *, with_generators: bool, but: str = "") -> Iterator[None]:
     """Look whether the block leaves the process as it was, and put it back.
+
+    Args:
+        with_generators: whether the global generators may not move either. but: the one that may.
 
     Raises:
         Broken: it does not; names what was changed.
@@ -64,10 +69,19 @@ def left_alone(what: str, *, with_generators: bool) -> Iterator[None]:
         finally:
             after = settings() | (generators() if with_generators else {})
             put_back(before)
-    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    changed = sorted(
+        name
+        for name in before.keys() | after.keys()
+        if before.get(name) != after.get(name) and name != but and (name in before or _matters(name))
+    )
     if changed:
         shown = [f"{name}{_change(before.get(name), after.get(name))}" for name in changed]
         raise Broken(f"{what} changes {', '.join(shown)}", "what belongs to the whole process stays as it was")
+
+
+def _matters(name: str) -> bool:
+    """Whether a variable that is new in the environment is more than a library's own."""
+    return name.removeprefix(VARIABLE).startswith(SHARED_VARIABLES)
 
 
 def _change(before: Any, after: Any) -> str:
