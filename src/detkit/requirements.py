@@ -22,9 +22,6 @@ from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import Version
-
 from detkit.hookspecs import HOOK_API, OLDEST_HOOK_API
 
 REQUIRES = "requires_detkit"
@@ -113,6 +110,10 @@ def misfit(stated: Mapping[str, Stated], version: str, *, name: str, distributio
 
 
 def _misfit_of_version(requires: Stated, version: str, advice: str) -> str:
+    # Here: `detkit --help` has no need of it.
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.version import Version
+
     label = f"{REQUIRES} = {requires.value!r}{requires.place}"
     if not isinstance(requires.value, str) or not requires.value.strip():
         return f"{label} must be the text of a PEP 440 specifier, as '>=0.1,<0.3'"

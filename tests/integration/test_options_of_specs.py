@@ -30,6 +30,7 @@ def test_what_the_record_keeps_of_predictions_and_images(tmp_path: Path) -> None
     record = detkit.run(write_spec(tmp_path / "spec.toml", spec), report=False, display=SilentDisplay())
     run = record.run("centre_point")
     assert run.state == "finished"
+    assert run.facts["hook_api"] == detkit.HOOK_API
     kept = sorted(file.name for file in (run.files.folder / "predictions").glob("epoch-*"))
     assert kept == ["epoch-002.json.gz"]  # of two
     copies = sorted((record.folder / "data" / "images").iterdir())
