@@ -125,6 +125,9 @@ def test_paths_among_the_options_are_relative_to_the_spec(written: Path, here: P
     assert run(["check", "specs/a.toml"]) == 0
 
 
+LABELS_AND_NOTES = {"a": "0 .5 .5 .2 .2\n", "b": "1 .1 .1 .2 .2 .3 .3\n", "empty": "", "train": "images/a.jpg\n"}
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
@@ -132,6 +135,8 @@ def test_paths_among_the_options_are_relative_to_the_spec(written: Path, here: P
         (lambda root: (root / "notes.txt").write_text("0.5 is not a label\n"), []),
         (lambda root: (root / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n"), ["yolo"]),
         (lambda root: (root / "a.txt").write_text("0 12 30 200 100\n"), []),
+        (lambda root: [(root / f"{n}.txt").write_text("0 .5 .5 .2 .2\n") for n in ("a", "b", "notes")], ["yolo"]),
+        (lambda root: [(root / f"{n}.txt").write_text(t) for n, t in LABELS_AND_NOTES.items()], ["yolo"]),
         (lambda root: (root / "a.json").write_text('{"images": 3}'), []),
         (lambda root: (root / "a.json").write_text("[" * 100), []),
         (lambda root: (root / "a.csv").write_text("name;xmin;ymin;xmax;ymax\n"), ["csv"]),
@@ -152,6 +157,16 @@ def test_what_is_recognised_and_what_is_not(here: Path, make: Callable[[Path], o
     root.mkdir()
     make(root)
     assert [candidate.use for candidate in recognise(root)] == expected
+
+
+@pytest.mark.parametrize("order", [("images", "annotations", "categories"), ("annotations", "images", "categories")])
+def test_of_a_large_file_only_the_ends_are_read(
+    here: Path, order: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detkit.scaffold.recognise.LOOKED_AT_BYTES", 100)
+    rows = {"images": [{"id": 1}] * 90, "annotations": [{"image_id": 1}] * 90, "categories": [{"id": 1}]}
+    (here / "large.json").write_text(json.dumps({key: rows[key] for key in order}))
+    assert [candidate.use for candidate in recognise(here)] == ["coco"]
 
 
 def both(here: Path) -> None:

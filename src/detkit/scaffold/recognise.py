@@ -148,8 +148,10 @@ def _yolo(folder: Path) -> str:
     for root in (folder, *(folder / split for split in SPLIT_FOLDERS)):
         for place in (root / "labels", *(root / "labels" / split for split in SPLIT_FOLDERS), root):
             files = [file for file in files_ending(place, ".txt") if "classes" not in file.name][:LOOKED_AT_FILES]
-            if any(_is_yolo_label(file) for file in files) and not any(_is_other_text(file) for file in files):
-                return f"{_below(files[0], folder)} has lines of a class number and shares of the image"
+            labels = [file for file in files if _is_yolo_label(file)]
+            # Lists and notes lie beside labels; labels do not lie beside many notes.
+            if len(labels) > sum(_is_other_text(file) for file in files):
+                return f"{_below(labels[0], folder)} has lines of a class number and shares of the image"
     return ""
 
 
@@ -175,10 +177,10 @@ def _masks(folder: Path) -> str:
 
 
 def _is_coco(file: Path) -> bool:
+    """Two of its lists are named: between the two ends of a large file the third may not be seen."""
     text = _edges(file)
-    return text.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and all(
-        f'"{key}"'.encode() in text for key in ("images", "annotations")
-    )
+    named = sum(f'"{key}"'.encode() in text for key in ("images", "annotations", "categories"))
+    return text.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and named > 1
 
 
 def _is_yolo_yaml(file: Path) -> bool:
