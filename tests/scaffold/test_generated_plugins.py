@@ -59,15 +59,16 @@ def done(
 
 
 def test_the_tests_of_all_kinds_pass_at_once(plugins: Path) -> None:
-    files = [f"{kind}/test_{kind}_of_mine.py" for kind in KINDS]
-    ended = done("pytest", "-q", "-p", "no:cacheprovider", "-rA", *files, folder=plugins)
-    for kind in KINDS:
-        passed = ended.stdout.count(f"PASSED {kind}/test_{kind}_of_mine.py")
-        assert passed > 3, f"{kind}: {ended.stdout}"
-    assert "failed" not in ended.stdout
+    """In one process, for speed; and of the one package that is not the same file as the single plugin."""
+    files = [f"{kind}/test_{kind}_of_mine.py" for kind in KINDS] + ["packed_model/tests/test_packed_model.py"]
+    paths = ("-o", "pythonpath=packed_model/src")
+    ended = done("pytest", "-q", "-p", "no:cacheprovider", "-rA", *paths, *files, folder=plugins)
+    for file in files:
+        assert ended.stdout.count(f"PASSED {file}") > 3, f"{file}: {ended.stdout}"
     assert "AdviceNotFollowed" not in ended.stdout, "a template is an example: it follows all advice"
 
 
+@pytest.mark.slow  # a process of its own waits for torch
 def test_the_tests_of_a_package_pass_before_it_is_installed(plugins: Path) -> None:
     ended = done("pytest", "-q", "-p", "no:cacheprovider", folder=plugins / "packed_model")
     assert " passed" in ended.stdout
@@ -130,6 +131,13 @@ def test_mypy_accepts_all_of_it(plugins: Path, tmp_path: Path) -> None:
     packed = ["packed_model/src/packed_model/__init__.py", "packed_model/src/packed_model/network.py"]
     ended = done("mypy", "--config-file", str(config), *sources, *packed, folder=plugins)
     assert "no issues found" in ended.stdout
+
+
+@pytest.mark.slow  # mypy reads torch
+@pytest.mark.timeout(900)
+def test_mypy_accepts_a_package_under_its_own_settings(plugins: Path) -> None:
+    ended = done("mypy", "--explicit-package-bases", folder=plugins / "packed_model")
+    assert "no issues found in 3 source files" in ended.stdout
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------

@@ -218,7 +218,7 @@ def test_one_broken_image_is_only_told(here: Path, capsys: Capture) -> None:
     voc_folder(here / "data", {"a": [voc_object()], "b": [voc_object()]})
     (here / "data/JPEGImages/b.jpg").write_bytes(b"no picture")
     assert new("--data", "data") == 0
-    assert "warning: 1 images cannot be read: " in capsys.readouterr().err
+    assert "warning: 1 image cannot be read, as " in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not (REAL / "bccd").is_dir(), reason="../shared/data/bccd is not there")

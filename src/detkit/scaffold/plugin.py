@@ -40,9 +40,7 @@ def plugin_files(name: str, scaffold: Scaffold, *, package: bool) -> list[NewFil
 
 def _single(name: str, scaffold: Scaffold) -> Iterator[NewFile]:
     yield _filled(name, scaffold, f"{scaffold.word}/plugin.py", f"{name}.py", f"the {scaffold.title}")
-    yield _filled(
-        name, scaffold, f"{scaffold.word}/tests.py", f"test_{name}.py", "its tests, with those of detkit's kit"
-    )
+    yield _filled(name, scaffold, f"{scaffold.word}/tests.py", f"test_{name}.py", _tests(scaffold))
     yield _filled(name, scaffold, f"{scaffold.word}/experiment.toml", "experiment.toml", "a small run that uses it")
     yield from _data(scaffold)
 
@@ -55,9 +53,7 @@ def _package(name: str, scaffold: Scaffold) -> Iterator[NewFile]:
     else:
         yield _filled(name, scaffold, f"{scaffold.word}/plugin.py", f"{folder}/__init__.py", f"the {scaffold.title}")
     yield NewFile(f"{folder}/py.typed", b"")
-    yield _filled(
-        name, scaffold, f"{scaffold.word}/tests.py", f"tests/test_{name}.py", "tests, with those of detkit's kit"
-    )
+    yield _filled(name, scaffold, f"{scaffold.word}/tests.py", f"tests/test_{name}.py", _tests(scaffold))
     spec = _filled(name, scaffold, f"{scaffold.word}/experiment.toml", "experiment.toml", "a small run that uses it")
     yield NewFile(spec.path, _without_plugin_file(spec.content), spec.what)
     yield _filled(
@@ -67,6 +63,10 @@ def _package(name: str, scaffold: Scaffold) -> Iterator[NewFile]:
     yield _filled(name, scaffold, "package/tests.yml", ".github/workflows/tests.yml", "runs the tests on GitHub")
     yield _filled(name, scaffold, "package/gitignore.template", ".gitignore")
     yield from _data(scaffold)
+
+
+def _tests(scaffold: Scaffold) -> str:
+    return "its tests, with those of detkit's kit" if scaffold.kind else "its tests"
 
 
 def _data(scaffold: Scaffold) -> Iterator[NewFile]:
@@ -89,6 +89,11 @@ def _filled(name: str, scaffold: Scaffold, template: str, path: str, what: str =
             "@SUMMARY@": scaffold.summary,
             "@USE@": f"{use[0].upper()}{use[1:]}.",
             "@VERSION@": version,
+            "@TESTS@": (
+                f"Its tests run detkit's own rules for a {scaffold.title} (`detkit.testing`), and a few of its own."
+                if scaffold.kind
+                else "Its tests run it as somebody types it."
+            ),
         }.items():
             text = text.replace(key, value)
     return NewFile(path, text.encode(), what)

@@ -59,7 +59,7 @@ def command(name: str, kind: str, package: bool, folder: Path | None, force: boo
     click.echo(f"{title} {name}, a {scaffold.title}: {scaffold.summary}. Written into {to.resolve()}:")
     for line in _listed(files, replaced):
         click.echo(f"  {line}")
-    click.echo(f"{scaffold.use.format(name=name)}; the places to change are marked YOUR in capitals")
+    click.echo(f"{scaffold.use.format(name=name)}; the places to change are marked: # YOUR ... HERE")
     if scaffold.kind is None and not package:
         click.echo("detkit finds commands in installed packages only: --package makes one")
     click.echo("next:")

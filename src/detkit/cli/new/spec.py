@@ -228,7 +228,8 @@ def _say_data(looked: Looked) -> None:
     )
     click.echo(f"  {len(facts.classes)} {'class' if len(facts.classes) == 1 else 'classes'}: {counts}")
     if facts.broken:
-        click.echo(f"warning: {facts.broken} images cannot be read: {facts.first_broken}", err=True)
+        broken = "1 image" if facts.broken == 1 else f"{facts.broken} images"
+        click.echo(f"warning: {broken} cannot be read, as {facts.first_broken}", err=True)
 
 
 def _say_plan(chosen: Plan, loggers: Sequence[str], machine: Machine) -> None:
