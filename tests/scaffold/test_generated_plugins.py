@@ -61,7 +61,7 @@ def done(
 def test_the_tests_of_all_kinds_pass_at_once(plugins: Path) -> None:
     """In one process, for speed; and of the one package that is not the same file as the single plugin."""
     files = [f"{kind}/test_{kind}_of_mine.py" for kind in KINDS] + ["packed_model/tests/test_packed_model.py"]
-    paths = ("-o", "pythonpath=packed_model/src")
+    paths = ("--rootdir", str(plugins), "-o", f"pythonpath={plugins}/packed_model/src")
     ended = done("pytest", "-q", "-p", "no:cacheprovider", "-rA", *paths, *files, folder=plugins)
     for file in files:
         assert ended.stdout.count(f"PASSED {file}") > 3, f"{file}: {ended.stdout}"
