@@ -18,7 +18,8 @@ from detkit.cli.main import run
 from detkit.plugins import collect
 from detkit.scaffold.facts import DataFacts, Machine
 from detkit.scaffold.plan import Plan, plan
-from detkit.scaffold.recognise import recognise
+from detkit.scaffold.recognise import Candidate, recognise
+from detkit.scaffold.spec import spec_text
 from plugins.format_files import coco_json, picture, voc_folder, voc_object
 
 Capture = pytest.CaptureFixture[str]
@@ -123,6 +124,12 @@ def test_paths_among_the_options_are_relative_to_the_spec(written: Path, here: P
     assert spec("specs/a.toml")["dataset"]["root"] == "../data"
     assert spec("specs/a.toml")["dataset"]["file"] == f"../data/{table.name}"
     assert run(["check", "specs/a.toml"]) == 0
+
+
+def test_vocs_masks_are_no_format_of_their_own(here: Path) -> None:
+    voc_folder(here, {"a": [voc_object()]})
+    picture(here / "SegmentationObject" / "a.png")
+    assert [candidate.use for candidate in recognise(here)] == ["voc"]
 
 
 LABELS_AND_NOTES = {"a": "0 .5 .5 .2 .2\n", "b": "1 .1 .1 .2 .2 .3 .3\n", "empty": "", "train": "images/a.jpg\n"}
@@ -253,6 +260,40 @@ def test_names_that_would_break_a_comment(here: Path) -> None:
     assert new("--data", odd.name) == 0
     assert spec()["dataset"]["root"] == odd.name
     assert run(["check", "experiment.toml"]) == 0
+
+
+def test_nothing_in_a_comment_ends_it() -> None:
+    odd = "a\nb\x00c\x7fd\u2028e"
+    facts = changed(classes={odd: 1}, without_area=1, first_without_area=odd)
+    text = spec_text(
+        Candidate("voc", Path("data"), odd),
+        facts,
+        decided(facts),
+        name="x",
+        file=Path(f"{odd}.toml"),
+        options={},
+        loggers=[],
+        goal=odd,
+    )
+    assert "a b?c?d e" in text.replace("'", "")
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
+    assert set(tomllib.loads(text)) == {
+        "experiment",
+        "dataset",
+        "input",
+        "compute",
+        "train",
+        "models",
+        "metrics",
+        "loggers",
+    }
+
+
+def test_a_folder_that_no_spec_can_name(here: Path, capsys: Capture) -> None:
+    """Its name is no text: a spec is UTF-8."""
+    folder = here / "caf\udce9"
+    voc_folder(folder, {"a": [voc_object()], "b": [voc_object("dog")]})
+    assert "cannot be named in a spec" in refusal(capsys, "--data", folder.name)
 
 
 def test_only_datasets_with_a_place_can_be_looked_at(here: Path, capsys: Capture) -> None:

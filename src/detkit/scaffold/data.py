@@ -82,6 +82,11 @@ def look(
     Raises:
         SpecError: the options are wrong. DataError: the data cannot be read.
     """
+    try:
+        str(candidate.place).encode()
+    except UnicodeEncodeError:  # bytes of another encoding
+        odd = ascii(str(candidate.place))
+        raise DataError(f"the path {odd} cannot be named in a spec, which is UTF-8: rename it") from None
     stated: dict[str, Any] = {"use": candidate.use, candidate.key: str(candidate.place), **settings}
     use, _ = load_dataset(None, set={f"dataset.{key}": value for key, value in stated.items()}, blocked=blocked)
     try:
