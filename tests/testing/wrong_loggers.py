@@ -231,7 +231,10 @@ class NoGradients(Lines):
 
 WRONG += [
     Wrong(
-        "logger-component", "no time to close", "close_timeout_s gives 0", component(Lines, close_timeout_s=lambda _o: 0)
+        "logger-component",
+        "no time to close",
+        "close_timeout_s gives 0",
+        component(Lines, close_timeout_s=lambda _o: 0),
     ),
     Wrong(
         "logger-component",

@@ -243,7 +243,9 @@ def quick(subject: Subject) -> None:
     began = time.monotonic()
     close(subject, logger, FINISHED, "a whole run")
     if (took := time.monotonic() - began) > component.close_timeout_s(subject.options):
-        raise Broken(f"close takes {took:.1f} s", f"its own close_timeout_s, {component.close_timeout_s(subject.options)}")
+        raise Broken(
+            f"close takes {took:.1f} s", f"its own close_timeout_s, {component.close_timeout_s(subject.options)}"
+        )
 
 
 @rule("logger", "logger-no-threads-left", "nothing of it keeps the process alive after `close`")
@@ -303,6 +305,4 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _content(folder: Path) -> dict[str, bytes]:
-    return {
-        str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()
-    }
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}

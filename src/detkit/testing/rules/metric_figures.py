@@ -36,7 +36,9 @@ def _check_table(name: str, table: Any) -> None:
         raise Broken(f"the table {name!r} is a {type(table).__name__}", "a detkit.Table")
     for row in table.rows:
         if len(row) != len(table.columns):
-            raise Broken(f"a row of the table {name!r} has {len(row)} cells, of {len(table.columns)} columns", "as many")
+            raise Broken(
+                f"a row of the table {name!r} has {len(row)} cells, of {len(table.columns)} columns", "as many"
+            )
         wrong = [cell for cell in row if not (cell is None or isinstance(cell, str) or _is_number(cell))]
         if wrong:
             raise Broken(f"a cell of the table {name!r} is a {type(wrong[0]).__name__}", "a text, a number or None")
@@ -105,7 +107,9 @@ def resampler(subject: Subject) -> None:
     _compare(subject, result, every, numbers(result), "with every weight 1")
     left_out = images[0]
     rest = [image for image in images if image is not left_out]
-    alone = numbers(result_of(subject, metric_of(subject), poor_without(subject, left_out.image_id), rest, "eleven scenes"))
+    alone = numbers(
+        result_of(subject, metric_of(subject), poor_without(subject, left_out.image_id), rest, "eleven scenes")
+    )
     _compare(subject, result, {**every, left_out.image_id: 0.0}, alone, "with one image of weight 0")
     _compare(subject, result, every, numbers(result), "asked again with every weight 1")
 

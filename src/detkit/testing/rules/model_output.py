@@ -164,7 +164,7 @@ def output_masks(subject: Subject) -> None:
         shape = (len(output["scores"]), 1, *image.shape[-2:])
         if not isinstance(masks, Tensor) or not masks.is_floating_point() or tuple(masks.shape) != shape:
             raise Broken(f"the masks of {name} are {described(masks)}", f"float {list(shape)}")
-        if masks.numel() and not (0 <= float(masks.min()) and float(masks.max()) <= 1):
+        if masks.numel() and not (float(masks.min()) >= 0 and float(masks.max()) <= 1):
             raise Broken(f"the masks of {name} reach from {float(masks.min()):.3g} to {float(masks.max()):.3g}", "0..1")
 
 

@@ -143,7 +143,9 @@ def parts(subject: Subject) -> None:
     for part in found:
         strange = [module for module in part.modules if id(module) not in own]
         if strange:
-            raise Broken(f"part {part.name!r} has a {type(strange[0]).__name__} that is not in the model", "its modules")
+            raise Broken(
+                f"part {part.name!r} has a {type(strange[0]).__name__} that is not in the model", "its modules"
+            )
         for parameter in (each for module in part.modules for each in module.parameters()):
             if seen.setdefault(id(parameter), part.name) != part.name:
                 raise Broken(f"parts {seen[id(parameter)]!r} and {part.name!r} share a parameter", "parts of their own")
@@ -186,8 +188,4 @@ def _check_recipe(subject: Subject, component: ModelComponent[Any]) -> None:
     found = validate(TrainTable, recipe, PathBase(subject.folder))
     if isinstance(found, list):
         first = found[0]
-        raise Broken(
-            f"`recipe` sets {'.'.join(map(str, first.path))}: {first.message}", "keys and values of [train]"
-        )
-
-
+        raise Broken(f"`recipe` sets {'.'.join(map(str, first.path))}: {first.message}", "keys and values of [train]")

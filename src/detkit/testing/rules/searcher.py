@@ -211,7 +211,9 @@ def state_round_trip(subject: Subject) -> None:
     if one is None or other is None:
         return
     if other.number != len(trials) + 1:
-        raise Broken(f"after {len(trials)} trials and a resume the next is numbered {other.number}", f"{len(trials) + 1}")
+        raise Broken(
+            f"after {len(trials)} trials and a resume the next is numbered {other.number}", f"{len(trials) + 1}"
+        )
     if dict(one.values) != dict(other.values):
         raise Broken(f"after a resume it proposes {dict(other.values)}, without one {dict(one.values)}", "the same")
 

@@ -293,7 +293,9 @@ def sizes(subject: Subject) -> None:
                 try:
                     Given(*_copied(scenes[index]), len(scenes.class_names)).accepted(returned)
                 except Exception as error:
-                    raise Broken(f"of an image of {size[0]} x {size[1]}, {error}", "the form of the contract") from error
+                    raise Broken(
+                        f"of an image of {size[0]} x {size[1]}, {error}", "the form of the contract"
+                    ) from error
 
 
 @rule("transform", "transform-crowds", "crowds stay crowds")
@@ -325,5 +327,3 @@ def leaves_settings(subject: Subject) -> None:
     with left_alone("transforming images", with_generators=False):
         for index in range(3):
             raw(subject, transform, scenes[index], draw_for(scenes, index), index, f"image {index}")
-
-
