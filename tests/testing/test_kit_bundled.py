@@ -37,7 +37,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 #: What cannot be had here; each is tested against a stub of its server.
 NEEDS_A_SERVER = {"comet_optimizer"}
 PENN_FUDAN = ROOT.parent / "shared" / "data" / "PennFudanPed"
-SLOW = {"comet", "mask_rcnn", "fast_rcnn"}
+SLOW = {"comet", "mask_rcnn", "fast_rcnn", "retinanet", "torchmetrics", "gp"}
 
 
 def parameters() -> list[Any]:

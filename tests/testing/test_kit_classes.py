@@ -67,13 +67,12 @@ class TestAnotherKind(MetricConformance):
     def component(self):
         return every_hook.STOP_AFTER
 
-class Summed:
-    "A model of another convention: it has no losses of its own."
-
 class TestOwnStep(ModelConformance):
     @pytest.fixture
     def component(self):
-        return wrong_models.component(lambda classes: wrong_models.Bent(classes, losses=lambda found, *_: list(found.values())))
+        return wrong_models.component(
+            lambda classes: wrong_models.Bent(classes, losses=lambda found, *_: list(found.values()))
+        )
 
     @pytest.fixture
     def training_step(self):

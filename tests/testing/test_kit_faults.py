@@ -1,10 +1,9 @@
-"""Each rule has been seen to fail: deliberately wrong plugins, one fault each, and the honest ones that they were bent of."""
+"""Each rule has been seen to fail: deliberately wrong plugins, one fault each, and the honest ones they were bent of."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +50,11 @@ ELSEWHERE = {"component-import-light", "model-moves"}
 
 
 @pytest.fixture
-def subject_of(tmp_path: Path) -> Iterator[Any]:
+def subject_of(tmp_path: Path) -> Any:
     def made(component: Any, given: Any = None, **more: Any) -> Subject:
         return Subject(kind_of(component), component, given or {}, folder=tmp_path, **more)
 
-    yield made
+    return made
 
 
 @pytest.mark.parametrize("wrong", EVERY, ids=lambda wrong: wrong.name)

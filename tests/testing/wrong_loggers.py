@@ -102,7 +102,7 @@ class LastEpoch(Lines):
 @wrong("logger-ends", "a reason that must be there", "ValueError")
 class Reason(Lines):
     def close(self, outcome: Any) -> None:
-        kind, text = outcome.reason.split(": ")
+        _kind, _text = outcome.reason.split(": ")
 
 
 @wrong("logger-close-twice", "a file closed twice", "a second time")

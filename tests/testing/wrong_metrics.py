@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -181,7 +181,7 @@ class Remembering(Found):
 
 @wrong("metric-reset", "counts on the class", "beside another")
 class OnTheClass(Found):
-    counts: dict[int, Counts] = {}
+    counts: ClassVar[dict[int, Counts]] = {}  # type: ignore[misc]  # wrong on purpose
 
     def __init__(self) -> None:
         pass

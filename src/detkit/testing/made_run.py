@@ -47,7 +47,8 @@ def make_run(
 
 
 def epoch_values(epoch: int) -> dict[str, float | None]:
-    """What a run has measured in an epoch, as `epoch_ended` and the record have it: it gets better, and then does not."""
+    """What a run has measured in an epoch, as `epoch_ended` and the record have it: it gets better, and then does
+    not."""
     better = min(epoch, 3)
     return {
         "train/epoch_loss": 1.5 / better,
@@ -202,7 +203,8 @@ class _Listener(Logger):
 
 
 def logger_calls(run: RunRecord) -> list[Call]:
-    """Every call that a logger gets of a recorded run, `start` first, without `close`: as `detkit.replay` makes them."""
+    """Every call that a logger gets of a recorded run, `start` first, without `close`: as `detkit.replay` makes
+    them."""
     listener = _Listener()
     tell(run, listener)
     return listener.calls

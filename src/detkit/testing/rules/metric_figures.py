@@ -16,9 +16,9 @@ RESAMPLED = 1e-6
 
 @rule("metric", "metric-figures", "tables, curves and matrices are well formed")
 def figures(subject: Subject) -> None:
-    """Rows of a `Table` are as long as its columns, of texts, numbers and None. A `Curve` has as many x as y. A `Matrix`
-    has a row and a column of whole counts, none negative, for each of its labels, and `images` in the same form or not
-    at all."""
+    """Rows of a `Table` are as long as its columns, of texts, numbers and None. A `Curve` has as many x as y. A
+    `Matrix` has a row and a column of whole counts, none negative, for each of its labels, and `images` in the same
+    form or not at all."""
     result = usual_result(subject)
     if not (result.tables or result.curves or result.matrices):
         raise NotApplicable("it gives scalars only")
@@ -94,9 +94,9 @@ def thresholds(subject: Subject) -> None:
 
 @rule("metric", "metric-resampler", "the resampler gives the metric's own numbers over weighted images")
 def resampler(subject: Subject) -> None:
-    """A `resampler` takes a weight of every image id and gives scalars of the result, or some of them. With every weight
-    1 they are the metric's own; with weight 0 for an image they are those of the other images. It changes nothing, so
-    that it can be asked a thousand times. `detkit compare` gets its intervals from it."""
+    """A `resampler` takes a weight of every image id and gives scalars of the result, or some of them. With every
+    weight 1 they are the metric's own; with weight 0 for an image they are those of the other images. It changes
+    nothing, so that it can be asked a thousand times. `detkit compare` gets its intervals from it."""
     result = usual_result(subject)
     if result.resampler is None:
         raise NotApplicable("it gives no resampler, and so its numbers have no intervals")

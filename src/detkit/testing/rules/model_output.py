@@ -77,7 +77,7 @@ def _outputs(subject: Subject, state: str, images: dict[str, Tensor]) -> list[An
         model, _ = trained(subject)
     except (Broken, NotApplicable):
         return predict(subject, model_of(subject), list(images.values()), "six images")
-    return predict(subject, model, list(images.values()), "six images after twenty steps of training")
+    return predict(subject, model, list(images.values()), "six images after twelve steps of training")
 
 
 @rule("model", "model-outputs", "in evaluation mode it gives a list with one dict an image")

@@ -117,8 +117,9 @@ def copies(subject: Subject) -> None:
 
 @rule("model", "model-classes", "it can be built for other numbers of classes")
 def classes(subject: Subject) -> None:
-    """For one class and for three, as for two, it builds and computes losses: heads are as wide as `context.class_names`
-    is long. A model that can tell only one class refuses others with a `UserError`, and is not asked for three."""
+    """For one class and for three, as for two, it builds and computes losses: heads are as wide as
+    `context.class_names` is long. A model that can tell only one class refuses others with a `UserError`, and is not
+    asked for three."""
     from detkit.testing.scenes import Scenes, scene_batch
 
     if len(subject.class_names) == 1:

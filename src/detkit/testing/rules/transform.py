@@ -109,8 +109,8 @@ def is_callable(subject: Subject) -> None:
 @rule("transform", "transform-result", "it returns an image and its target, with fields that fit each other")
 def result_accepted(subject: Subject) -> None:
     """It returns the pair (image, target): the image uint8 [3, H, W] of any size; in the target boxes [N, 4] (XYXY,
-    finite), labels int64 [N] in 1..K, area [N], iscrowd [N] and image_id, and masks [N, H, W] of 0 and 1 of the new size
-    where there were masks: all with the same N. An object that it leaves out, it leaves out of every field. Images
+    finite), labels int64 [N] in 1..K, area [N], iscrowd [N] and image_id, and masks [N, H, W] of 0 and 1 of the new
+    size where there were masks: all with the same N. An object that it leaves out, it leaves out of every field. Images
     without objects, of odd sizes, and with masks or without are transformed too."""
     transform = transform_of(subject)
     for masks in kinds_of_masks(subject):
