@@ -1,4 +1,4 @@
-"""Each rule has been seen to fail: deliberately wrong plugins, one fault each, and the honest ones they were bent of."""
+"""Each rule has been seen to fail: deliberately wrong plugins, one fault each, and the honest ones beside them."""
 
 from __future__ import annotations
 
