@@ -118,6 +118,15 @@ def test_a_component_by_its_name_and_an_installed_plugin(capsys: Capture) -> Non
     assert "searcher grid of plugin 'basics'" in out
 
 
+def test_a_format_of_files_reads_what_it_has_written(capsys: Capture) -> None:
+    assert run(["plugins", "test", "voc", "--failures"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "  no files are given: it reads drawn scenes that it has written itself"
+    assert not any("dataset-info-agrees" in line for line in lines)
+    assert run(["plugins", "test", "voc", "--failures", "--set", "root=nowhere"]) == 0
+    assert "skip  component-builds: cannot be built with these options: " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

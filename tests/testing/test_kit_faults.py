@@ -101,14 +101,37 @@ class Staying(wrong_models.Bent):
         return super().forward([image * self.scale for image in images], targets)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-def test_a_tensor_that_does_not_move_to_the_gpu(subject_of: Any) -> None:
+class Returning(wrong_models.Bent):
+    """Its losses are on the CPU wherever it is."""
+
+    def forward(self, images: Any, targets: Any = None) -> Any:
+        found = super().forward(images, targets)
+        return {name: torch.zeros(()) for name in found} if self.training else found
+
+
+def look_at_moving(subject_of: Any) -> None:
     rule = RULES["model-moves"]
     assert judge(rule, subject_of(wrong_models.HONEST)).state == "kept"
     verdict = judge(rule, subject_of(wrong_models.component(Staying)))
     assert verdict.state == "broken"
     assert "same device" in verdict.found
+    verdict = judge(rule, subject_of(wrong_models.component(Returning)))
+    assert (verdict.state, verdict.found) == ("broken", "on a GPU, heat is on cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_tensor_that_does_not_move_to_the_gpu(subject_of: Any) -> None:
+    look_at_moving(subject_of)
+
+
+def test_a_tensor_that_does_not_move_to_a_device_without_memory(
+    subject_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's "meta" stands for the GPU: tensors without values, which do not mix with those of the CPU either."""
+    monkeypatch.setattr("detkit.testing.rules.model.GPU", "meta")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    look_at_moving(subject_of)
 
 
 def test_every_rule_is_broken_by_some_plugin() -> None:

@@ -92,8 +92,15 @@ def __getattr__(name: str) -> Any:
     """The names above on first use: the command needs no pytest, and some of them import torch.
 
     Raises:
-        AttributeError: there is no such name.
+        AttributeError: there is no such name. ImportError: pytest is not installed, and it is a class of tests.
     """
     if module := LATE.get(name):
-        return getattr(import_module(f"detkit.testing.{module}"), name)
+        try:
+            return getattr(import_module(f"detkit.testing.{module}"), name)
+        except ModuleNotFoundError as error:
+            if error.name != "pytest":
+                raise
+            raise ImportError(
+                f"detkit.testing.{name} needs pytest: pip install pytest (`detkit plugins test` does without)"
+            ) from error
     raise AttributeError(f"module 'detkit.testing' has no attribute {name!r}")

@@ -16,6 +16,7 @@ from detkit.testing.scenes import Scenes, scene_batch
 from detkit.testing.subject import Subject
 from detkit.testing.surroundings import left_alone
 
+GPU = "cuda"
 #: Steps of the little training, its rate, its largest norm of a gradient, and how many losses are averaged.
 STEPS, RATE, LARGEST_NORM, AVERAGED = 12, 1e-3, 10.0, 3
 #: Losses of an image four times in a batch, over those of it alone: a mean gives 1, a sum 4; what is drawn, a little.
@@ -298,11 +299,11 @@ def moves(subject: Subject) -> None:
     `forward` without a device, stay on the CPU and break this rule. It is looked at where there is a GPU."""
     if not torch.cuda.is_available():
         raise NotApplicable("there is no GPU here")
-    model = model_of(subject).to("cuda")
-    batch = scene_batch(scenes_of(subject), (0, 1, 2, 3), "cuda")
+    model = model_of(subject).to(GPU)
+    batch = scene_batch(scenes_of(subject), (0, 1, 2, 3), GPU)
     losses = losses_of(subject, model, batch, "four scenes on a GPU")
     with torch.no_grad(), subject.doing("predicting four scenes on a GPU"):
         outputs = model.eval()(batch.images)
     for name, value in [*losses.items(), *((key, output[key]) for output in outputs for key in output)]:
-        if value.device.type != "cuda":
+        if value.device.type != GPU:
             raise Broken(f"on a GPU, {name} is on {value.device}", "what it gives is on the device of its input")
