@@ -114,7 +114,7 @@ def look_at_moving(subject_of: Any) -> None:
     assert judge(rule, subject_of(wrong_models.HONEST)).state == "kept"
     verdict = judge(rule, subject_of(wrong_models.component(Staying)))
     assert verdict.state == "broken"
-    assert "same device" in verdict.found
+    assert verdict.found.startswith("computing the losses of four scenes on a GPU raises RuntimeError: ")
     verdict = judge(rule, subject_of(wrong_models.component(Returning)))
     assert (verdict.state, verdict.found) == ("broken", "on a GPU, heat is on cpu")
 
