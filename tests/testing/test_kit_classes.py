@@ -67,13 +67,12 @@ class TestAnotherKind(MetricConformance):
     def component(self):
         return every_hook.STOP_AFTER
 
-class Summed:
-    "A model of another convention: it has no losses of its own."
-
 class TestOwnStep(ModelConformance):
     @pytest.fixture
     def component(self):
-        return wrong_models.component(lambda classes: wrong_models.Bent(classes, losses=lambda found, *_: list(found.values())))
+        return wrong_models.component(
+            lambda classes: wrong_models.Bent(classes, losses=lambda found, *_: list(found.values()))
+        )
 
     @pytest.fixture
     def training_step(self):
@@ -104,7 +103,9 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> str:
     paths = [str(ROOT / "src"), str(ROOT / "plugins"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", "-q", "test_mine.py"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
     return done.stdout + done.stderr
 
 
@@ -130,9 +131,7 @@ def test_each_rule_is_a_test_of_its_name(outcome: str) -> None:
 
 def test_a_broken_rule_fails_its_test_and_no_other(outcome: str) -> None:
     found = states(outcome, "TestNaN")
-    assert sorted(name for name, state in found.items() if state != "PASSED") == [
-        "test_model_losses_finite"
-    ]
+    assert sorted(name for name, state in found.items() if state != "PASSED") == ["test_model_losses_finite"]
     assert "rule model-losses-finite: losses are finite numbers" in outcome
     assert "see:      docs/reference/plugin-contract.md#model-losses-finite" in outcome
 
@@ -147,7 +146,9 @@ def test_options_that_do_not_fit_fail_once(outcome: str) -> None:
 def test_a_component_of_another_kind_is_an_error(outcome: str) -> None:
     found = states(outcome, "TestAnotherKind")
     assert set(found.values()) == {"ERROR"}
-    assert "TestAnotherKind is for components of kind metric; the fixture `component` gives a CallbackComponent" in outcome
+    assert (
+        "TestAnotherKind is for components of kind metric; the fixture `component` gives a CallbackComponent" in outcome
+    )
 
 
 def test_the_public_names_are_there() -> None:

@@ -14,7 +14,7 @@ from detkit.cli.main import run
 Capture = pytest.CaptureFixture[str]
 EVERY_HOOK = str(Path(__file__).parents[2] / "examples/plugin_in_one_file/every_hook.py")
 
-PLUGIN = '''
+PLUGIN = """
 from pydantic import Field
 from detkit import CallbackComponent, MetricComponent, MetricResult, Options, Scalar, UserError, hookimpl
 
@@ -42,7 +42,7 @@ def detkit_callbacks():
         CallbackComponent("clock", ClockOptions, lambda options, context: Clock(options.limit), "stops"),
         CallbackComponent("table", FileOptions, build_table, "needs a file"),
     ]
-'''.replace("{options.file}", "{{options.file}}")
+""".replace("{options.file}", "{{options.file}}")
 
 
 @pytest.fixture
@@ -86,7 +86,10 @@ def test_options_reach_the_components_that_have_them(plugin: str, capsys: Captur
     out = capsys.readouterr().out
     assert "these options do not fit: limit: " in out
     assert run(["plugins", "test", plugin, "--set", "limt=3"]) == 2
-    assert capsys.readouterr().err == "error: --set limt: none of these components has such an option; did you mean 'limit'?\n"
+    assert (
+        capsys.readouterr().err
+        == "error: --set limt: none of these components has such an option; did you mean 'limit'?\n"
+    )
 
 
 def test_json(plugin: str, capsys: Capture) -> None:
@@ -113,6 +116,15 @@ def test_a_component_by_its_name_and_an_installed_plugin(capsys: Capture) -> Non
     out = capsys.readouterr().out
     assert "training step standard of plugin 'basics'" in out
     assert "searcher grid of plugin 'basics'" in out
+
+
+def test_a_format_of_files_reads_what_it_has_written(capsys: Capture) -> None:
+    assert run(["plugins", "test", "voc", "--failures"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "  no files are given: it reads drawn scenes that it has written itself"
+    assert not any("dataset-info-agrees" in line for line in lines)
+    assert run(["plugins", "test", "voc", "--failures", "--set", "root=nowhere"]) == 0
+    assert "skip  component-builds: cannot be built with these options: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

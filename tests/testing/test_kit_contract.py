@@ -15,7 +15,9 @@ PAGE = Path(__file__).parents[2] / "docs/reference/plugin-contract.md"
 
 
 def test_the_page_is_made_from_the_rules() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "python -m detkit.testing.contract > docs/reference/plugin-contract.md"
+    assert PAGE.read_text(encoding="utf-8") == page(), (
+        "python -m detkit.testing.contract > docs/reference/plugin-contract.md"
+    )
 
 
 def test_every_rule_has_a_heading_of_its_id_and_a_paragraph() -> None:

@@ -1,10 +1,9 @@
-"""Each rule has been seen to fail: deliberately wrong plugins, one fault each, and the honest ones that they were bent of."""
+"""Each rule has been seen to fail: deliberately wrong plugins, one fault each, and the honest ones beside them."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +50,11 @@ ELSEWHERE = {"component-import-light", "model-moves"}
 
 
 @pytest.fixture
-def subject_of(tmp_path: Path) -> Iterator[Any]:
+def subject_of(tmp_path: Path) -> Any:
     def made(component: Any, given: Any = None, **more: Any) -> Subject:
         return Subject(kind_of(component), component, given or {}, folder=tmp_path, **more)
 
-    yield made
+    return made
 
 
 @pytest.mark.parametrize("wrong", EVERY, ids=lambda wrong: wrong.name)
@@ -102,14 +101,37 @@ class Staying(wrong_models.Bent):
         return super().forward([image * self.scale for image in images], targets)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-def test_a_tensor_that_does_not_move_to_the_gpu(subject_of: Any) -> None:
+class Returning(wrong_models.Bent):
+    """Its losses are on the CPU wherever it is."""
+
+    def forward(self, images: Any, targets: Any = None) -> Any:
+        found = super().forward(images, targets)
+        return {name: torch.zeros(()) for name in found} if self.training else found
+
+
+def look_at_moving(subject_of: Any) -> None:
     rule = RULES["model-moves"]
     assert judge(rule, subject_of(wrong_models.HONEST)).state == "kept"
     verdict = judge(rule, subject_of(wrong_models.component(Staying)))
     assert verdict.state == "broken"
-    assert "same device" in verdict.found
+    assert verdict.found.startswith("computing the losses of four scenes on a GPU raises RuntimeError: ")
+    verdict = judge(rule, subject_of(wrong_models.component(Returning)))
+    assert (verdict.state, verdict.found) == ("broken", "on a GPU, heat is on cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_tensor_that_does_not_move_to_the_gpu(subject_of: Any) -> None:
+    look_at_moving(subject_of)
+
+
+def test_a_tensor_that_does_not_move_to_a_device_without_memory(
+    subject_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's "meta" stands for the GPU: tensors without values, which do not mix with those of the CPU either."""
+    monkeypatch.setattr("detkit.testing.rules.model.GPU", "meta")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    look_at_moving(subject_of)
 
 
 def test_every_rule_is_broken_by_some_plugin() -> None:

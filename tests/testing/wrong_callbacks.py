@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -115,7 +115,7 @@ class Taking(Patience):
 
 @wrong("callback-repeats", "a count on the class", "decides otherwise")
 class OnTheClass(Patience):
-    seen: list[int] = []
+    seen: ClassVar[list[int]] = []
 
     @hookimpl
     def should_stop(self, epoch: int, metrics: Any) -> Any:

@@ -262,7 +262,9 @@ def shifted(info: ImageInfo) -> ImageInfo:
 
 wrong("dataset-type", "no Dataset", "a NoDataset", component(NoDataset))
 wrong("dataset-type", "no images", "holds 0 images", component(Empty))
-wrong("dataset-class-names", "one name for two classes", "stands twice", component(lambda: Bent(class_names=("a", "a"))))
+wrong(
+    "dataset-class-names", "one name for two classes", "stands twice", component(lambda: Bent(class_names=("a", "a")))
+)
 wrong("dataset-class-names", "a text in place of names", "'disc'", component(lambda: Bent(class_names="disc")))
 wrong("dataset-provides", "a set of words", "provides is", component(lambda: Bent(provides={"boxes"})))
 wrong("dataset-provides", "more than was announced", "may_provide gives", component(Bent, BOXES))

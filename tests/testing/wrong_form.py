@@ -8,6 +8,7 @@ from typing import Any
 
 from detkit import BuildContext, Options
 
+
 class NoOptions(Options):
     """It has no options."""
 

@@ -102,7 +102,7 @@ class LastEpoch(Lines):
 @wrong("logger-ends", "a reason that must be there", "ValueError")
 class Reason(Lines):
     def close(self, outcome: Any) -> None:
-        kind, text = outcome.reason.split(": ")
+        _kind, _text = outcome.reason.split(": ")
 
 
 @wrong("logger-close-twice", "a file closed twice", "a second time")
@@ -231,7 +231,10 @@ class NoGradients(Lines):
 
 WRONG += [
     Wrong(
-        "logger-component", "no time to close", "close_timeout_s gives 0", component(Lines, close_timeout_s=lambda _o: 0)
+        "logger-component",
+        "no time to close",
+        "close_timeout_s gives 0",
+        component(Lines, close_timeout_s=lambda _o: 0),
     ),
     Wrong(
         "logger-component",

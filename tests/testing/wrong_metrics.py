@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -108,20 +108,27 @@ WRONG.append(Wrong("metric-methods", "a class without compute", "without reset, 
 results("metric-result", "a number in place of a result", "a float", lambda result: 0.5)
 results("metric-result", "no scalar", "there is no scalar", lambda _result: MetricResult({}))
 results("metric-result", "a number for a scalar", "is a float", scalars(more=0.5))
-results("metric-finite", "NaN where there is nothing", "is nan", f1(lambda value: float("nan") if value is None else value))
+results(
+    "metric-finite", "NaN where there is nothing", "is nan", f1(lambda value: float("nan") if value is None else value)
+)
 results("metric-names", "a name with a slash", "'found/f1'", scalars(**{"found/f1": Scalar(1.0)}))
 results(
     "metric-names",
     "no number where there is none",
     "appear or are missing",
-    lambda result: result if value_of(result) is not None else replace(result, scalars={"hits": result.scalars["hits"]}),
+    lambda result: (
+        result if value_of(result) is not None else replace(result, scalars={"hits": result.scalars["hits"]})
+    ),
 )
 results("metric-primary", "two that are primary", "are primary", scalars(more=Scalar(1.0, primary=True)))
 results("metric-primary", "primary without a direction", "no direction", scalars(f1=Scalar(0.5, None, primary=True)))
 results("metric-perfect", "a share in percent", "is 100", f1(lambda value: value and value * 100))
-results("metric-perfect", "a wrong direction", "for perfect predictions", lambda result: replace(
-    result, scalars={"f1": replace(result.scalars["f1"], higher_is_better=False)}
-))
+results(
+    "metric-perfect",
+    "a wrong direction",
+    "for perfect predictions",
+    lambda result: replace(result, scalars={"f1": replace(result.scalars["f1"], higher_is_better=False)}),
+)
 results("metric-perfect", "always 1", "whatever is predicted", f1(lambda _value: 1.0))
 
 
@@ -174,7 +181,7 @@ class Remembering(Found):
 
 @wrong("metric-reset", "counts on the class", "beside another")
 class OnTheClass(Found):
-    counts: dict[int, Counts] = {}
+    counts: ClassVar[dict[int, Counts]] = {}  # type: ignore[misc]  # wrong on purpose
 
     def __init__(self) -> None:
         pass
@@ -221,32 +228,64 @@ class Seeding(Found):
 
 
 ROW = ("a", 1.0)
-results("metric-figures", "a row that is short", "has 1 cells", lambda result: replace(
-    result, tables={"t": Table(("class", "ap"), (ROW, ("b",)))}
-))
-results("metric-figures", "a list in a cell", "a list", lambda result: replace(
-    result, tables={"t": Table(("class", "ap"), (("a", [1.0]),))}  # type: ignore[arg-type]  # wrong on purpose
-))
-results("metric-figures", "more x than y", "3 x and 2 y", lambda result: replace(
-    result, curves={"c": Curve((0.0, 0.5, 1.0), (1.0, 0.0))}
-))
-results("metric-figures", "a matrix without its background", "of 3 labels", lambda result: replace(
-    result, matrices={"m": Matrix(("a", "b", "none"), ((1, 0), (0, 1)))}
-))
-results("metric-figures", "shares in a matrix", "no whole number", lambda result: replace(
-    result, matrices={"m": Matrix(("a",), ((0.5,),))}  # type: ignore[arg-type]  # wrong on purpose
-))
-results("metric-thresholds", "a threshold of no class", "'cat'", lambda result: replace(result, thresholds={"cat": 0.5}))
+results(
+    "metric-figures",
+    "a row that is short",
+    "has 1 cells",
+    lambda result: replace(result, tables={"t": Table(("class", "ap"), (ROW, ("b",)))}),
+)
+results(
+    "metric-figures",
+    "a list in a cell",
+    "a list",
+    lambda result: replace(
+        result,
+        tables={"t": Table(("class", "ap"), (("a", [1.0]),))},  # type: ignore[arg-type]  # wrong on purpose
+    ),
+)
+results(
+    "metric-figures",
+    "more x than y",
+    "3 x and 2 y",
+    lambda result: replace(result, curves={"c": Curve((0.0, 0.5, 1.0), (1.0, 0.0))}),
+)
+results(
+    "metric-figures",
+    "a matrix without its background",
+    "of 3 labels",
+    lambda result: replace(result, matrices={"m": Matrix(("a", "b", "none"), ((1, 0), (0, 1)))}),
+)
+results(
+    "metric-figures",
+    "shares in a matrix",
+    "no whole number",
+    lambda result: replace(
+        result,
+        matrices={"m": Matrix(("a",), ((0.5,),))},  # type: ignore[arg-type]  # wrong on purpose
+    ),
+)
+results(
+    "metric-thresholds", "a threshold of no class", "'cat'", lambda result: replace(result, thresholds={"cat": 0.5})
+)
 results("metric-thresholds", "a threshold in percent", "is 50", lambda result: replace(result, thresholds={"": 50.0}))
-results("metric-resampler", "numbers of its own", "with every weight 1", lambda result: replace(
-    result, resampler=lambda weights: {"f1": 0.123}
-))
-results("metric-resampler", "weights that do not count", "with one image of weight 0", lambda result: replace(
-    result, resampler=lambda weights: {"f1": value_of(result)}
-))
-results("metric-resampler", "other names", "gives coco/f1", lambda result: replace(
-    result, resampler=lambda weights: {"coco/f1": value_of(result)}
-))
+results(
+    "metric-resampler",
+    "numbers of its own",
+    "with every weight 1",
+    lambda result: replace(result, resampler=lambda weights: {"f1": 0.123}),
+)
+results(
+    "metric-resampler",
+    "weights that do not count",
+    "with one image of weight 0",
+    lambda result: replace(result, resampler=lambda weights: {"f1": value_of(result)}),
+)
+results(
+    "metric-resampler",
+    "other names",
+    "gives coco/f1",
+    lambda result: replace(result, resampler=lambda weights: {"coco/f1": value_of(result)}),
+)
 
 
 @wrong("metric-thresholds", "thresholds that stay", "before thresholds were given")
@@ -259,5 +298,3 @@ class Keeping(Found):
     def compute(self) -> MetricResult:
         result = f1(lambda value: value and value * self.threshold)(super().compute())
         return replace(result, thresholds={"": 0.4})
-
-

@@ -326,7 +326,7 @@ class Unseeded(Bent):
     def __init__(self, classes: int) -> None:
         super().__init__(classes)
         with torch.no_grad():
-            self.heat.bias += next(self.made)
+            self.heat.weight += next(self.made)
 
 
 class TwoClasses(Bent):
@@ -364,7 +364,7 @@ wrong("model-module", "nothing to train", "requires a gradient", lambda _classes
 wrong("model-state-round-trip", "a counter that is no buffer", "gives other scores", Forgetful)
 wrong("model-state-safe", "an object among the weights", "weights", Unsafe)
 wrong("model-copies", "a copy that is the model itself", "changing the copy", Uncopied)
-wrong("model-build-deterministic", "weights of their own at each build", "heat.bias", Unseeded)
+wrong("model-build-deterministic", "weights of their own at each build", "heat.weight", Unseeded)
 wrong("model-classes", "heads for two classes, whatever is asked", "3 classes", TwoClasses)
 wrong("model-parts", "parts that share parameters", "share a parameter", lambda k: Parted(k, parts=shared))
 wrong("model-parts", "weights of other names", "'module.body'", lambda k: Parted(k, pretrained=["module.body"]))

@@ -168,7 +168,5 @@ def threads_of_its_own(image: Any, target: Any, draw: Any) -> Any:
 
 WRONG += [
     Wrong("transform-callable", "a text", "a str", component(lambda: "mirror")),
-    Wrong(
-        "transform-pickles", "a lambda", "pickle", component(lambda: lambda image, target, draw: (image, target))
-    ),
+    Wrong("transform-pickles", "a lambda", "pickle", component(lambda: lambda image, target, draw: (image, target))),
 ]

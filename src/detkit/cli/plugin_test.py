@@ -126,6 +126,8 @@ def _tested(found: Found, options: Mapping[str, Any], *, failures: bool, quiet: 
     subject = found.subject(options)
     verdicts = []
     try:
+        if subject.read_own_files() and not quiet:
+            click.echo("  no files are given: it reads drawn scenes that it has written itself")
         for rule in rules_of(found.kind):
             # What a component prints while it is tried is none of the report.
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):

@@ -26,7 +26,6 @@ from detkit.testing.rule import Rule, rules_of
 from detkit.testing.runner import judge
 from detkit.testing.subject import CLASS_NAMES, SIZE, Subject, kind_of
 
-
 SUBJECTS = pytest.StashKey[dict[str, Subject]]()
 
 

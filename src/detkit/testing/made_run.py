@@ -29,7 +29,9 @@ EPOCHS, STEPS_PER_EPOCH, IMAGES = 3, 4, 4
 PERFORMANCE = ("coco/ap", "coco/ap50", "coco/mask_ap", "torchmetrics/map")
 
 
-def make_run(folder: Path, *, run_id: str = "conformance-seed1", class_names: Sequence[str] = ("disc", "block")) -> RunRecord:
+def make_run(
+    folder: Path, *, run_id: str = "conformance-seed1", class_names: Sequence[str] = ("disc", "block")
+) -> RunRecord:
     """Write the record of a finished run of three epochs of four steps into an experiment's folder.
 
     Args:
@@ -45,13 +47,14 @@ def make_run(folder: Path, *, run_id: str = "conformance-seed1", class_names: Se
 
 
 def epoch_values(epoch: int) -> dict[str, float | None]:
-    """What a run has measured in an epoch, as `epoch_ended` and the record have it: it gets better, and then does not."""
+    """What a run has measured in an epoch, as `epoch_ended` and the record have it: it gets better, and then does
+    not."""
     better = min(epoch, 3)
     return {
         "train/epoch_loss": 1.5 / better,
         "train/epoch_box": 0.5 / better,
         "validation/loss": 1.6 / better,
-        **{name: 0.2 * better for name in PERFORMANCE},
+        **dict.fromkeys(PERFORMANCE, 0.2 * better),
         "coco/ap_large": None,
     }
 
@@ -200,7 +203,8 @@ class _Listener(Logger):
 
 
 def logger_calls(run: RunRecord) -> list[Call]:
-    """Every call that a logger gets of a recorded run, `start` first, without `close`: as `detkit.replay` makes them."""
+    """Every call that a logger gets of a recorded run, `start` first, without `close`: as `detkit.replay` makes
+    them."""
     listener = _Listener()
     tell(run, listener)
     return listener.calls
@@ -257,4 +261,14 @@ def made_info(folder: Path, *, epochs: int = EPOCHS, **changes: Any) -> RunInfo:
 
 FINISHED = Outcome("finished", "all epochs were trained")
 
-__all__ = ["FINISHED", "Call", "Event", "epoch_values", "logger_calls", "made_info", "make_run", "run_events", "run_info"]
+__all__ = [
+    "FINISHED",
+    "Call",
+    "Event",
+    "epoch_values",
+    "logger_calls",
+    "made_info",
+    "make_run",
+    "run_events",
+    "run_info",
+]

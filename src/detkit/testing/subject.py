@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from detkit.components import BuildContext, Component, Messages, Options, PathBase, Silent
+from detkit.components import BuildContext, Component, DatasetComponent, Messages, Options, PathBase, Silent
 from detkit.data.seeds import seeded
 from detkit.errors import UserError
 from detkit.plugins import OFFERS, Kind
@@ -123,6 +123,29 @@ class Subject:
                 f"cannot be built with these options: {' '.join(str(refusal).split())}; give others (--set KEY=VALUE,"
                 f" or the fixture `options`; `detkit plugins show {self.component.name}` lists them)"
             ) from refusal
+
+    def read_own_files(self) -> bool:
+        """Where nothing was given, and nothing can be built: let a dataset that writes read drawn scenes of its own.
+
+        Returns:
+            Whether it does.
+        """
+        if not isinstance(self.component, DatasetComponent) or self.component.write is None or self.given:
+            return False
+        try:
+            self.build()
+        except CannotBuild:
+            if self.build_failure:
+                return False
+        else:
+            return False
+        from detkit.testing.scenes import Scenes
+
+        folder = self.fresh("own files")
+        written = self.component.write(Scenes(8, size=self.size), folder, "copy", self.messages)
+        self.given = {"root": str(folder), **written.options}
+        self._memo.clear()
+        return True
 
     @property
     def build_failure(self) -> str:

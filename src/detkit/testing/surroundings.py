@@ -43,11 +43,7 @@ def settings() -> dict[str, Any]:
         "whether torch records gradients": torch.is_grad_enabled(),
         "whether torch insists on deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
         "the working directory": os.getcwd(),
-        **{
-            f"{VARIABLE}{name}": value
-            for name, value in os.environ.items()
-            if not name.startswith(OWN_VARIABLES)
-        },
+        **{f"{VARIABLE}{name}": value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)},
     }
 
 

@@ -88,8 +88,8 @@ def has_hooks(subject: Subject) -> None:
 @rule("callback", "callback-whole-run", "it takes the events of a whole run")
 def whole_run(subject: Subject) -> None:
     """No event of an ordinary run raises: the start, steps with their losses, epochs with their metrics, the end. A
-    `UserError` is an honest refusal, as of a metric that the run does not measure (the kit's run has coco/ap, coco/ap50,
-    coco/mask_ap, torchmetrics/map, validation/loss, train/epoch_loss)."""
+    `UserError` is an honest refusal, as of a metric that the run does not measure (the kit's run has coco/ap,
+    coco/ap50, coco/mask_ap, torchmetrics/map, validation/loss, train/epoch_loss)."""
     happen(subject, subject.build(), [*events_of(subject), ended(Outcome("finished", "done"), subject)])
 
 

@@ -311,12 +311,12 @@ def _compare_written(
     if [row[0] for row in wanted] != [row[0] for row in found]:
         raise Broken("other objects are read than were written", "each image with its objects, by class")
     for (_, boxes), (_, others) in zip(wanted, found, strict=True):
-        if any(abs(a - b) > 1 for box, other in zip(boxes, others, strict=True) for a, b in zip(box, other, strict=True)):
+        if any(
+            abs(a - b) > 1 for box, other in zip(boxes, others, strict=True) for a, b in zip(box, other, strict=True)
+        ):
             raise Broken(f"the boxes {boxes} come back as {others}", "boxes within a pixel")
 
 
 def _summary(info: ImageInfo, names: Sequence[str]) -> tuple[tuple[Any, ...], list[tuple[float, ...]]]:
     rows = sorted((names[item.label - 1], item.box) for item in info.annotations)
     return (info.height, info.width, *(name for name, _ in rows)), [box for _, box in rows]
-
-

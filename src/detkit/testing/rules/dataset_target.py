@@ -109,7 +109,9 @@ def labels_form(subject: Subject) -> None:
             raise Broken(f"the labels of image {index} are {described(found)}", "int64 [N]")
         wrong = [label for label in found.tolist() if not 1 <= label <= classes]
         if wrong:
-            raise Broken(f"image {index} has the label {wrong[0]}; there are {classes} classes", f"labels in 1..{classes}")
+            raise Broken(
+                f"image {index} has the label {wrong[0]}; there are {classes} classes", f"labels in 1..{classes}"
+            )
 
 
 @rule("dataset", "dataset-area", "area is float32 [N], and no more than the box holds")

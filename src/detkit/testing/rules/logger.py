@@ -131,9 +131,9 @@ def close_twice(subject: Subject) -> None:
 
 @rule("logger", "logger-resume", "it goes on with a run that was resumed, and keeps what there was")
 def resume(subject: Subject) -> None:
-    """A resumed run calls `start` of a new logger with `run.start_step` above 0, in the same folder, perhaps without the
-    first one having been closed. What the first one wrote stays: where the resumed run is stopped at once, no file has
-    vanished or become shorter."""
+    """A resumed run calls `start` of a new logger with `run.start_step` above 0, in the same folder, perhaps without
+    the first one having been closed. What the first one wrote stays: where the resumed run is stopped at once, no file
+    has vanished or become shorter."""
     run, calls = recorded(subject)
     cut = next(place for place, call in enumerate(calls) if call.step > STEPS_PER_EPOCH)
     first = logger_of(subject, run)
@@ -170,7 +170,8 @@ def goes_back(subject: Subject) -> None:
 @rule("logger", "logger-replays", "a recorded run can be sent to it, also a second time")
 def replays(subject: Subject) -> None:
     """`detkit upload` and `detkit.replay` make the same calls from the record, long after the run: a fresh logger takes
-    them from a record where the first one has left its files. So it reads nothing but what it is told, and the record."""
+    them from a record where the first one has left its files. So it reads nothing but what it is told, and the
+    record."""
     run, calls = recorded(subject)
     for what in ("the run itself", "a replay"):
         logger = logger_of(subject, run)
@@ -243,7 +244,9 @@ def quick(subject: Subject) -> None:
     began = time.monotonic()
     close(subject, logger, FINISHED, "a whole run")
     if (took := time.monotonic() - began) > component.close_timeout_s(subject.options):
-        raise Broken(f"close takes {took:.1f} s", f"its own close_timeout_s, {component.close_timeout_s(subject.options)}")
+        raise Broken(
+            f"close takes {took:.1f} s", f"its own close_timeout_s, {component.close_timeout_s(subject.options)}"
+        )
 
 
 @rule("logger", "logger-no-threads-left", "nothing of it keeps the process alive after `close`")
@@ -303,6 +306,4 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _content(folder: Path) -> dict[str, bytes]:
-    return {
-        str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()
-    }
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}

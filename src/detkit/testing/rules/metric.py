@@ -212,7 +212,10 @@ def perfect_is_best(subject: Subject) -> None:
             with_ = " with crowds" if crowds else ""
             raise Broken(f"{primary} of perfect predictions{with_} is {scalar.value:.6g}", "1")
         others = []
-        for what, predictions in (("everyday work", poor(subject, images)), ("none", no_predictions(images, masks=masks))):
+        for what, predictions in (
+            ("everyday work", poor(subject, images)),
+            ("none", no_predictions(images, masks=masks)),
+        ):
             value = result_of(subject, metric, predictions, images, what).scalars[primary].value
             if value is None:
                 continue

@@ -16,9 +16,9 @@ RESAMPLED = 1e-6
 
 @rule("metric", "metric-figures", "tables, curves and matrices are well formed")
 def figures(subject: Subject) -> None:
-    """Rows of a `Table` are as long as its columns, of texts, numbers and None. A `Curve` has as many x as y. A `Matrix`
-    has a row and a column of whole counts, none negative, for each of its labels, and `images` in the same form or not
-    at all."""
+    """Rows of a `Table` are as long as its columns, of texts, numbers and None. A `Curve` has as many x as y. A
+    `Matrix` has a row and a column of whole counts, none negative, for each of its labels, and `images` in the same
+    form or not at all."""
     result = usual_result(subject)
     if not (result.tables or result.curves or result.matrices):
         raise NotApplicable("it gives scalars only")
@@ -36,7 +36,9 @@ def _check_table(name: str, table: Any) -> None:
         raise Broken(f"the table {name!r} is a {type(table).__name__}", "a detkit.Table")
     for row in table.rows:
         if len(row) != len(table.columns):
-            raise Broken(f"a row of the table {name!r} has {len(row)} cells, of {len(table.columns)} columns", "as many")
+            raise Broken(
+                f"a row of the table {name!r} has {len(row)} cells, of {len(table.columns)} columns", "as many"
+            )
         wrong = [cell for cell in row if not (cell is None or isinstance(cell, str) or _is_number(cell))]
         if wrong:
             raise Broken(f"a cell of the table {name!r} is a {type(wrong[0]).__name__}", "a text, a number or None")
@@ -92,9 +94,9 @@ def thresholds(subject: Subject) -> None:
 
 @rule("metric", "metric-resampler", "the resampler gives the metric's own numbers over weighted images")
 def resampler(subject: Subject) -> None:
-    """A `resampler` takes a weight of every image id and gives scalars of the result, or some of them. With every weight
-    1 they are the metric's own; with weight 0 for an image they are those of the other images. It changes nothing, so
-    that it can be asked a thousand times. `detkit compare` gets its intervals from it."""
+    """A `resampler` takes a weight of every image id and gives scalars of the result, or some of them. With every
+    weight 1 they are the metric's own; with weight 0 for an image they are those of the other images. It changes
+    nothing, so that it can be asked a thousand times. `detkit compare` gets its intervals from it."""
     result = usual_result(subject)
     if result.resampler is None:
         raise NotApplicable("it gives no resampler, and so its numbers have no intervals")
@@ -105,7 +107,9 @@ def resampler(subject: Subject) -> None:
     _compare(subject, result, every, numbers(result), "with every weight 1")
     left_out = images[0]
     rest = [image for image in images if image is not left_out]
-    alone = numbers(result_of(subject, metric_of(subject), poor_without(subject, left_out.image_id), rest, "eleven scenes"))
+    alone = numbers(
+        result_of(subject, metric_of(subject), poor_without(subject, left_out.image_id), rest, "eleven scenes")
+    )
     _compare(subject, result, {**every, left_out.image_id: 0.0}, alone, "with one image of weight 0")
     _compare(subject, result, every, numbers(result), "asked again with every weight 1")
 

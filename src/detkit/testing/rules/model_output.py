@@ -77,7 +77,7 @@ def _outputs(subject: Subject, state: str, images: dict[str, Tensor]) -> list[An
         model, _ = trained(subject)
     except (Broken, NotApplicable):
         return predict(subject, model_of(subject), list(images.values()), "six images")
-    return predict(subject, model, list(images.values()), "six images after twenty steps of training")
+    return predict(subject, model, list(images.values()), "six images after twelve steps of training")
 
 
 @rule("model", "model-outputs", "in evaluation mode it gives a list with one dict an image")
@@ -129,12 +129,26 @@ def output_boxes(subject: Subject) -> None:
 @rule("model", "model-output-labels", "labels are in 1..K")
 def output_labels(subject: Subject) -> None:
     """Predicted labels are in 1..K, K the number of `context.class_names`: label k is `class_names[k - 1]`. Neither the
-    background (0) nor a class of the weights that the model started from is predicted."""
-    classes = len(subject.class_names)
+    background (0) nor a class of the weights that the model started from is predicted. A model built for one class is
+    looked at too: all that it can predict is 1."""
     for name, _, output in outputs_of(subject):
-        wrong = [label for label in output["labels"].flatten().tolist() if not 1 <= label <= classes]
-        if wrong:
-            raise Broken(f"{name} has the label {wrong[0]}; there are {classes} classes", f"labels in 1..{classes}")
+        _check_labels(name, output, len(subject.class_names))
+    if len(subject.class_names) == 1:
+        return
+    try:
+        single = model_of(subject, class_names=subject.class_names[:1])
+    except NotApplicable:  # the rule model-classes is about that
+        return
+    images = images_of(subject)
+    for name, output in zip(images, predict(subject, single, list(images.values()), "six images"), strict=True):
+        _check_labels(f"{name} (model for one class)", output, 1)
+
+
+def _check_labels(name: str, output: Any, classes: int) -> None:
+    wrong = [label for label in output["labels"].flatten().tolist() if not 1 <= label <= classes]
+    if wrong:
+        there = "is one class" if classes == 1 else f"are {classes} classes"
+        raise Broken(f"{name} has the label {wrong[0]}; there {there}", f"labels in 1..{classes}")
 
 
 @rule("model", "model-output-scores", "scores are finite and in 0..1")
@@ -164,7 +178,7 @@ def output_masks(subject: Subject) -> None:
         shape = (len(output["scores"]), 1, *image.shape[-2:])
         if not isinstance(masks, Tensor) or not masks.is_floating_point() or tuple(masks.shape) != shape:
             raise Broken(f"the masks of {name} are {described(masks)}", f"float {list(shape)}")
-        if masks.numel() and not (0 <= float(masks.min()) and float(masks.max()) <= 1):
+        if masks.numel() and not (float(masks.min()) >= 0 and float(masks.max()) <= 1):
             raise Broken(f"the masks of {name} reach from {float(masks.min()):.3g} to {float(masks.max()):.3g}", "0..1")
 
 

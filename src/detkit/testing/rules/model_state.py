@@ -117,8 +117,9 @@ def copies(subject: Subject) -> None:
 
 @rule("model", "model-classes", "it can be built for other numbers of classes")
 def classes(subject: Subject) -> None:
-    """For one class and for three, as for two, it builds and computes losses: heads are as wide as `context.class_names`
-    is long. A model that can tell only one class refuses others with a `UserError`, and is not asked for three."""
+    """For one class and for three, as for two, it builds and computes losses: heads are as wide as
+    `context.class_names` is long. A model that can tell only one class refuses others with a `UserError`, and is not
+    asked for three."""
     from detkit.testing.scenes import Scenes, scene_batch
 
     if len(subject.class_names) == 1:
@@ -143,7 +144,9 @@ def parts(subject: Subject) -> None:
     for part in found:
         strange = [module for module in part.modules if id(module) not in own]
         if strange:
-            raise Broken(f"part {part.name!r} has a {type(strange[0]).__name__} that is not in the model", "its modules")
+            raise Broken(
+                f"part {part.name!r} has a {type(strange[0]).__name__} that is not in the model", "its modules"
+            )
         for parameter in (each for module in part.modules for each in module.parameters()):
             if seen.setdefault(id(parameter), part.name) != part.name:
                 raise Broken(f"parts {seen[id(parameter)]!r} and {part.name!r} share a parameter", "parts of their own")
@@ -186,8 +189,4 @@ def _check_recipe(subject: Subject, component: ModelComponent[Any]) -> None:
     found = validate(TrainTable, recipe, PathBase(subject.folder))
     if isinstance(found, list):
         first = found[0]
-        raise Broken(
-            f"`recipe` sets {'.'.join(map(str, first.path))}: {first.message}", "keys and values of [train]"
-        )
-
-
+        raise Broken(f"`recipe` sets {'.'.join(map(str, first.path))}: {first.message}", "keys and values of [train]")

@@ -103,9 +103,10 @@ def has_methods(subject: Subject) -> None:
 
 @rule("searcher", "searcher-space", "proposals give every parameter a value that it may have")
 def respects_space(subject: Subject) -> None:
-    """`propose` returns a `detkit.Proposal` whose values name every parameter of the space, and no other, each within its
-    range (ends included, whole where the range is of whole numbers) or among its choices. Values are plain: a bool, int,
-    float or text as a spec writes them, not numpy's; `about` holds plain values too. At least one trial is proposed."""
+    """`propose` returns a `detkit.Proposal` whose values name every parameter of the space, and no other, each within
+    its range (ends included, whole where the range is of whole numbers) or among its choices. Values are plain: a bool,
+    int, float or text as a spec writes them, not numpy's; `about` holds plain values too. At least one trial is
+    proposed."""
     searcher = begun(subject)
     trials = searched(subject, searcher, MOST)
     if not trials:
@@ -141,7 +142,8 @@ def several_out(subject: Subject) -> None:
 
 @rule("searcher", "searcher-failed-trials", "it goes on where every trial fails")
 def failed_trials(subject: Subject) -> None:
-    """Told None for every trial, and once the same value for all, it goes on to propose (or ends), and does not raise."""
+    """Told None for every trial, and once the same value for all, it goes on to propose (or ends), and does not
+    raise."""
     for value in (None, 0.5):
         searcher = begun(subject)
         for _ in range(MOST):
@@ -153,8 +155,8 @@ def failed_trials(subject: Subject) -> None:
 
 @rule("searcher", "searcher-end", "a search that is over stays over, after as many trials as announced")
 def end(subject: Subject) -> None:
-    """Where the component's `trials_in` gives a number, the searcher proposes as many trials of the space, no two alike,
-    and then None, again and again. Where it gives None, the search goes on for ever, or ends when it likes."""
+    """Where the component's `trials_in` gives a number, the searcher proposes as many trials of the space, no two
+    alike, and then None, again and again. Where it gives None, the search goes on for ever, or ends when it likes."""
     component = subject.component
     assert isinstance(component, SearcherComponent)
     with subject.doing("`trials_in`"):
@@ -211,7 +213,9 @@ def state_round_trip(subject: Subject) -> None:
     if one is None or other is None:
         return
     if other.number != len(trials) + 1:
-        raise Broken(f"after {len(trials)} trials and a resume the next is numbered {other.number}", f"{len(trials) + 1}")
+        raise Broken(
+            f"after {len(trials)} trials and a resume the next is numbered {other.number}", f"{len(trials) + 1}"
+        )
     if dict(one.values) != dict(other.values):
         raise Broken(f"after a resume it proposes {dict(other.values)}, without one {dict(one.values)}", "the same")
 
@@ -236,8 +240,8 @@ def directions(subject: Subject) -> None:
 
 @rule("searcher", "searcher-close", "it can be closed whenever the search ends, and again")
 def closes(subject: Subject) -> None:
-    """`close` works before `begin`, right after it, with trials that are out, and a second time: whatever ends a search,
-    it is closed."""
+    """`close` works before `begin`, right after it, with trials that are out, and a second time: whatever ends a
+    search, it is closed."""
     early = searcher_of(subject)
     with subject.doing("close, before begin"):
         early.close()

@@ -123,7 +123,7 @@ def has_gradient(subject: Subject) -> None:
     if not summed.requires_grad:
         raise Broken("the losses have no gradient", "losses that depend on the model's parameters")
     with subject.doing("the backward pass"):
-        summed.backward()
+        summed.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     slopes = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     if not all(bool(torch.isfinite(slope).all()) for slope in slopes):
         raise Broken("a gradient is not finite", "finite gradients")
@@ -147,9 +147,9 @@ def losses_mean(subject: Subject) -> None:
 
 @rule("training_step", "step-calls-the-model", "it calls the model that it is given")
 def calls_model(subject: Subject) -> None:
-    """The forward pass goes through `model(...)`, of the model that is passed in: over several devices that is a wrapper
-    which gathers the gradients, and a step that keeps a model of its own, or calls `model.forward` or parts of it past
-    the wrapper, trains each device apart."""
+    """The forward pass goes through `model(...)`, of the model that is passed in: over several devices that is a
+    wrapper which gathers the gradients, and a step that keeps a model of its own, or calls `model.forward` or parts of
+    it past the wrapper, trains each device apart."""
     usual_losses(subject)
     wrapper = _Wrapper(model_for(subject)).train()
     losses_of(subject, step_of(subject), wrapper, batch_of(subject), "four scenes, with the model in a wrapper")

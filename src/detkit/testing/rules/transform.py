@@ -109,8 +109,8 @@ def is_callable(subject: Subject) -> None:
 @rule("transform", "transform-result", "it returns an image and its target, with fields that fit each other")
 def result_accepted(subject: Subject) -> None:
     """It returns the pair (image, target): the image uint8 [3, H, W] of any size; in the target boxes [N, 4] (XYXY,
-    finite), labels int64 [N] in 1..K, area [N], iscrowd [N] and image_id, and masks [N, H, W] of 0 and 1 of the new size
-    where there were masks: all with the same N. An object that it leaves out, it leaves out of every field. Images
+    finite), labels int64 [N] in 1..K, area [N], iscrowd [N] and image_id, and masks [N, H, W] of 0 and 1 of the new
+    size where there were masks: all with the same N. An object that it leaves out, it leaves out of every field. Images
     without objects, of odd sizes, and with masks or without are transformed too."""
     transform = transform_of(subject)
     for masks in kinds_of_masks(subject):
@@ -293,7 +293,9 @@ def sizes(subject: Subject) -> None:
                 try:
                     Given(*_copied(scenes[index]), len(scenes.class_names)).accepted(returned)
                 except Exception as error:
-                    raise Broken(f"of an image of {size[0]} x {size[1]}, {error}", "the form of the contract") from error
+                    raise Broken(
+                        f"of an image of {size[0]} x {size[1]}, {error}", "the form of the contract"
+                    ) from error
 
 
 @rule("transform", "transform-crowds", "crowds stay crowds")
@@ -325,5 +327,3 @@ def leaves_settings(subject: Subject) -> None:
     with left_alone("transforming images", with_generators=False):
         for index in range(3):
             raw(subject, transform, scenes[index], draw_for(scenes, index), index, f"image {index}")
-
-
