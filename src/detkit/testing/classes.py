@@ -57,7 +57,11 @@ class Conformance:
 
     @pytest.fixture
     def detkit_subject(self, request: pytest.FixtureRequest, component: Any) -> Subject:
-        """The component with its options, as rules take it."""
+        """The component with its options, as rules take it.
+
+        Raises:
+            TypeError: the fixture `component` gives something of another kind.
+        """
         given = {name: _optional(request, name) for name in ("options", "training_step", "model")}
         key = repr((id(component), given))
         subjects = _subjects(request)
