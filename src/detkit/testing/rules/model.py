@@ -50,8 +50,8 @@ def step_of(subject: Subject) -> TrainingStep:
     """The model's own training step where it has one; else `model(images, targets)`."""
     if subject.training_step is None:
         return lambda model, batch: model(batch.images, batch.targets)
-    component = subject.training_step
-    return component.build(component.options(), subject.context())  # type: ignore[no-any-return]  # a training step
+    step: TrainingStep = subject.built_beside(subject.training_step, subject.training_step_options)
+    return step
 
 
 def losses_of(subject: Subject, model: nn.Module, batch: Batch, what: str) -> dict[str, Tensor]:

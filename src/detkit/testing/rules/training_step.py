@@ -35,9 +35,7 @@ def model_for(subject: Subject) -> nn.Module:
     """What the step is tried with: the model that was given, else the kit's own."""
     from detkit.testing.detector import TINY_DETECTOR
 
-    component = subject.model or TINY_DETECTOR
-    with seeded(0):
-        model: nn.Module = component.build(component.options(), subject.context())
+    model: nn.Module = subject.built_beside(subject.model or TINY_DETECTOR, subject.model_options)
     return model.train()
 
 
