@@ -122,6 +122,8 @@ def test_the_package_of_every_other_kind_is_the_file() -> None:
         package = {file.path: file.content for file in plugin_files("x_y", scaffold, package=True)}
         assert package["src/x_y/__init__.py"] == single["x_y.py"]
         assert package["tests/test_x_y.py"] == single["test_x_y.py"]
+        assert b"x_y.py" in single["experiment.toml"]
+        assert b"x_y.py" not in package["experiment.toml"]
 
 
 def test_the_models_package_is_the_file_in_two() -> None:

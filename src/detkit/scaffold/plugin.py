@@ -55,7 +55,7 @@ def _package(name: str, scaffold: Scaffold) -> Iterator[NewFile]:
     yield NewFile(f"{folder}/py.typed", b"")
     yield _filled(name, scaffold, f"{scaffold.word}/tests.py", f"tests/test_{name}.py", _tests(scaffold))
     spec = _filled(name, scaffold, f"{scaffold.word}/experiment.toml", "experiment.toml", "a small run that uses it")
-    yield NewFile(spec.path, _without_plugin_file(spec.content), spec.what)
+    yield NewFile(spec.path, _of_package(name, spec.content), spec.what)
     yield _filled(
         name, scaffold, "package/pyproject.template", "pyproject.toml", "with the entry point that detkit finds"
     )
@@ -104,7 +104,8 @@ def distribution_of(name: str) -> str:
     return "detkit-" + name.removeprefix("detkit_").replace("_", "-")
 
 
-def _without_plugin_file(spec: bytes) -> bytes:
-    """An installed plugin is found without being named."""
+def _of_package(name: str, spec: bytes) -> bytes:
+    """The spec of a plugin that is installed: found without being named, and no file to speak of."""
     lines = spec.decode().splitlines(keepends=True)
-    return "".join(line for line in lines if not line.startswith("plugins = ")).encode()
+    text = "".join(line for line in lines if not line.startswith("plugins = "))
+    return text.replace(f"python {name}.py", f"detkit {name}").replace(f"{name}.py", name).encode()
