@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from detkit.cli.options import json_option, no_plugin_option
+from detkit.cli.plugin_test import test as plugin_test
 from detkit.errors import PluginError, did_you_mean
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ def show(
         return
     for kind, offered in found:
         _print_component(kind, offered)
+
+
+command.add_command(plugin_test)
 
 
 def _collect(blocked: tuple[str, ...], spec: Path | None) -> Registry:
