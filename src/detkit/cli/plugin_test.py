@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +117,8 @@ def _shared_out(options: Mapping[str, Any], found: Sequence[Found]) -> dict[str,
 
 
 def _tested(found: Found, options: Mapping[str, Any], *, failures: bool, quiet: bool) -> list[Verdict]:
-    from detkit.testing.runner import judge_all
+    from detkit.testing.rule import rules_of
+    from detkit.testing.runner import NOT_BUILT, judge
 
     if not quiet:
         kind = found.kind.replace("_", " ")
@@ -123,9 +126,13 @@ def _tested(found: Found, options: Mapping[str, Any], *, failures: bool, quiet: 
     subject = found.subject(options)
     verdicts = []
     try:
-        for verdict in judge_all(subject):
+        for rule in rules_of(found.kind):
+            # What a component prints while it is tried is none of the report.
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                verdict = judge(rule, subject)
             verdicts.append(verdict)
-            if not quiet and not (failures and verdict.state == "kept"):
+            shown = not failures or verdict.state != "kept"
+            if shown and not quiet and verdict.reason != NOT_BUILT:
                 click.echo(_line(verdict))
     finally:
         subject.close()

@@ -88,8 +88,14 @@ def _subjects(request: pytest.FixtureRequest) -> dict[str, Subject]:
     if SUBJECTS not in holder.stash:
         subjects: dict[str, Subject] = {}
         holder.stash[SUBJECTS] = subjects
-        holder.addfinalizer(lambda: [subject.close() for subject in subjects.values()])
-    return holder.stash[SUBJECTS]
+        holder.addfinalizer(lambda: _close_all(subjects))
+    found: dict[str, Subject] = holder.stash[SUBJECTS]
+    return found
+
+
+def _close_all(subjects: dict[str, Subject]) -> None:
+    for subject in subjects.values():
+        subject.close()
 
 
 def _optional(request: pytest.FixtureRequest, name: str) -> Any:

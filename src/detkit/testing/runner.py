@@ -13,6 +13,9 @@ from detkit.plugins import Kind, Offered, Plugin, Registry
 from detkit.testing.rule import Broken, CannotBuild, NotApplicable, Rule, Verdict, rules_of, told
 from detkit.testing.subject import Subject
 
+#: Why other rules are skipped where the rule `component-builds` is not kept.
+NOT_BUILT = "it cannot be built: see the rule component-builds"
+
 
 def judge(rule: Rule, subject: Subject) -> Verdict:
     """What becomes of one rule; whatever a component raises is a break of the rule that was looked at."""
@@ -22,7 +25,7 @@ def judge(rule: Rule, subject: Subject) -> Verdict:
         state = "noted" if rule.advice else "broken"
         return Verdict(rule, state, broken.found, broken.expected or rule.statement)  # type: ignore[arg-type]  # one of the two words
     except CannotBuild as error:
-        reason = str(error) if rule.id == "component-builds" else "it cannot be built: see the rule component-builds"
+        reason = str(error) if rule.id == "component-builds" else NOT_BUILT
         return Verdict(rule, "skipped", reason=reason)
     except NotApplicable as reason:
         return Verdict(rule, "skipped", reason=str(reason))

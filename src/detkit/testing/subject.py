@@ -100,6 +100,8 @@ class Subject:
             with seeded(random_state):
                 return self.component.build(self.options, self.context(**changes))
         except UserError as error:
+            if self.kind == "model" and len(self.class_names) > 1 and "class_names" not in changes:
+                return self._build_for_one_class(error, random_state, changes)
             raise CannotBuild(
                 f"cannot be built with these options: {' '.join(str(error).split())}; give others"
                 f" (--set KEY=VALUE, or the fixture `options`; `detkit plugins show {self.component.name}` lists them)"
@@ -109,6 +111,18 @@ class Subject:
         except Exception as error:
             self._build_failure = told(error)
             raise CannotBuild(f"cannot be built: {told(error)}") from error
+
+    def _build_for_one_class(self, refusal: UserError, random_state: int, changes: dict[str, Any]) -> Any:
+        """A model that can only tell one class from the background is an honest model, too."""
+        every, self.class_names = self.class_names, self.class_names[:1]
+        try:
+            return self.build(random_state=random_state, **changes)
+        except CannotBuild:
+            self.class_names = every
+            raise CannotBuild(
+                f"cannot be built with these options: {' '.join(str(refusal).split())}; give others (--set KEY=VALUE,"
+                f" or the fixture `options`; `detkit plugins show {self.component.name}` lists them)"
+            ) from refusal
 
     @property
     def build_failure(self) -> str:
@@ -147,16 +161,23 @@ class Subject:
     # --- working with it ---
 
     @contextmanager
-    def doing(self, what: str) -> Iterator[None]:
+    def doing(self, what: str, *, may_refuse: bool = False) -> Iterator[None]:
         """Say of whatever the block raises what was being done.
 
+        Args:
+            may_refuse: a `UserError` is an honest answer: the component cannot do this with these options.
+
         Raises:
-            Broken: the block raised. NotApplicable: it refused, with a `UserError`.
+            Broken: the block raised. NotApplicable: it refused.
         """
         try:
             yield
         except (Broken, NotApplicable):
             raise
+        except UserError as error:
+            if not may_refuse:
+                raise Broken(f"{what} raises {told(error)}", f"{what} works") from error
+            raise NotApplicable(f"{what} is refused: {' '.join(str(error).split())}; give other options") from error
         except Exception as error:
             raise Broken(f"{what} raises {told(error)}", f"{what} works") from error
 
