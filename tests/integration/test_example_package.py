@@ -78,7 +78,9 @@ def test_its_loss_falls_on_the_drawn_scenes(name: str) -> None:
     """With the engine's own parts: strategy, optimizer, the model's recipe; one batch, again and again."""
     registry = collect()
     scenes = registry.find("dataset", "synthetic").component
-    dataset = scenes.build(scenes.options.model_validate({"images": 4, "width": 96, "height": 64}), detkit.BuildContext())
+    dataset = scenes.build(
+        scenes.options.model_validate({"images": 4, "width": 96, "height": 64}), detkit.BuildContext()
+    )
     component: Any = registry.find("model", name).component
     options = component.options.model_validate(TINY)
     context = detkit.BuildContext(class_names=dataset.class_names, min_size=64, max_size=96, offline=True)
