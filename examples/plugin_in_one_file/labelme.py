@@ -5,8 +5,8 @@
     use = "labelme"
     root = "my_images"
 
-`FileDataset` reads sizes and pixels, and gives what detkit asks of files; what is left for a format is the list of images,
-and the objects of each.
+`FileDataset` reads sizes and pixels, and gives what detkit asks of files; what is left for a format is the list of
+images, and the objects of each.
 """
 
 import json

@@ -1,8 +1,8 @@
 """A training step in one file: a teacher that fills in what annotators have missed.
 
 In many datasets objects are missing, and a detector is punished for finding them. Here a teacher, the moving average of
-the student's weights (Tarvainen and Valpola 2017, Mean teachers are better role models), looks at each batch first. What
-it is sure of and no annotation overlaps counts as an object, too.
+the student's weights (Tarvainen and Valpola 2017, Mean teachers are better role models), looks at each batch first.
+What it is sure of and no annotation overlaps counts as an object, too.
 
     plugins = ["mean_teacher.py"]
     [training_step]

@@ -1,7 +1,8 @@
 """A metric in one file: the log-average miss rate, by which detectors of pedestrians are compared.
 
 How many objects are missed where so many false alarms an image are allowed: the geometric mean of the miss rate at nine
-numbers of false positives an image from 0.01 to 1 (Dollár et al. 2012, Pedestrian Detection, section 3.2). Lower is better.
+numbers of false positives an image from 0.01 to 1 (Dollár et al. 2012, Pedestrian Detection, section 3.2). Lower is
+better.
 
     plugins = ["miss_rate.py"]
     [metrics.miss_rate]

@@ -6,9 +6,9 @@
     pip install tensorboard
     tensorboard --logdir runs
 
-One TensorBoard run a run: numbers by optimizer step, the validation images with what is there (green) and what was found
-(orange), precision-recall curves, tables. A resumed run goes on in the same TensorBoard run: what lies after the step from
-which it goes on is taken back.
+One TensorBoard run a run: numbers by optimizer step, the validation images with what is there (green) and what was
+found (orange), precision-recall curves, tables. A resumed run goes on in the same TensorBoard run: what lies after the
+step from which it goes on is taken back.
 """
 
 import gzip

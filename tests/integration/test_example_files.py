@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
-import shutil
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -122,7 +119,7 @@ def test_an_image_of_another_size_than_stated_is_refused(tmp_path: Path) -> None
     write_labelme(
         tmp_path, [{"label": "a", "shape_type": "rectangle", "points": [[0, 0], [3, 3]]}], imageWidth=80, imageHeight=60
     )
-    with pytest.raises(detkit.DataError, match="says that a.png is 80 x 60 pixels"):
+    with pytest.raises(detkit.DataError, match=r"says that a\.png is 80 x 60 pixels"):
         labelme_of(tmp_path).info(0)
 
 
@@ -331,7 +328,7 @@ class Finder(nn.Module):
 
 def one_box(box: list[float]) -> Any:
     return {
-        "boxes": tv_tensors.BoundingBoxes(torch.tensor([box]), format="XYXY", canvas_size=(40, 40)),  # type: ignore[call-overload]
+        "boxes": tv_tensors.BoundingBoxes(torch.tensor([box]), format="XYXY", canvas_size=(40, 40)),
         "labels": torch.tensor([1]),
         "image_id": 0,
         "area": torch.tensor([100.0]),
