@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -93,7 +93,7 @@ class Verdict:
         )
 
 
-#: Every rule by its id.
+#: Rules that have been added so far; `all_rules` gives all of them.
 RULES: dict[str, Rule] = {}
 
 
@@ -116,12 +116,18 @@ def rule(kinds: Kind | Sequence[Kind], id: str, statement: str, *, advice: bool 
     return added
 
 
-def rules_of(kind: Kind) -> list[Rule]:
-    """The rules for components of a kind, in the order of the page: those of all kinds first."""
+def all_rules() -> Mapping[str, Rule]:
+    """Every rule by its id, in the order of the page: those of all kinds first, then kind by kind."""
     from detkit.testing import rules
 
     del rules  # imported for the rules that its modules add
-    return sorted((each for each in RULES.values() if kind in each.kinds), key=lambda each: -len(each.kinds))
+    order = sorted(RULES.values(), key=lambda each: (-len(each.kinds), KINDS.index(each.kinds[0])))
+    return {each.id: each for each in order}
+
+
+def rules_of(kind: Kind) -> list[Rule]:
+    """The rules for components of a kind, in the order of the page: those of all kinds first."""
+    return [each for each in all_rules().values() if kind in each.kinds]
 
 
 def told(error: BaseException) -> str:

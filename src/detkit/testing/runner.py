@@ -19,8 +19,11 @@ NOT_BUILT = "it cannot be built: see the rule component-builds"
 
 def judge(rule: Rule, subject: Subject) -> Verdict:
     """What becomes of one rule; whatever a component raises is a break of the rule that was looked at."""
+    from detkit.testing.surroundings import restored
+
     try:
-        rule.check(subject)
+        with restored():
+            rule.check(subject)
     except Broken as broken:
         state = "noted" if rule.advice else "broken"
         return Verdict(rule, state, broken.found, broken.expected or rule.statement)  # type: ignore[arg-type]  # one of the two words

@@ -96,12 +96,12 @@ def check_agrees(subject: Subject) -> None:
         raise Broken(f"`check` raises {told(error)}", "None, or a UserError") from error
 
 
-@rule(KINDS, "component-builds-apart", "two that are built do not share what they hold, and leave the process alone")
+@rule(KINDS, "component-leaves-settings", "building it changes nothing that belongs to the process")
 def build_leaves_alone(subject: Subject) -> None:
     """Building changes nothing that belongs to the whole process: torch's threads, default dtype and gradient mode, the
-    working directory, the environment. (The global generators may move: the engine seeds them for the build.) Several
-    runs in one process, and the engine beside them, rely on it."""
-    subject.build()
+    working directory, variables of the environment that are there or that torch reads (a library may set its own). The
+    global generators may move: the engine seeds them for the build. Several runs in one process, and the engine beside
+    them, rely on it."""
     with left_alone("building it", with_generators=False):
         subject.build()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import threading
 import time
 from collections.abc import Iterable
@@ -24,8 +25,15 @@ GRACE_S = 0.5
 
 
 def recorded(subject: Subject, name: str = "record", run_id: str = "conformance-seed1") -> tuple[RunRecord, list[Call]]:
-    """A freshly written record, and the calls that it makes."""
-    run = make_run(subject.fresh(name) / "experiment", run_id=run_id, class_names=subject.class_names)
+    """A fresh record, and the calls that it makes."""
+
+    def made() -> RunRecord:
+        return make_run(subject.fresh(f"made {run_id}") / "experiment", run_id=run_id, class_names=subject.class_names)
+
+    pattern = subject.once(f"record of {run_id}", made)
+    folder = subject.fresh(name) / "experiment"
+    shutil.copytree(pattern.experiment, folder)
+    run = replace(pattern, experiment=folder)
     return run, logger_calls(run)
 
 
@@ -124,24 +132,27 @@ def close_twice(subject: Subject) -> None:
 @rule("logger", "logger-resume", "it goes on with a run that was resumed, and keeps what there was")
 def resume(subject: Subject) -> None:
     """A resumed run calls `start` of a new logger with `run.start_step` above 0, in the same folder, perhaps without the
-    first one having been closed. What the first one wrote stays: no file vanishes, and none gets shorter by more than
-    what is written again."""
+    first one having been closed. What the first one wrote stays: where the resumed run is stopped at once, no file has
+    vanished or become shorter."""
     run, calls = recorded(subject)
     cut = next(place for place, call in enumerate(calls) if call.step > STEPS_PER_EPOCH)
     first = logger_of(subject, run)
     play(subject, first, calls[:cut], "the first epoch")
     close(subject, first, Outcome("interrupted"), "after the first epoch")
     before = _sizes(run.experiment)
-    second = logger_of(subject, run)
     again = restarted(calls, start_step=STEPS_PER_EPOCH)
-    play(subject, second, again[:2] + again[cut:], "a resumed run")
-    close(subject, second, FINISHED, "a resumed run")
+    second = logger_of(subject, run)
+    play(subject, second, again[:2], "a resumed run")
+    close(subject, second, Outcome("interrupted"), "a resumed run that is stopped at once")
     after = _sizes(run.experiment)
     for file, size in before.items():
         if file not in after:
             raise Broken(f"when the run is resumed, {file} is gone", "files of the first sitting stay")
         if after[file] < size:
             raise Broken(f"when the run is resumed, {file} has {after[file]} bytes of {size}", "it goes on")
+    third = logger_of(subject, run)
+    play(subject, third, again[:2] + again[cut:], "a resumed run")
+    close(subject, third, FINISHED, "a resumed run")
 
 
 @rule("logger", "logger-goes-back", "steps and epochs may be given again")
@@ -252,11 +263,12 @@ def no_threads_left(subject: Subject) -> None:
 
 @rule("logger", "logger-leaves-settings", "logging changes nothing that belongs to the process")
 def leaves_settings(subject: Subject) -> None:
-    """It leaves the global generators, torch's threads, default dtype and gradient mode, the working directory and the
-    environment as they were: it shares the process with the training."""
+    """It leaves the global generators of torch and numpy, torch's threads, default dtype and gradient mode, the working
+    directory and the environment as they were: it shares the process with the training. (The generator of `random` is
+    left out: clients of servers draw their pauses from it.)"""
     run, calls = recorded(subject)
     logger = logger_of(subject, run)
-    with left_alone("logging a run", with_generators=True):
+    with left_alone("logging a run", with_generators=True, but="random's global generator"):
         play(subject, logger, calls, "a whole run")
         close(subject, logger, FINISHED, "a whole run")
 
