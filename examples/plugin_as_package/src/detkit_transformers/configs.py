@@ -15,8 +15,8 @@ CONFIGS: Mapping[Family, type[PretrainedConfig]] = {
     "rt_detr_v2": RTDetrV2Config,
 }
 _TINY_RESNET: dict[str, Any] = {
-    "embedding_size": 16,
-    "hidden_sizes": [16, 32, 48, 64],
+    "embedding_size": 24,
+    "hidden_sizes": [24, 48, 64, 96],
     "depths": [1, 1, 1, 1],
     "layer_type": "basic",
 }
@@ -28,13 +28,13 @@ _RESNETS: Mapping[str, dict[str, Any]] = {
 #: Of RT-DETR: the sizes of Zhao et al. 2023, table 2 (r18, r50), as the configurations on the hub have them.
 _RT_DETR: Mapping[str, dict[str, Any]] = {
     "tiny": {
-        "encoder_in_channels": [32, 48, 64],
-        "encoder_hidden_dim": 32,
-        "encoder_ffn_dim": 64,
+        "encoder_in_channels": [48, 64, 96],
+        "encoder_hidden_dim": 64,
+        "encoder_ffn_dim": 128,
         "encoder_attention_heads": 4,
-        "decoder_in_channels": [32, 32, 32],
-        "d_model": 32,
-        "decoder_ffn_dim": 64,
+        "decoder_in_channels": [64, 64, 64],
+        "d_model": 64,
+        "decoder_ffn_dim": 128,
         "decoder_attention_heads": 4,
         "decoder_layers": 2,
         "num_queries": 20,
