@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
+from torchvision.ops import box_convert
 
 import detkit
 from detkit.cli.main import run as command_line
@@ -21,9 +24,13 @@ from detkit.data.types import Batch
 from detkit.engine.display import SilentDisplay
 from detkit.engine.optim import build_optimizer, set_learning_rate
 from detkit.engine.strategy import plan_strategy
-from detkit.plugins import collect
+from detkit.plugins import collect, load_file
 from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.spec.model import TrainTable
+from detkit.testing import ModelConformance
+from detkit.testing.rule import rules_of
+from detkit.testing.runner import judge
+from detkit.testing.subject import Subject
 from integration.experiments import write_spec
 from integration.test_resume import SABOTEUR, deterministic_part
 
@@ -71,6 +78,11 @@ def test_installed_it_is_a_plugin_like_the_bundled_ones(installed: Path) -> None
     for name in plugin.offers["model"]:
         described = registry.find("model", name).component.options.model_json_schema()["properties"]
         assert all("description" in option for option in described.values())
+
+
+def test_its_spec_is_valid() -> None:
+    spec = detkit.load_spec(PACKAGE / "experiment.toml")
+    assert list(spec.models) == ["rt_detr", "faster_rcnn", "fcos"]
 
 
 @pytest.mark.parametrize("name", ["detr", "rt_detr", "rt_detr_v2"])
@@ -174,8 +186,6 @@ def test_its_checkpoint_predicts_and_is_evaluated_as_it_was(
     run = record.run("rt_detr-seed1")
     assert run.files.best.exists()
     image = tmp_path / "image.png"
-    from PIL import Image
-
     Image.new("RGB", (110, 70), (90, 120, 90)).save(image)
     where = tmp_path / "found"
     predict = ["predict", str(run.files.folder), str(image), "--output", str(where), "--threshold", "0"]
@@ -247,3 +257,83 @@ def test_it_keeps_the_contract_by_the_command_too(installed: Path, tmp_path: Pat
     command = [sys.executable, "-m", "detkit", "plugins", "test", "transformers_detectors", "--set", "size=tiny"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- the how-to page -------------------------------------------------------------------------------------------------
+
+PAGE = PACKAGE.parents[1] / "docs" / "how-to" / "bring-a-model.md"
+
+
+@pytest.fixture(scope="module")
+def page_detr(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The model of the page, as its reader writes it down."""
+    found = re.search(r"```python\n(# my_detr\.py\n.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert found
+    file = tmp_path_factory.mktemp("page") / "my_detr.py"
+    file.write_text(found[1], encoding="utf-8")
+    return load_file(file)
+
+
+class TestMyDetrOfThePage(ModelConformance):
+    @pytest.fixture
+    def component(self, page_detr: Any) -> Any:
+        return page_detr.MY_DETR
+
+
+Outputs = list[dict[str, torch.Tensor]]
+
+
+def _widths(found: Outputs, _images: list[torch.Tensor]) -> Outputs:
+    return [{**one, "boxes": box_convert(one["boxes"], "xyxy", "xywh")} for one in found]
+
+
+def _shares(found: Outputs, images: list[torch.Tensor]) -> Outputs:
+    sizes = [torch.tensor([image.shape[2], image.shape[1]] * 2) for image in images]
+    return [{**one, "boxes": one["boxes"] / size} for one, size in zip(found, sizes, strict=True)]
+
+
+def _resized(found: Outputs, _images: list[torch.Tensor]) -> Outputs:
+    return [{**one, "boxes": one["boxes"] * 4} for one in found]
+
+
+def _from_0(found: Outputs, _images: list[torch.Tensor]) -> Outputs:
+    return [{**one, "labels": one["labels"] - 1} for one in found]
+
+
+def _normalised(found: Outputs, images: list[torch.Tensor]) -> Outputs:
+    for image in images:
+        image.sub_(0.45).div_(0.225)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("mistake", "rule", "said"),
+    [
+        (_widths, "model-output-boxes", "expected: finite, x0 <= x1 and y0 <= y1"),
+        (_shares, "model-output-boxes", "boxes lie in 0..1, as shares of the image"),
+        (_resized, "model-output-boxes", "the image is 128 x 96"),
+        (_from_0, "model-output-labels", "has the label 0; there are 2 classes"),
+        (_normalised, "model-inputs-untouched", "in evaluation, image 0 was changed"),
+    ],
+)
+def test_the_kit_says_of_common_mistakes_what_the_page_says(
+    mistake: Callable[[Outputs, list[torch.Tensor]], Outputs], rule: str, said: str, page_detr: Any
+) -> None:
+    component = page_detr.MY_DETR
+
+    class Mistaken(nn.Module):
+        def __init__(self, options: Any, context: detkit.BuildContext) -> None:
+            super().__init__()
+            self.inner = component.build(options, context)
+
+        def forward(self, images: list[torch.Tensor], targets: Any = None) -> Any:
+            found = self.inner(images, targets)
+            return found if self.training else mistake(found, images)
+
+    wrong = detkit.ModelComponent("mistaken", component.options, Mistaken)
+    (asked,) = [one for one in rules_of("model") if one.id == rule]
+    verdict = judge(asked, Subject("model", wrong))
+    assert verdict.state == "broken"
+    assert said in verdict.message
+    assert rule in PAGE.read_text(encoding="utf-8")
+    assert said.removeprefix("expected: ") in PAGE.read_text(encoding="utf-8")
