@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from detkit import TrainingStep
     from torch import nn
 
+#: The hook API that this was written for: detkit refuses the plugin, with the reason, once that is gone.
+detkit_api = 1
+
 
 def build_detector(family: Family, options: SetOptions, context: BuildContext) -> nn.Module:
     """Build a detector for `context.class_names`.
