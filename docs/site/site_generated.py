@@ -1,0 +1,92 @@
+"""What pages have from the program itself: options of components, the help of commands.
+
+A page has a line `<!-- generated: NAME -->`; the site has in its place what NAME gives.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import click
+
+from detkit.cli.main import Commands
+from detkit.plugins import OFFERS, Kind, Registry, collect
+from detkit.spec.describe import describe
+
+MARK = re.compile(r"^<!-- generated: ([a-z_ ]+) -->$", re.MULTILINE)
+
+
+def expanded(text: str) -> str:
+    """The page with what its marks stand for.
+
+    Raises:
+        KeyError: a mark that means nothing.
+    """
+    return MARK.sub(lambda found: CONTENT[found.group(1)](), text)
+
+
+def component_options(registry: Registry, kind: Kind) -> str:
+    """A section for each component of a kind that an installation of detkit brings."""
+    sections = []
+    for name, offered in sorted(registry.components[kind].items()):
+        component = offered.component
+        said = f"{component.summary}. " if component.summary else ""
+        rows = describe(component.options)
+        sections.append(f"### {kind.replace('_', ' ')} `{name}`\n\n{said}From the plugin `{offered.plugin.name}`.\n")
+        if rows:
+            table = ["| Option | Type | Default | What it does |", "|---|---|---|---|"]
+            table += [
+                f"| `{row.name}` | {cell(row.type)} | {cell(code(row.default))} | {cell(row.description)} |"
+                for row in rows
+            ]
+            sections.append("\n".join(table) + "\n")
+        else:
+            sections.append("No options.\n")
+    return "\n".join(sections)
+
+
+def code(default: str) -> str:
+    """A default as one writes it; words that stand for no value as words."""
+    return default if default in ("required", "none") else f"`{default}`"
+
+
+def cell(text: str) -> str:
+    """Text in a cell of a table: bars would end the cell, and `<` begin a tag."""
+    plain = " ".join(text.split())
+    pieces = re.split(r"(`[^`]*`)", plain)
+    safe = [piece if piece.startswith("`") else re.sub(r"([<>*_\[\]])", r"\\\1", piece) for piece in pieces]
+    return "".join(safe).replace("|", "\\|")
+
+
+def command_help() -> str:
+    """What `--help` prints, of the program and of every command."""
+    group = Commands("detkit", help="Find the best object detector for your own images.")
+    context = click.Context(group, info_name="detkit", max_content_width=100, terminal_width=100)
+    return "\n".join(
+        f"### `{path}`\n\n```text\n{text.rstrip()}\n```\n" for path, text in _helps(group, context)
+    )
+
+
+def _helps(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
+    if context.parent is not None:
+        yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            if inner is not None and not inner.hidden:
+                inner_context = click.Context(inner, info_name=name, parent=context)
+                inner_context.terminal_width = 100
+                yield from _helps(inner, inner_context)
+
+
+def _options_of(kind: Kind) -> Callable[[], str]:
+    return lambda: component_options(collect(), kind)
+
+
+#: What a mark may name.
+CONTENT: Mapping[str, Callable[[], str]] = {
+    "help": command_help,
+    **{f"options {kind}": _options_of(cast(Any, kind)) for kind in OFFERS},
+}
