@@ -1,20 +1,26 @@
-"""What pages have from the program itself: options of components, the help of commands.
+"""What pages have from the program itself: options of components, the help of commands, the public modules.
 
 A page has a line `<!-- generated: NAME -->`; the site has in its place what NAME gives.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import click
 
+import detkit
 from detkit.cli.main import Commands
 from detkit.plugins import OFFERS, Kind, Registry, collect
 from detkit.spec.describe import describe
 
+ROOT = Path(__file__).resolve().parents[2]
+#: Pages of the Python interface; what none of them names is added to the second.
+API_PAGES = (ROOT / "docs/reference/api.md", ROOT / "docs/reference/api-plugins.md")
 MARK = re.compile(r"^<!-- generated: ([a-z_ ]+) -->$", re.MULTILINE)
 
 
@@ -81,6 +87,25 @@ def _helps(command: click.Command, context: click.Context) -> Iterator[tuple[str
                 yield from _helps(inner, inner_context)
 
 
+def other_names() -> str:
+    """The public names that the pages have not placed under a heading."""
+    placed = "".join(page.read_text(encoding="utf-8") for page in API_PAGES)
+    named = {name.rpartition(".")[2] for name in re.findall(r"^::: (\S+)$", placed, re.MULTILINE)}
+    rest = [name for name in detkit.__all__ if name not in named and not name.startswith("__")]
+    return "\n".join(["## Others\n", *(f"::: detkit.{name}\n" for name in rest)]) if rest else ""
+
+
+def public_modules() -> str:
+    """A section for each module that plugins may import, as the test of the floors has them."""
+    tree = ast.parse((ROOT / "tests/unit/test_floors.py").read_text(encoding="utf-8"))
+    (names,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PUBLIC_MODULES"
+    ]
+    return "\n".join(f"::: {name}\n    options:\n      show_root_full_path: true\n" for name in names)
+
+
 def _options_of(kind: Kind) -> Callable[[], str]:
     return lambda: component_options(collect(), kind)
 
@@ -88,5 +113,7 @@ def _options_of(kind: Kind) -> Callable[[], str]:
 #: What a mark may name.
 CONTENT: Mapping[str, Callable[[], str]] = {
     "help": command_help,
+    "other names": other_names,
+    "public modules": public_modules,
     **{f"options {kind}": _options_of(cast(Any, kind)) for kind in OFFERS},
 }
