@@ -70,9 +70,7 @@ def command_help() -> str:
     """What `--help` prints, of the program and of every command."""
     group = Commands("detkit", help="Find the best object detector for your own images.")
     context = click.Context(group, info_name="detkit", max_content_width=100, terminal_width=100)
-    return "\n".join(
-        f"### `{path}`\n\n```text\n{text.rstrip()}\n```\n" for path, text in _helps(group, context)
-    )
+    return "\n".join(f"### `{path}`\n\n```text\n{text.rstrip()}\n```\n" for path, text in _helps(group, context))
 
 
 def _helps(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
