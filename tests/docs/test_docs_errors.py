@@ -15,8 +15,17 @@ PAGE = ROOT / "docs/reference/errors.md"
 FEWEST, SHARE = 6, 0.65
 #: What is not of the message itself: its place in a spec, names and values of the example, the name that is suggested.
 EXAMPLE = re.compile(
-    r"^(\S+\.toml(:\d+)?|command line): (\[[\w.]+\] ?\w*: )?|^warning: |[;:] did you mean '.*|'[^']*'|\"[^\"]*\"|\(\w+[ .][^)]*\)|\S*[/.]\S+"
-    r"|of plugin|: [A-Z]\w+Error\b.*|\([A-Z]\w+Error[^)]*\)|Expect\w+ (?:'.' after .* pair|value.*)|(?<=default: ).*|(?<=: no )\w+(?= named)|(?<=while ).*(?=: [A-Z])"
+    "|".join(
+        (
+            r"^(\S+\.toml(:\d+)?|command line): (\[[\w.]+\] ?\w*: )?",
+            r"^warning: |of plugin",
+            r"[;:] did you mean '.*",
+            r"""'[^']*'|"[^"]*"|\S*[/.]\S+""",
+            r"\(\w+[ .][^)]*\)|\([A-Z]\w+Error[^)]*\)|: [A-Z]\w+Error\b.*",
+            r"Expect\w+ (?:'.' after .* pair|value.*)",
+            r"(?<=default: ).*|(?<=: no )\w+(?= named)|(?<=while ).*(?=: [A-Z])",
+        )
+    )
 )
 #: Stands for a value in a text of the source.
 VALUE = "\0"
