@@ -61,13 +61,15 @@ def precision_recall() -> str:
     parts.append(f'<polygon points="{area}" fill="{BLUE}" fill-opacity="0.14"/>')
     parts.append(f'<polyline points="{outline}" fill="none" stroke="{BLUE}" stroke-width="2.5"/>')
     measured = " ".join(f"{x(r):.1f},{y(p):.1f}" for r, p in zip(recalls, precisions, strict=True))
-    parts.append(f'<polyline points="{measured}" fill="none" stroke="{GREY}" stroke-width="1.5" stroke-dasharray="5 4"/>')
+    dashed = f'stroke="{GREY}" stroke-width="1.5" stroke-dasharray="5 4"'
+    parts.append(f'<polyline points="{measured}" fill="none" {dashed}/>')
     for recall, precision, right in zip(recalls, precisions, RIGHT, strict=True):
         colour = GREEN if right else RED
         parts.append(f'<circle cx="{x(recall):.1f}" cy="{y(precision):.1f}" r="5" fill="{colour}"/>')
     parts.append(text(x(0.24), y(0.40), f"AP = {average_precision():.3f}", "middle", 22, BLUE, bold=True))
     parts.append(text(x(0.24), y(0.40) + 22, "the blue area", "middle", 14, BLUE))
-    parts.append(text(x(0.5), top + height + 46, "recall: the share of the 6 objects that were found", "middle", 15, INK))
+    recall_axis = "recall: the share of the 6 objects that were found"
+    parts.append(text(x(0.5), top + height + 46, recall_axis, "middle", 15, INK))
     parts.append(
         f'<text x="20" y="{top + height / 2}" {FONT} font-size="15" fill="{INK}" text-anchor="middle"'
         f' transform="rotate(-90 20 {top + height / 2})">precision so far</text>'
@@ -97,7 +99,8 @@ def matching() -> str:
 
 
 def box(x: float, y: float, width: float, height: float, colour: str, score: str, caption: str) -> str:
-    shown = [f'<rect x="{x}" y="{y}" width="{width}" height="{height}" fill="none" stroke="{colour}" stroke-width="3"/>']
+    place = f'x="{x}" y="{y}" width="{width}" height="{height}"'
+    shown = [f'<rect {place} fill="none" stroke="{colour}" stroke-width="3"/>']
     shown.append(text(x + 5, y + 18, score, "start", 13, colour, bold=True))
     if caption:
         shown.append(text(x + width / 2, y - 9, caption, "middle", 13, colour))

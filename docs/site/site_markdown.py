@@ -74,10 +74,10 @@ class _Page:
 
     def _open(self, item: re.Match[str], line: str) -> None:
         marker = len(item.group(1))
-        if self._levels and marker < self._levels[-1].content:
-            self._levels.pop()
         if not self._levels or self._paragraphs:
             self._blank()
+        if self._levels and marker < self._levels[-1].content:
+            self._levels.pop()
         self._paragraphs = False
         content = item.end()
         self._written.append(" " * (STEP * len(self._levels)) + line[marker:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import re
@@ -69,9 +70,20 @@ def linked_sources(root: Path) -> dict[str, str]:
     return texts
 
 
+def _cells(notebook: str) -> str:
+    """The cells of a notebook below each other, without outputs."""
+    texts = []
+    for cell in json.loads(notebook)["cells"]:
+        source = "".join(cell["source"])
+        texts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+    return "\n\n".join(texts) + "\n"
+
+
 def _text_of(file: Path, path: str, root: Path, found: Callable[[str], None]) -> str:
     text = file.read_text(encoding="utf-8")
     if path.endswith(".md"):
         return links_rewritten(text, path, root, found)
+    if path.endswith(".ipynb"):
+        return links_rewritten(_cells(text), path, root, found)
     language = LANGUAGES.get(os.path.splitext(path)[1], "text")
     return f"# {path}\n\n````{language}\n{text.rstrip()}\n````\n"
