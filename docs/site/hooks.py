@@ -10,6 +10,8 @@ from site_generated import expanded
 from site_markdown import for_site
 from site_sources import linked_sources, links_rewritten, source_page
 
+#: The page whose blocks are messages, long lines that are to be wrapped.
+MESSAGES = "reference/errors.md"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -24,5 +26,7 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """A page of docs/ as Python-Markdown takes it; generated ones need no more than their form."""
     if page.file.generated_by is None:
+        if page.file.src_uri == MESSAGES:
+            markdown = markdown.replace("```text\n", "```{ .text .wrapped }\n")
         markdown = links_rewritten(markdown, f"docs/{page.file.src_uri}", ROOT, lambda _path: None)
     return for_site(expanded(markdown))

@@ -21,6 +21,8 @@ from detkit.spec.describe import describe
 ROOT = Path(__file__).resolve().parents[2]
 #: Pages of the Python interface; what none of them names is added to the second.
 API_PAGES = (ROOT / "docs/reference/api.md", ROOT / "docs/reference/api-plugins.md")
+#: Of the help: as many letters as a line of the site holds.
+WIDTH = 78
 MARK = re.compile(r"^<!-- generated: ([a-z_ ]+) -->$", re.MULTILINE)
 
 
@@ -69,7 +71,7 @@ def cell(text: str) -> str:
 def command_help() -> str:
     """What `--help` prints, of the program and of every command."""
     group = Commands("detkit", help="Find the best object detector for your own images.")
-    context = click.Context(group, info_name="detkit", max_content_width=100, terminal_width=100)
+    context = click.Context(group, info_name="detkit", terminal_width=WIDTH)
     return "\n".join(f"### `{path}`\n\n```text\n{text.rstrip()}\n```\n" for path, text in _helps(group, context))
 
 
@@ -81,7 +83,7 @@ def _helps(command: click.Command, context: click.Context) -> Iterator[tuple[str
             inner = command.get_command(context, name)
             if inner is not None and not inner.hidden:
                 inner_context = click.Context(inner, info_name=name, parent=context)
-                inner_context.terminal_width = 100
+                inner_context.terminal_width = WIDTH
                 yield from _helps(inner, inner_context)
 
 
