@@ -6,6 +6,7 @@ A page has a line `<!-- generated: NAME -->`; the site has in its place what NAM
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -87,6 +88,30 @@ def _helps(command: click.Command, context: click.Context) -> Iterator[tuple[str
                 yield from _helps(inner, inner_context)
 
 
+def record_files() -> str:
+    """A section for each file of the record, from its JSON Schema."""
+    schema = json.loads((ROOT / "docs/reference/record.schema.json").read_text(encoding="utf-8"))
+    return "\n".join(
+        "\n".join([f"## `{name}`\n", "| Key | Type | | What it is |", "|---|---|---|---|", *_keys(form, ""), ""])
+        for name, form in schema["$defs"].items()
+    )
+
+
+def _keys(form: Mapping[str, Any], above: str) -> Iterator[str]:
+    """Rows of an object's keys; those of objects in it below them."""
+    if form.get("type") == "array":
+        form, above = form["items"], f"{above}[]."
+    required = form.get("required", ())
+    for name, inner in form.get("properties", {}).items():
+        kinds = inner["type"] if isinstance(inner["type"], list) else [inner["type"]]
+        needed = "required" if name in required else ""
+        yield f"| `{above}{name}` | {' or '.join(kinds)} | {needed} | {inner['description']} |"
+        if "properties" in inner:
+            yield from _keys(inner, f"{above}{name}.")
+        elif "properties" in inner.get("items", {}):
+            yield from _keys(inner["items"], f"{above}{name}[].")
+
+
 def other_names() -> str:
     """The public names that the pages have not placed under a heading."""
     placed = "".join(page.read_text(encoding="utf-8") for page in API_PAGES)
@@ -113,6 +138,7 @@ def _options_of(kind: Kind) -> Callable[[], str]:
 #: What a mark may name.
 CONTENT: Mapping[str, Callable[[], str]] = {
     "help": command_help,
+    "record files": record_files,
     "other names": other_names,
     "public modules": public_modules,
     **{f"options {kind}": _options_of(cast(Any, kind)) for kind in OFFERS},

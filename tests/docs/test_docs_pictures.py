@@ -1,11 +1,11 @@
-"""The pictures of the documentation are small, described and all used; diagrams are those of their script and numbers."""
+"""The pictures of the documentation are small, described and used; diagrams are those of their script and numbers."""
 
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
+import diagrams
 import numpy as np
 import pytest
 
@@ -17,9 +17,6 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs/pictures"
 PICTURES = sorted(file for file in FOLDER.iterdir() if file.suffix in (".svg", ".webp", ".png"))
 IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
-
-sys.path.insert(0, str(FOLDER))
-import diagrams  # noqa: E402 - it lies beside the pictures that it makes
 
 
 @pytest.mark.parametrize("file", PICTURES, ids=lambda file: file.name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import gzip
+import json
 import os
 import re
 import shutil
@@ -126,6 +127,25 @@ def execute(block: Block) -> dict[str, Any]:
     names: dict[str, Any] = {}
     exec(compile(block.text, str(block), "exec"), names)
     return names
+
+
+SCHEMA = json.loads((ROOT / "docs/reference/record.schema.json").read_text(encoding="utf-8"))["$defs"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCHEMA)
+def test_a_file_of_the_record_has_the_form_that_is_documented(name: str, folder: Path) -> None:
+    """Of both runs; and no key of its first level is there that the schema does not have."""
+    jsonschema = pytest.importorskip("jsonschema", reason="nbformat brings jsonschema")
+    experiment = folder / "runs/quickstart"
+    files = [file for place in (experiment, *experiment.glob("*-seed1")) if (file := place / name).exists()]
+    assert files
+    for file in files:
+        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        for content in [json.loads(line) for line in data.splitlines()] if ".jsonl" in name else [json.loads(data)]:
+            jsonschema.validate(content, SCHEMA[name])
+            if isinstance(content, dict):
+                assert sorted(set(content) - set(SCHEMA[name]["properties"])) == []
 
 
 @pytest.mark.slow

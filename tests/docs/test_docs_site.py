@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from site_markdown import for_site
+from site_sources import links_rewritten
 
 import detkit
 from detkit.cli.main import COMMANDS
@@ -29,10 +31,6 @@ PAGES = sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
 #: What stands in a page whose form a reader of the repository and one of the site must see alike.
 TAGS = frozenset({"h1", "h2", "h3", "h4", "li", "ol", "ul", "table", "tr", "th", "td", "pre", "img", "em", "strong"})
 
-sys.path.insert(0, str(DOCS / "site"))
-from site_markdown import for_site  # noqa: E402 - the site's own modules lie beside its pages
-from site_sources import links_rewritten  # noqa: E402
-
 
 def build(config: Path, site: Path) -> subprocess.CompletedProcess[str]:
     environment = {
@@ -41,9 +39,9 @@ def build(config: Path, site: Path) -> subprocess.CompletedProcess[str]:
         "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT / "plugins"))),
     }
     # Not --quiet: warnings that are not shown are not counted either.
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", config]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(config)]
     return subprocess.run(
-        [*command, "--site-dir", site], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [*command, "--site-dir", str(site)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
 
 
@@ -174,7 +172,7 @@ def test_a_page_that_is_wrong_ends_the_build(tmp_path: Path, change: str, compla
     for name in ("docs", "src", "examples", "tests", "CHANGELOG.md", "README.md", "mkdocs.yml"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "docs").unlink()
-    copy = subprocess.run(["cp", "-r", DOCS, tmp_path / "docs"], check=True)
+    copy = subprocess.run(["cp", "-r", str(DOCS), str(tmp_path / "docs")], check=True)
     assert copy.returncode == 0
     index = tmp_path / "docs/index.md"
     index.write_text(f"{index.read_text(encoding='utf-8')}\n{change}\n", encoding="utf-8")
