@@ -15,6 +15,7 @@ from typing import Any, cast
 import click
 
 import detkit
+from detkit import errors
 from detkit.cli.main import Commands
 from detkit.plugins import OFFERS, Kind, Registry, collect
 from detkit.spec.describe import describe
@@ -88,6 +89,12 @@ def _helps(command: click.Command, context: click.Context) -> Iterator[tuple[str
                 yield from _helps(inner, inner_context)
 
 
+def error_tree() -> str:
+    """The tree that stands in the docstring of `detkit.errors`, line for line."""
+    first, _, tree = (errors.__doc__ or "").strip().partition("\n\n")
+    return f"{first}\n\n```text\n{tree.rstrip()}\n```\n"
+
+
 def record_files() -> str:
     """A section for each file of the record, from its JSON Schema."""
     schema = json.loads((ROOT / "docs/reference/record.schema.json").read_text(encoding="utf-8"))
@@ -138,6 +145,7 @@ def _options_of(kind: Kind) -> Callable[[], str]:
 #: What a mark may name.
 CONTENT: Mapping[str, Callable[[], str]] = {
     "help": command_help,
+    "error tree": error_tree,
     "record files": record_files,
     "other names": other_names,
     "public modules": public_modules,
