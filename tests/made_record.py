@@ -64,7 +64,7 @@ def make_record(folder: Path, wanted: Wanted) -> ExperimentRecord:
     write_data(layout, truths, wanted)
     write_experiment(layout, wanted)
     for place, model in enumerate(wanted.models):
-        _write_run(layout.run(f"{model}-seed1"), model, truths, wanted, rng, skill=0.9 - 0.15 * place)
+        _write_run(layout.run(f"{model}-seed1"), model, truths, wanted, rng, skill=max(0.15, 0.9 - 0.15 * place))
     return open_record(folder)
 
 

@@ -62,7 +62,7 @@ def make_search(
         for number, (state, values, given, reason) in enumerate(rows, start=1)
     ]
     for number, (state, *_) in enumerate(rows, start=1):
-        if state == "interrupted":
+        if state != "failed" and number != ran:  # one without a run was removed
             (folder / f"fcos-trial{number:03d}-seed1").mkdir()
             write_json(folder / f"fcos-trial{number:03d}-seed1" / "run.json", {})
     note = "" if importances else "3 trials have finished, and it takes 8"

@@ -173,7 +173,7 @@ EARLY_STOP = CallbackComponent(
 class GridOptions(Options):
     """`[search] use = "grid"`"""
 
-    points: int = Field(3, ge=2, description="how many values of a range that has neither `points` nor `step`")
+    points: int = Field(3, ge=2, le=1000, description="how many values of a range that has neither `points` nor `step`")
 
 
 def build_grid(options: GridOptions, _context: BuildContext) -> Searcher:

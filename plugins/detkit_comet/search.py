@@ -125,13 +125,14 @@ class CometSearcher:
         self._messages = context.messages
         self._id = ""
         self._proposed = 0
+        self._told: list[int] = []
         self._optimizer: Any = None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"id": self._id, "proposed": self._proposed}
+        return {"id": self._id, "proposed": self._proposed, "told": list(self._told)}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
-        self._id, self._proposed = state["id"], state["proposed"]
+        self._id, self._proposed, self._told = state["id"], state["proposed"], list(state.get("told", []))
 
     def begin(self, space: SearchSpace, objective: Objective, *, max_trials: int | None) -> None:
         """As `detkit.Searcher.begin`: found a search on the server, or go on with the one of the loaded state.
@@ -194,9 +195,20 @@ class CometSearcher:
         The client would read the value from an experiment that it runs in this process. A trial runs in another, so
         the value goes to the server by the same request, by itself.
 
+        A trial that was told before (it failed, and was tried once more) may be closed on the server: a warning then.
+
         Raises:
             DetkitError: the server does not answer, or does not take it.
         """
+        try:
+            self._tell(proposal, value)
+        except DetkitError as error:
+            if proposal.number not in self._told:
+                raise
+            self._messages.warning(f"trial {proposal.number} was told Comet before, and stays there as it was: {error}")
+        self._told = sorted({*self._told, proposal.number})
+
+    def _tell(self, proposal: Proposal, value: float | None) -> None:
         told = value is not None and math.isfinite(value)
         reply = self._ask(
             lambda: self._optimizer._api.optimizer_update(

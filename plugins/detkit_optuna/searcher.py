@@ -66,8 +66,8 @@ class OptunaSearcher:
         self.tell_pareto(proposal, None if value is None else (value,))
 
     def tell_pareto(self, proposal: Proposal, values: Sequence[float] | None, /) -> None:
-        if any(row["number"] == proposal.number for row in self._told):
-            return  # told before the search was killed, and again after it
+        # Told again: the search was killed before that was saved, or a failed trial was tried once more.
+        self._told = [row for row in self._told if row["number"] != proposal.number]
         finite = values is not None and all(map(math.isfinite, values))
         told = list(values) if values is not None and finite else None
         self._told.append({"number": proposal.number, "values": dict(proposal.values), "objectives": told})

@@ -39,6 +39,7 @@ from detkit.components import (
     TransformComponent,
     Written,
 )
+from detkit.deprecation import Deprecation, DetkitDeprecationWarning
 from detkit.errors import (
     ComputeError,
     DataError,
@@ -53,7 +54,7 @@ from detkit.errors import (
     WeightsError,
 )
 from detkit.figures import Curve, Matrix, MetricResult, Scalar, Table
-from detkit.hookspecs import hookimpl
+from detkit.hookspecs import HOOK_API, hookimpl
 from detkit.search_space import Choices, Objective, Proposal, Range, SearchSpace
 
 if TYPE_CHECKING:
@@ -63,11 +64,13 @@ if TYPE_CHECKING:
     from detkit.record.images import RecordedImage
     from detkit.record.reader import ExperimentRecord, RunRecord
 
+#: The version of detkit, by PEP 440.
 __version__ = "0.1.0"
 
 __all__ = [
     "BOXES",
     "BOXES_AND_MASKS",
+    "HOOK_API",
     "BuildContext",
     "CallbackComponent",
     "Capabilities",
@@ -78,6 +81,8 @@ __all__ = [
     "DataError",
     "Dataset",
     "DatasetComponent",
+    "Deprecation",
+    "DetkitDeprecationWarning",
     "DetkitError",
     "Draw",
     "ExperimentRecord",
@@ -147,10 +152,20 @@ LATE = {
     "compare": "detkit.compare",
     "write_atomically": "detkit.record.files",
 }
+#: Names that are going to be removed, and the module in which each is found until then.
+DEPRECATED: dict[str, tuple[Deprecation, str]] = {}
 
 
 def __getattr__(name: str) -> Any:
-    """The functions of `detkit.api` and the record's classes on first use: plugins need not wait for them."""
+    """The functions of `detkit.api` and the record's classes on first use: plugins need not wait for them.
+
+    Raises:
+        AttributeError: there is no such name.
+    """
+    if name in DEPRECATED:
+        deprecation, home = DEPRECATED[name]
+        deprecation.tell(stacklevel=2)
+        return getattr(import_module(home), name)
     if module := LATE.get(name):
         return getattr(import_module(module), name)
     raise AttributeError(f"module 'detkit' has no attribute {name!r}")

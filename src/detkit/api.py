@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from detkit.record.reader import ExperimentRecord, RunRecord, open_record, open_run
+from detkit.spec.deprecated import warn_of_deprecated_options
 from detkit.spec.loader import load_spec
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def run(
     """
     changes = {**(set or {}), **({"experiment.name": name} if name else {})}
     loaded = load_spec(spec, set=changes, enable_loggers=enable_loggers, disable_loggers=disable_loggers)
+    warn_of_deprecated_options(loaded)
     return run_spec(loaded, resume=resume, extend=extend, fresh=fresh, report=report, display=display)
 
 

@@ -11,12 +11,13 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
+from detkit.deprecation import Deprecation
 from detkit.errors import PluginError
 from detkit.figures import Curve, Matrix, MetricResult, Table
 from detkit.search_space import Objective, Proposal, SearchSpace
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from detkit.data.types import Batch, ImageInfo, Prediction, Target
 
 Capability = Literal["boxes", "masks"]
+#: What targets or predictions hold, beside the labels: a set of "boxes" and "masks".
 Capabilities = frozenset[Capability]
+#: The two sets that there are.
 BOXES: Capabilities = frozenset({"boxes"})
 BOXES_AND_MASKS: Capabilities = frozenset({"boxes", "masks"})
 
@@ -134,8 +137,9 @@ class BuildContext:
         seed: the component's own seed, derived from the run's seed and the component's name.
         run_id: the run's name, as `fcos-seed1`; empty outside a run.
         run_folder: the run's folder in the record; None outside a run.
-        weights: for models: the state dict that is loaded into what is built (a run goes on, a checkpoint predicts), so
-            that `build` needs neither a weight file nor a network. None where the model starts from its own weights.
+        weights: for models: the state dict, names to tensors of any shape and dtype (mostly float32), that is loaded
+            into what is built (a run goes on, a checkpoint predicts), so that `build` needs neither a weight file nor
+            a network. None where the model starts from its own weights.
         weights_origin: with `weights`, what the model that was first built said of itself in its `weights_origin`.
         messages: where to tell people something.
         leave_out: for datasets. Where it is there, somebody wants what can be read of broken files: a reader that can
@@ -231,7 +235,7 @@ class TrainingStep(Protocol):
     """One forward pass with its losses. The engine does the rest: sum, guard, backward, clip, step."""
 
     def __call__(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Named scalar losses, with gradient, that are means over the batch's images."""
+        """Named scalar losses (0-d, float32), with gradient, that are means over the batch's images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +250,8 @@ class Draw:
         generator: on the CPU.
         pool: the indices of the training images, the one at hand among them. It may be long: draw from it, do not
             walk through it.
-        fetch: gives the image and target of one index of the pool, as the transforms before this one make them; each
-            call draws anew. Raises ValueError for an index that is not in the pool.
+        fetch: gives the image (uint8 [3, H, W]) and target of one index of the pool, as the transforms before this one
+            make them; each call draws anew. Raises ValueError for an index that is not in the pool.
     """
 
     generator: torch.Generator
@@ -272,7 +276,7 @@ class Draw:
         return int(torch.randint(count, (), generator=self.generator))
 
     def another(self) -> tuple[Image, Target]:
-        """One image of the pool, each as likely as the others."""
+        """One image of the pool (uint8 [3, H, W]) and its target, each as likely as the others."""
         return self.fetch(self.pool[self.integer(len(self.pool))])
 
 
@@ -280,7 +284,7 @@ class Transform(Protocol):
     """Changes a training image together with its objects. It keeps no state from call to call."""
 
     def __call__(self, image: Image, target: Target, draw: Draw, /) -> tuple[Image, Target]:
-        """The changed image and target; what it was given must not be written to.
+        """The changed image (uint8 [3, H, W]) and target; what it was given must not be written to.
 
         `torchvision.transforms.v2` does it right for the fields it knows, boxes and masks. A transform that leaves
         objects out does so in all fields. The rest is done after each call: boxes are made anew from the masks (where
@@ -320,7 +324,9 @@ class RunInfo:
 
     Attributes:
         run_id: as `fcos-seed1`. experiment: the experiment's name. model: the model's key in the spec.
-        folder: the run's folder in the record.
+        seed: of the run. folder: the run's folder in the record.
+        class_names: the K foreground classes in order; label k is `class_names[k - 1]`.
+        device: as torch names it: "cpu", "cuda:0", "mps". precision: what it computes in: "fp32", "bf16" or "fp16".
         fold: of the experiment's, counted from 1; None where it has none.
         epochs: how many in all. steps_per_epoch: optimizer steps in each.
         start_step: the optimizer step at which this process begins; above 0 when the run is resumed.
@@ -346,11 +352,12 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: "finished", "failed", "interrupted", "pruned"; with the reason where there is one.
+    """How a run ended, with the reason where there is one.
 
     Only trials of a search are pruned: stopped for good, since others were better by then, and without final figures.
 
     Attributes:
+        state: "finished", "failed", "interrupted" or "pruned". reason: for people; may be empty.
         deadline: the `time.monotonic()` from which on nobody waits for the logger that is told; None: no such time.
     """
 
@@ -409,9 +416,11 @@ class Logger:
 class Stateful(Protocol):
     """Any built component may have these two: its state goes into the checkpoint (tensors and plain values only)."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """What a later process needs to go on from here: nested dicts and lists of tensors and plain values."""
 
-    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
+    def load_state_dict(self, state: dict[str, Any], /) -> Any:
+        """Go on from what `state_dict` gave; what is returned is not looked at."""
 
 
 class Searcher(Protocol):
@@ -508,8 +517,19 @@ class Component(Generic[O, T_co]):
 
     #: Keys that its options must not use.
     reserved: ClassVar[frozenset[str]] = RESERVED_KEYS
+    #: Its fields that are going to be removed; one who gives such a field a value is told.
+    deprecated: ClassVar[Mapping[str, Deprecation]] = {}
 
     def __post_init__(self) -> None:
+        """Refuse a name or options that a spec could not hold; tell of fields that are deprecated.
+
+        Raises:
+            PluginError: the name does not match, `options` are none, or a key of theirs belongs to the host.
+        """
+        for known in fields(self):
+            if known.name in self.deprecated and getattr(self, known.name) is not known.default:
+                # The caller of the dataclass's own __init__.
+                self.deprecated[known.name].tell(stacklevel=3)
         if not NAME_PATTERN.fullmatch(self.name):
             raise PluginError(f"component name {self.name!r} must match {NAME_PATTERN.pattern}")
         if not (isinstance(self.options, type) and issubclass(self.options, Options)):
@@ -546,6 +566,7 @@ class Written:
     """What a dataset's files hold: how many images and objects, and what was lost on the way.
 
     Attributes:
+        losses: what the files do not hold, or hold in another way.
         options: what the component must be told beside `root` to read the files as they are meant, as
             {"difficult": "crowd"}; plain values.
     """
@@ -687,5 +708,10 @@ class Command:
     load: Callable[[], ClickCommand]
 
     def __post_init__(self) -> None:
+        """Refuse a name that cannot be typed.
+
+        Raises:
+            PluginError: the name does not match.
+        """
         if not NAME_PATTERN.fullmatch(self.name):
             raise PluginError(f"command name {self.name!r} must match {NAME_PATTERN.pattern}")

@@ -33,23 +33,29 @@ class DetkitError(Exception):
 
 
 class UserError(DetkitError):
+    """What was asked cannot be done as asked; nothing was started."""
+
     exit_code = 2
 
 
 class DataError(UserError):
-    pass
+    """The dataset is missing, broken or does not fit."""
 
 
 class WeightsError(UserError):
-    pass
+    """A weight file is missing, cut or of another model."""
 
 
 class ComputeError(UserError):
-    pass
+    """The device, precision or number of processes cannot be had."""
 
 
 class RecordError(UserError):
-    pass
+    """The folder of an experiment cannot be used as asked."""
+
+
+class CannotWrite(RecordError):
+    """The disk is full, or the folder of a record cannot be written: what is written next would meet the same."""
 
 
 class LoggerRefused(UserError):
@@ -68,11 +74,13 @@ class NotDelivered(DetkitError):
 
 
 class PluginError(DetkitError):
+    """A plugin does not load or breaks its contract."""
+
     exit_code = 2
 
 
 class RunFailed(DetkitError):
-    pass
+    """A run stopped in the middle; other runs go on."""
 
 
 class ComponentError(RunFailed):

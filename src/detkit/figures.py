@@ -30,6 +30,7 @@ class Table:
     """Rows of plain values under named columns.
 
     Attributes:
+        columns: their names. rows: as many values each as there are columns; None where one does not apply.
         title: what stands above it where people read it.
         printed: whether it is small and wanted enough to be printed after the final evaluation.
     """
@@ -42,7 +43,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points of equal number on x and y, with the names of the axes."""
+    """Points of equal number on x and y.
+
+    Attributes:
+        x, y: the points. x_name, y_name: what the axes are called.
+    """
 
     x: tuple[float, ...]
     y: tuple[float, ...]
@@ -73,7 +78,10 @@ Resampler = Callable[[Mapping[int, float]], Mapping[str, float | None]]
 class MetricResult:
     """What a metric computed. Keys are bare quantities (`ap50`); the engine prefixes the metric's key in the spec.
 
-    `thresholds` holds chosen score thresholds by class name ("" for one that serves all classes).
+    Attributes:
+        scalars, tables, curves, matrices: by their names.
+        thresholds: chosen score thresholds, in 0..1, by class name ("" for one that serves all classes).
+        resampler: for intervals of the scalars; None where there are none.
     """
 
     scalars: Mapping[str, Scalar]

@@ -10,6 +10,9 @@ An implementation is a function (or method) of the same name, marked with `detki
     @hookimpl
     def detkit_models():
         return [MY_DETECTOR]
+
+A plugin may state beside its hooks which detkit it needs, `requires_detkit = ">=0.1"`, and which hook API it was
+written for, `detkit_api = 1`: see `detkit.requirements` and docs/reference/stability.md.
 """
 
 from __future__ import annotations
@@ -34,7 +37,15 @@ from detkit.components import (
 )
 
 PROJECT = "detkit"
+
+#: The version of the hook API: of the hooks and events below, and of what components and what they build must do. It
+#: rises by one with a release in which a plugin that kept the contract may no longer work.
+HOOK_API = 1
+#: The oldest for which plugins may be written that this release still loads.
+OLDEST_HOOK_API = 1
+
 hookspec = pluggy.HookspecMarker(PROJECT)
+#: Marks a function or method as the implementation of the hook or event of its name.
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 

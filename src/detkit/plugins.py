@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -30,8 +32,19 @@ from detkit.components import (
     TrainingStepComponent,
     TransformComponent,
 )
+from detkit.deprecation import warn_once_at
 from detkit.errors import PluginError, did_you_mean
-from detkit.hookspecs import PROJECT, OfferHooks
+from detkit.hookspecs import HOOK_API, PROJECT, OfferHooks
+from detkit.requirements import (
+    API,
+    REQUIRES,
+    Stated,
+    misfit,
+    source_of_file,
+    source_of_module,
+    stated_by,
+    stated_in,
+)
 
 ENTRY_POINT_GROUP = "detkit.plugins"
 
@@ -59,18 +72,29 @@ class Plugin:
         name: the entry point's name, or the file's stem.
         source: the module of an entry point, or the path of a file.
         distribution, version: who installed it; empty for files.
-        state: loaded, blocked (by the user) or failed.
-        reason: why it is blocked or failed.
+        state: loaded, blocked (by the user), refused (it needs another detkit) or failed.
+        reason: why it is not loaded.
         offers: kind to names of components; "command" for commands.
+        requires_detkit: the releases that it says it works with; empty where it says nothing that can be read.
+        detkit_api: the hook API that it says it was written for; None where it says nothing that can be read.
+        deprecations: what it uses that is going to be removed, and what to use instead.
     """
 
     name: str
     source: str
     distribution: str = ""
     version: str = ""
-    state: Literal["loaded", "blocked", "failed"] = "loaded"
+    state: Literal["loaded", "blocked", "refused", "failed"] = "loaded"
     reason: str = ""
     offers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    requires_detkit: str = ""
+    detkit_api: int | None = None
+    deprecations: tuple[str, ...] = ()
+
+    @property
+    def trouble(self) -> str:
+        """What a user should know of a plugin that nobody left out on purpose and that is not there; else empty."""
+        return f"{self.title} {self.state}: {self.reason}" if self.state in ("failed", "refused") else ""
 
     @property
     def title(self) -> str:
@@ -81,25 +105,38 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A component together with the plugin that offers it."""
+    """A component together with the plugin that offers it.
+
+    Attributes:
+        component: a module constant of the plugin. plugin: that offers it.
+    """
 
     component: Component[Any, Any]
     plugin: Plugin
 
     @property
     def title(self) -> str:
+        """How messages name it: 'fcos' of plugin 'x' (...)."""
         return f"{self.component.name!r} of {self.plugin.title}"
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What the loaded plugins offer. A plain value: two registries never share state."""
+    """What the loaded plugins offer. A plain value: two registries never share state.
+
+    Attributes:
+        plugins: all that were found, also those that are not loaded.
+        components: kind to name to what is offered. commands: name to the command and whose it is.
+        hook_api: the version of the hook API that they were loaded by.
+    """
 
     plugins: tuple[Plugin, ...]
     components: Mapping[Kind, Mapping[str, Offered]]
     commands: Mapping[str, tuple[Command, Plugin]]
+    hook_api: int = HOOK_API
 
     def names(self, kind: Kind) -> list[str]:
+        """The names of one kind's components, sorted."""
         return sorted(self.components[kind])
 
     def find(self, kind: Kind, name: str) -> Offered:
@@ -124,10 +161,15 @@ class Registry:
 
 @dataclass(slots=True)
 class _Source:
-    """Something to load a plugin from, before it is tried."""
+    """Something to load a plugin from, before it is tried; `text` gives its source without importing it."""
 
     plugin: Plugin
-    load: Any
+    load: Callable[[], Any]
+    text: Callable[[], str]
+
+
+class _Refused(PluginError):
+    """The plugin needs another detkit."""
 
 
 def collect(files: Sequence[Path] = (), *, blocked: Iterable[str] = ()) -> Registry:
@@ -155,8 +197,18 @@ def collect(files: Sequence[Path] = (), *, blocked: Iterable[str] = ()) -> Regis
         if source.plugin.name in blocked:
             plugins.append(replace(source.plugin, state="blocked", reason="by --no-plugin"))
             continue
+        stated = stated_in(source.text())
+        source.plugin = _with_statements(source.plugin, stated)
         try:
-            offers, offered_commands = _offers_of(source)
+            _refuse_misfit(source.plugin, stated)
+            module = source.load()
+            stated |= stated_by(module)
+            source.plugin = _with_statements(source.plugin, stated)
+            _refuse_misfit(source.plugin, stated)
+            offers, offered_commands, deprecations = _offers_of(source.plugin, module)
+        except _Refused as error:
+            plugins.append(replace(source.plugin, state="refused", reason=str(error)))
+            continue
         except Exception as error:  # noqa: BLE001 - a plugin is foreign code; its failure is recorded, not ours
             plugins.append(replace(source.plugin, state="failed", reason=_describe(error)))
             continue
@@ -165,7 +217,7 @@ def collect(files: Sequence[Path] = (), *, blocked: Iterable[str] = ()) -> Regis
         }
         if offered_commands:
             named["command"] = tuple(command.name for command in offered_commands)
-        plugin = replace(source.plugin, offers=named)
+        plugin = replace(source.plugin, offers=named, deprecations=deprecations)
         plugins.append(plugin)
         for kind, items in offers.items():
             for item in items:
@@ -192,7 +244,7 @@ def _clash(kind: str, name: str, first: Plugin, second: Plugin) -> PluginError:
 
 def _installed() -> list[_Source]:
     found = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
-    return [_Source(_plugin_of(point), point.load) for point in found]
+    return [_Source(_plugin_of(point), point.load, partial(source_of_module, point.module)) for point in found]
 
 
 def _plugin_of(point: EntryPoint) -> Plugin:
@@ -206,7 +258,23 @@ def _plugin_of(point: EntryPoint) -> Plugin:
 
 
 def _file_source(file: Path) -> _Source:
-    return _Source(Plugin(name=file.stem, source=str(file)), lambda: load_file(file))
+    return _Source(Plugin(name=file.stem, source=str(file)), partial(load_file, file), partial(source_of_file, file))
+
+
+def _with_statements(plugin: Plugin, stated: Mapping[str, Stated]) -> Plugin:
+    requires, api = (stated[name].value if name in stated else None for name in (REQUIRES, API))
+    return replace(
+        plugin,
+        requires_detkit=requires if isinstance(requires, str) else "",
+        detkit_api=api if isinstance(api, int) and not isinstance(api, bool) else None,
+    )
+
+
+def _refuse_misfit(plugin: Plugin, stated: Mapping[str, Stated]) -> None:
+    from detkit import __version__
+
+    if reason := misfit(stated, __version__, name=plugin.name, distribution=plugin.distribution):
+        raise _Refused(reason)
 
 
 def load_file(file: Path) -> ModuleType:
@@ -238,14 +306,15 @@ def load_file(file: Path) -> ModuleType:
     return module
 
 
-def _offers_of(source: _Source) -> tuple[dict[Kind, list[Component[Any, Any]]], list[Command]]:
-    """Import one plugin, verify its hooks, and call each of them."""
-    module = source.load()
+def _offers_of(
+    plugin: Plugin, module: Any
+) -> tuple[dict[Kind, list[Component[Any, Any]]], list[Command], tuple[str, ...]]:
+    """Verify the hooks of an imported plugin, and call each of them; beside it what it uses that is deprecated."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(OfferHooks)
     known = {name for name, _ in OFFERS.values()} | {COMMANDS_HOOK}
     _refuse_unmarked(module, known)
-    manager.register(module, name=source.plugin.name)
+    deprecations = _register(manager, plugin, module)
     for call in vars(manager.hook).values():
         if isinstance(call, pluggy.HookCaller) and call.name not in known:
             raise PluginError(f"there is no hook {call.name!r}{did_you_mean(call.name, known)}")
@@ -253,10 +322,20 @@ def _offers_of(source: _Source) -> tuple[dict[Kind, list[Component[Any, Any]]], 
     offers: dict[Kind, list[Component[Any, Any]]] = {}
     for kind, (hook, component_type) in OFFERS.items():
         offers[kind] = _call(manager, hook, component_type)
-    return offers, _call(manager, COMMANDS_HOOK, Command)
+    return offers, _call(manager, COMMANDS_HOOK, Command), deprecations
 
 
-def _refuse_unmarked(module: ModuleType, known: set[str]) -> None:
+def _register(manager: pluggy.PluginManager, plugin: Plugin, module: Any) -> tuple[str, ...]:
+    """Register it; pluggy's warnings of deprecated hooks are given again, with the plugin's name."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        manager.register(module, name=plugin.name)
+    for warning in caught:
+        warn_once_at(f"{plugin.title}: {warning.message}", warning.filename, warning.lineno)
+    return tuple(str(warning.message) for warning in caught)
+
+
+def _refuse_unmarked(module: Any, known: set[str]) -> None:
     for name, value in vars(module).items():
         if name in known and isinstance(value, FunctionType) and not hasattr(value, f"{PROJECT}_impl"):
             raise PluginError(f"{name} is not marked: write @hookimpl (from detkit import hookimpl) above it")

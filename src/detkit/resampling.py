@@ -62,6 +62,9 @@ FEWEST_IMAGES = 30
 #: than a twentieth of them, what is left is not a sample of what might have been, and there is no interval.
 SHARE_WITH_VALUE = 0.95
 
+#: Numbers that differ by less than this share differ by the order in which they were summed.
+SAME_NUMBER = 1e-12
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -186,18 +189,21 @@ def interval(
     return _as_share(Interval(estimate, estimate, level, len(values)) if found is None else found, there, estimate)
 
 
-def interval_over_seeds(model: Seeds, *, images: int, level: float = LEVEL) -> Interval | None:
+def interval_over_seeds(model: Seeds, *, images: int, folds: int = 1, level: float = LEVEL) -> Interval | None:
     """The bias-corrected interval of a model's mean over its seeds, for other images and other seeds.
 
-    None where there are fewer than two images, or too few draws have a value (`SHARE_WITH_VALUE`).
+    Args:
+        images: of all folds together. folds: within how many groups of images the draws were made, each on its own.
+
+    None where there are too few images for a spread, or too few draws have a value (`SHARE_WITH_VALUE`).
     """
     import numpy as np
 
     drawn = np.asarray(model.drawn).mean(axis=0)
-    there = _enough(drawn, images)
+    there = _enough(drawn, images, folds)
     if there is None:
         return None
-    variance, freedom = _crossed(there, (model,), images)
+    variance, freedom = _crossed(there, (model,), images, folds)
     found = _interval(2 * model.mean - float(there.mean()), variance, freedom, level, len(drawn))
     return _as_share(found or Interval(model.mean, model.mean, level, len(drawn)), there, model.mean)
 
@@ -238,33 +244,44 @@ class Seeds:
         return statistics.fmean(self.values)
 
 
-def difference_over_seeds(first: Seeds, second: Seeds, *, images: int, level: float = LEVEL) -> Difference:
+def difference_over_seeds(
+    first: Seeds, second: Seeds, *, images: int, folds: int = 1, level: float = LEVEL
+) -> Difference:
     """Of two models, the first less the second, for other images and, of a model with several seeds, other seeds.
 
-    Where a model has one seed, the difference is that of this one training of it.
+    Where a model has one seed, the difference is that of this one training of it. Where nothing varies at all, images
+    that are as unlike as any two can be would not show in the draws: there is an interval only where so many images
+    that all say the same are enough by the sign test.
+
+    Args:
+        images: of all folds together. folds: within how many groups of images the draws were made, each on its own.
     """
     import numpy as np
 
-    differences = np.mean(np.asarray(first.drawn), axis=0) - np.mean(np.asarray(second.drawn), axis=0)
-    estimate = first.mean - second.mean
+    means = [np.mean(np.asarray(model.drawn), axis=0) for model in (first, second)]
+    last_bits = SAME_NUMBER * float(np.nanmax(np.abs(means), initial=0.0))
+    differences = means[0] - means[1]
+    differences[np.abs(differences) <= last_bits] = 0.0
+    estimate = first.mean - second.mean if abs(first.mean - second.mean) > last_bits else 0.0
     there = differences[~np.isnan(differences)]
     above = float(np.mean((there > 0) + (there == 0) / 2)) if len(there) else None
-    enough = _enough(differences, images)
+    enough = _enough(differences, images, folds)
     if enough is None:
         return Difference(estimate, None, above)
-    variance, freedom = _crossed(enough, (first, second), images)
+    variance, freedom = _crossed(enough, (first, second), images, folds)
     found = _interval(estimate, variance, freedom, level, len(differences))
     if found is None:
+        by_signs = 1.0 if estimate == 0 else 2 * 0.5**images
         same = Interval(estimate, estimate, level, len(differences))
-        return Difference(estimate, same, above, 1.0 if estimate == 0 else 0.0)
+        return Difference(estimate, same if estimate == 0 or by_signs <= 1 - level else None, above, by_signs)
     return Difference(estimate, found, above, t_two_sided(estimate / math.sqrt(variance), freedom))
 
 
-def _crossed(there: NDArray[np.float64], models: Sequence[Seeds], images: int) -> tuple[float, float]:
+def _crossed(there: NDArray[np.float64], models: Sequence[Seeds], images: int, folds: int) -> tuple[float, float]:
     """Variance and degrees of freedom of a sum of means over seeds, whose draws are given."""
     import numpy as np
 
-    of_images = _variance(there, images)
+    of_images = _variance(there, images, folds)
     variance, spreads = of_images, []
     for model in models:
         seeds = len(model.values)
@@ -273,19 +290,25 @@ def _crossed(there: NDArray[np.float64], models: Sequence[Seeds], images: int) -
         drawn = np.asarray(model.drawn)
         drawn = drawn[:, ~np.isnan(drawn).any(axis=0)]
         # What the seeds differ by on these images alone: a part of their spread that the images have brought already.
-        with_images = sum(_variance(column, images) for column in drawn - drawn.mean(axis=0)) / (seeds - 1)
+        with_images = sum(_variance(column, images, folds) for column in drawn - drawn.mean(axis=0)) / (seeds - 1)
         spread = statistics.variance(model.values)
         variance += max(0.0, spread - with_images) / seeds
         spreads.append((spread / seeds, seeds - 1))
     rest = max(0.0, variance - sum(part for part, _ in spreads))
-    parts = [*spreads, (rest, images - 1)]
+    parts = [*spreads, (rest, images - folds)]
     below = sum(part * part / freedom for part, freedom in parts)
-    return variance, variance * variance / below if below else images - 1
+    return variance, variance * variance / below if below else images - folds
 
 
-def _variance(drawn: NDArray[np.float64], images: int) -> float:
-    """Of a number over samples of so many images; exactly 0 where all draws are equal."""
-    return 0.0 if drawn.min() == drawn.max() else float(drawn.var(ddof=1)) * images / (images - 1)
+def _variance(drawn: NDArray[np.float64], images: int, folds: int = 1) -> float:
+    """Of a number over samples of so many images; exactly 0 where all draws are equal but for their last bits.
+
+    Draws of a fold are of its own images alone, which loses an image in each: folds are about equally large.
+    """
+    lowest, highest = float(drawn.min()), float(drawn.max())
+    if highest - lowest <= SAME_NUMBER * max(abs(lowest), abs(highest)):
+        return 0.0
+    return float(drawn.var(ddof=1)) * images / (images - folds)
 
 
 def _interval(middle: float, variance: float, freedom: float, level: float, resamples: int) -> Interval | None:
@@ -296,12 +319,12 @@ def _interval(middle: float, variance: float, freedom: float, level: float, resa
     return Interval(middle - reach, middle + reach, level, resamples)
 
 
-def _enough(values: NDArray[np.float64], images: int) -> NDArray[np.float64] | None:
+def _enough(values: NDArray[np.float64], images: int, folds: int = 1) -> NDArray[np.float64] | None:
     """The values that are there, where they suffice for an interval."""
     import numpy as np
 
     there = values[~np.isnan(values)]
-    return there if images > 1 and len(there) > 1 and len(there) >= SHARE_WITH_VALUE * len(values) else None
+    return there if images > folds and len(there) > 1 and len(there) >= SHARE_WITH_VALUE * len(values) else None
 
 
 def _verified_once(resampler: Resampler, scalars: Mapping[str, Number], image_ids: Collection[int]) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 #: A value of a parameter, as a spec writes it.
 Value = bool | int | float | str
+#: A range that has more values than that is as good as one without a step, and would fill the memory.
+MOST_POINTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,12 @@ class Range:
             raise ValueError(f"a step is above 0 and no longer than the range, not {self.step}")
         if self.step is not None and (self.log or self.points is not None):
             raise ValueError("a step goes neither with a logarithmic scale nor with `points`")
+        if self.step is not None and (self.high - self.low) / self.step > MOST_POINTS:
+            raise ValueError(f"more than {MOST_POINTS:,} values: leave the step out, or make it larger")
         if self.points is not None and self.points < 2:
             raise ValueError(f"a grid takes at least the two ends of a range, not {self.points} points")
+        if self.points is not None and self.points > MOST_POINTS:
+            raise ValueError(f"a grid takes at most {MOST_POINTS:,} points of a range, not {self.points:,}")
 
     def grid(self, points: int) -> tuple[int | float, ...]:
         """The values that a grid tries, in order, each once.

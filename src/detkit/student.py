@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 #: The continued fraction has ended where a step changes it by less than this share; 300 steps are never needed.
 ENOUGH = 1e-15
@@ -22,6 +23,7 @@ def t_two_sided(value: float, freedom: float) -> float:
     return _incomplete_beta(freedom / 2, 0.5, freedom / (freedom + value * value))
 
 
+@lru_cache(maxsize=4096)  # all pairs of models with one seed ask for the same
 def t_reach(level: float, freedom: float) -> float:
     """How far from 0 the middle `level` (in 0..1) of the distribution reaches: 1.96 for 0.95 and many degrees.
 

@@ -11,6 +11,7 @@ import pytest
 
 from browser.report_pages import BREAKING, HOSTILE, SMALL, show, until, written
 from detkit.record.files import read_json, write_json
+from detkit.record.lock import exclusive
 from detkit.report.folder import write_report
 from made_search import AP, LATENCY, ROWS, make_search
 
@@ -177,3 +178,44 @@ def test_hostile_names_are_text_and_nothing_overflows(
     assert page.locator("#content img").count() == 0
     assert page.evaluate("window.hit") is None
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_an_open_page_follows_a_search(tmp_path: Path, open_page: OpenPage) -> None:
+    whole = make_search(tmp_path / "whole")
+    record = make_search(tmp_path / "s", rows=ROWS[:3])
+    content = read_json(whole.files.search)
+    with exclusive(record.files.lock, "the experiment"):
+        page = open_page(write_report(record, ended=False).page)
+        show(page, "search")
+        assert len(numbers(page)) == 3
+        page.click("#trial-2")  # marked; its button has the focus
+        write_json(record.files.search, content)
+        write_report(record, ended=False)
+        page.evaluate("Report.refresh()")
+        page.wait_for_selector("#more")
+        assert len(numbers(page)) == 3
+        page.click("#more")
+        until(page, "document.querySelectorAll('#trials tbody tr').length === 6")
+        assert page.get_attribute("#trial-2", "aria-pressed") == "true"
+        assert "6 of 6 trials" in page.inner_text(".verdict")
+        content["models"]["fcos"]["trials"][0]["objectives"] = [0.7]  # another is the best now
+        write_json(record.files.search, content)
+        write_report(record, ended=False)
+        page.evaluate("Report.refresh()")
+        until(page, "document.querySelector('.verdict').textContent.includes('Trial 1 is the best')")
+
+
+def test_a_page_stops_asking_when_a_search_was_stopped_or_has_nothing_left_to_try(
+    tmp_path: Path, open_page: OpenPage
+) -> None:
+    record = make_search(tmp_path / "s")  # a trial is out, and nobody holds the experiment
+    content = read_json(record.files.search)
+    content["models"]["fcos"] |= {"wanted": 100, "exhausted": True}
+    write_json(record.files.search, content)
+    page = open_page(write_report(record).page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("Report.refresh()")
+    assert asked == []
+    show(page, "search")
+    assert "6 of 100 trials" in page.inner_text(".verdict")

@@ -14,9 +14,7 @@ import pytest
 from browser.report_pages import BREAKING, HOSTILE, SMALL, counts, show, slide, until, written
 from detkit.record.figures import read_matrix
 from detkit.record.files import read_json, write_json
-from detkit.record.lock import exclusive
 from detkit.record.reader import ExperimentRecord
-from detkit.record.streams import StreamWriter
 from detkit.report.folder import write_report
 from detkit.report.single import write_single_file
 from made_record import Wanted, make_record
@@ -105,7 +103,7 @@ def test_tabs_by_click_keys_and_address(page: Any, report: tuple[ExperimentRecor
 
 def plot_of(page: Any, title: str, ready: str = "true") -> Any:
     """The data of the plot with that title, once it is drawn and the expression of its element `p` holds."""
-    has = f"p.getAttribute('aria-label') === {title!r} && p.data && {ready}"
+    has = f"(p.ariaLabel === {title!r} || p.ariaLabel?.startsWith({title + '; '!r})) && p.data && {ready}"
     find = f"[...document.querySelectorAll('.plot')].find((p) => {has})"
     until(page, f"Boolean({find})")
     return page.evaluate(f"(({{ data, layout }}) => ({{ data, layout }}))({find})")
@@ -344,22 +342,6 @@ def test_an_experiment_without_anything_yet(open_page: OpenPage, tmp_path: Path)
         show(page, view)
         assert words in page.inner_text("#content")
     assert page.locator("#content").inner_text()
-
-
-def test_while_a_run_goes_on_the_page_brings_itself_up_to_date(open_page: OpenPage, tmp_path: Path) -> None:
-    wanted = Wanted(models=("fcos",), running="fcos", images=3, epochs=1)
-    record = make_record(tmp_path / "going", wanted)
-    run = record.runs[0]
-    with exclusive(run.files.lock, "the run"):
-        page = open_page(write_report(record, ended=False).page)
-        assert "running" in page.inner_text("[aria-label=Runs]")
-        assert "1 of 1" in page.inner_text("[aria-label=Runs]")
-        stream = StreamWriter(run.files.metrics)
-        stream.append({"epoch": 2, "step": 20, "values": {"coco/ap": 0.9}, "measured": {"train_s": 1.0}})
-        stream.close()
-        write_report(record, ended=False)
-        page.evaluate("Report.refresh()")
-        until(page, "document.querySelector('[aria-label=Runs]').textContent.includes('2 of 1')")
 
 
 def test_names_of_the_experiment_are_text(open_page: OpenPage, tmp_path: Path) -> None:

@@ -22,9 +22,10 @@ from detkit.engine import experiment
 from detkit.engine.display import Display
 from detkit.engine.search_book import SearchBook
 from detkit.engine.search_pruning import Pruning
-from detkit.errors import ComponentError, Interrupted, RecordError, UserError
+from detkit.errors import CannotWrite, ComponentError, Interrupted, RecordError, UserError
 from detkit.record.files import write_json
 from detkit.record.reader import ExperimentRecord, RunRecord, open_record
+from detkit.record.removal import plan_run, remove
 from detkit.record.streams import StreamWriter, read_stream
 from detkit.search_space import Choices, Range
 from integration.experiments import RecordingDisplay, merged, squares_spec, write_spec
@@ -42,7 +43,7 @@ class Children:
 
     Attributes:
         begun: the ids of runs, in the order in which they were begun, those again that went on.
-        fails: numbers of trials whose runs fail.
+        fails: numbers of trials whose runs fail. why: for what. kind: of the failure.
         stop_at: raises KeyboardInterrupt at that event, counted from 1; every epoch is one, and so is what `event` is
             called for by others.
     """
@@ -50,6 +51,7 @@ class Children:
     def __init__(self) -> None:
         self.begun: list[str] = []
         self.fails: set[int] = set()
+        self.why, self.kind = "out of luck", "X"
         self.stop_at = 0
         self.events = 0
 
@@ -63,8 +65,9 @@ class Children:
         self.begun.append(run.run_id)
         trial = facts.get("trial", {"number": 0, "values": {"train.lr": 0.1}})
         if trial["number"] in self.fails:
-            write_json(run.files.failure, {"kind": "X", "message": "out of luck", "exit_code": 1})
+            write_json(run.files.failure, {"kind": self.kind, "message": self.why, "exit_code": 1})
             return
+        run.files.failure.unlink(missing_ok=True)  # as the real one does before it begins
         stream = StreamWriter(run.files.metrics)
         pruning = Pruning.from_dict(facts["prune"]) if "prune" in facts else None
         done = len(list(read_stream(run.files.metrics)))
@@ -187,6 +190,87 @@ def test_a_failed_trial_gives_nothing_and_the_search_goes_on(tmp_path: Path, chi
     assert len(children.begun) == 6
 
 
+def test_a_failed_trial_that_is_removed_is_tried_again(tmp_path: Path, children: Children) -> None:
+    children.fails = {2, 3}
+    file = spec_file(tmp_path, trials=4, use="tpe", startup_trials=2)
+    before = run(file).trials()
+    children.fails = set()
+    for number in (2, 3):
+        remove([plan_run(tmp_path / "runs" / "small", f"centre_point-trial{number:03d}-seed1")])
+    record = run(file)
+    assert [trial.state for trial in record.trials()] == ["finished"] * 4
+    assert [trial.values for trial in record.trials()] == [trial.values for trial in before]
+    assert children.begun[4:] == ["centre_point-trial002-seed1", "centre_point-trial003-seed1"]
+    # The searcher knows of each what it gave at last, once.
+    state = json.loads(record.files.search.read_text())["models"]["centre_point"]["state"]
+    assert {row["number"]: row["objectives"][0] for row in state["told"]} == {
+        trial.number: pytest.approx(trial.objectives[0]) for trial in record.trials() if trial.objectives
+    }
+    assert len(state["told"]) == 4
+    run(file)
+    assert len(children.begun) == 6
+
+
+def test_a_full_disk_ends_the_search_and_costs_no_trial(tmp_path: Path, children: Children) -> None:
+    """It would fail all the others, and says nothing of their values."""
+    children.fails, children.kind, children.why = {2}, CannotWrite.__name__, "cannot write last.pt: no space left"
+    file = spec_file(tmp_path, trials=4)
+    with pytest.raises(CannotWrite, match="no space left"):
+        run(file)
+    assert len(children.begun) == 2
+    children.fails = set()
+    with pytest.raises(RecordError, match=r"stopped in the middle of a trial: centre_point-trial002-seed1 \(failed\)"):
+        run(file)
+    record = run(file, resume=True)
+    assert [trial.state for trial in record.trials()] == ["finished"] * 4
+    assert children.begun[1:3] == ["centre_point-trial002-seed1"] * 2
+
+
+def test_a_removed_trial_is_no_longer_the_best(tmp_path: Path, children: Children) -> None:
+    file = spec_file(tmp_path, trials=4)
+    search = run(file).search
+    assert search is not None
+    best = search.models["centre_point"].best
+    assert best is not None
+    folder = tmp_path / "runs" / "small"
+    remove([plan_run(folder, best.runs[0])])
+    record = open_record(folder)
+    search = record.search
+    assert search is not None
+    found = search.models["centre_point"]
+    assert (found.trials[best.number - 1].state, found.trials[best.number - 1].objectives) == (
+        "removed",
+        best.objectives,
+    )
+    rest = [trial for trial in found.trials if trial.number != best.number and trial.objectives]
+    assert found.best == min(rest, key=lambda trial: trial.objectives or ())
+    assert [of_trial.trial for of_trial in record.compared] == [found.best.number]
+    shown = command("show", str(folder))
+    assert shown.exit_code == 0, shown.output
+    assert f"# the best of 4 trials of centre_point: trial {found.best.number}," in shown.stdout
+    assert "4 of 4 trials: 3 finished, 1 removed" in shown.stdout
+    # It has been tried: no other takes its place, until more are asked for.
+    run(file)
+    assert len(children.begun) == 4
+    display = RecordingDisplay()
+    run(spec_file(tmp_path, trials=5), display)
+    assert len(children.begun) == 5
+    assert not any(f"best so far: trial {best.number}," in line for line in display.infos)
+
+
+def test_all_trials_can_be_removed(tmp_path: Path, children: Children) -> None:
+    run(spec_file(tmp_path, trials=2))
+    folder = tmp_path / "runs" / "small"
+    remove([plan_run(folder, of_trial.run_id) for of_trial in open_record(folder).runs])
+    record = open_record(folder)
+    assert (record.runs, record.compared) == ([], [])
+    assert [trial.state for trial in record.trials()] == ["removed", "removed"]
+    assert "2 of 2 trials: 2 removed" in command("show", str(folder)).stdout
+    ended = command("run", str(spec_file(tmp_path, trials=3)))
+    assert ended.return_value == 0, ended.output
+    assert "centre_point-trial003" in ended.stdout
+
+
 def test_values_that_do_not_go_together_fail_a_trial_without_a_run(tmp_path: Path, children: Children) -> None:
     space = {"train.schedule": ["cosine", "onecycle"], "train.warmup_epochs": [0.5], "train.lr": [0.1]}
     file = spec_file(tmp_path, use="grid", trials=9)
@@ -258,6 +342,42 @@ def test_models_have_trials_of_their_own_and_others_are_trained_as_they_are(tmp_
     first, second = search.models.values()
     assert first.trials[0].values != second.trials[0].values
     assert {run.model for run in record.compared} == {"centre_point", "other", "plain"}
+
+
+class CountingDisplay(RecordingDisplay):
+    """Keeps which of how many each run was said to be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: list[str] = []
+
+    def run_started(self, run: RunRecord, number: int, total: int, resumed: bool) -> None:
+        self.numbers.append(f"{number}/{total} {run.model}{' again' if resumed else ''}")
+
+
+def test_runs_are_counted_over_all_models_with_those_that_are_to_come(tmp_path: Path, children: Children) -> None:
+    """Two models are searched, with two and one trials of two seeds; one is trained as it is."""
+    spec = squares_spec(
+        tmp_path / "runs",
+        experiment={"seeds": [1, 2]},
+        train={"epochs": EPOCHS, "warmup_steps": 0},
+        models={"as_it_is": {"use": "centre_point"}, "other": {"use": "centre_point"}},
+        search={
+            "use": "grid",
+            "models": ["centre_point", "other"],
+            "space": {"train.lr": [0.1], "models.other.train.batch_size": [2, 4]},
+        },
+    )
+    file = write_spec(tmp_path / "spec.toml", spec)
+    display = CountingDisplay()
+    children.stop_at = 5 * (EPOCHS + 2) + 2  # in the sixth run, the last but two
+    with pytest.raises(Interrupted):
+        run(file, display)
+    names = ["as_it_is"] * 2 + ["centre_point"] * 2 + ["other"] * 4
+    assert display.numbers == [f"{number}/8 {name}" for number, name in enumerate(names[:6], 1)]
+    display, children.stop_at = CountingDisplay(), 0
+    run(file, display, resume=True)
+    assert display.numbers == ["1/3 other again", "2/3 other", "3/3 other"]
 
 
 def test_a_model_that_was_trained_as_it_is_stands_beside_its_best_trial(tmp_path: Path, children: Children) -> None:
@@ -554,6 +674,14 @@ def test_what_run_prints(tmp_path: Path, children: Children) -> None:
         f"batch_size = {best.values['train.batch_size']}",
         f"lr = {best.values['train.lr']}",
     ]
+
+
+def test_a_reason_is_told_in_full_and_once(tmp_path: Path, children: Children) -> None:
+    children.fails, children.why = {1, 3}, f"{'a long way to say it ' * 20}\nand the end"
+    run(spec_file(tmp_path, trials=3))
+    lines = command("show", str(tmp_path / "runs" / "small")).stdout.splitlines()
+    at = lines.index(f"trials 1, 3 failed: {'a long way to say it ' * 20}")
+    assert lines[at + 1] == "  and the end"
 
 
 def test_json_of_run_and_show(tmp_path: Path, children: Children) -> None:

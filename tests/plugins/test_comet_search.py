@@ -198,7 +198,7 @@ def test_the_experiments_of_trials_belong_to_the_search(drive: Drive, stub: Stub
 def test_a_search_goes_on_where_it_was_interrupted(drive: Drive, stub: Stub, optimizer: OptimizerStub) -> None:
     grid = {"options": {"algorithm": "grid"}, "space": SMALL}
     before = drive({**grid, "stop_after": 1}, online(stub))
-    assert before.result["state"] == {"id": "search1", "proposed": 1}
+    assert before.result["state"] == {"id": "search1", "proposed": 1, "told": []}
     after = drive({**grid, "state": before.result["state"]}, online(stub))
     assert len(optimizer.searches) == 1
     assert [(number, values["train.lr"]) for number, values, _ in after.result["proposals"]] == [(2, 0.01), (3, 0.001)]
@@ -295,7 +295,7 @@ def test_a_server_that_dies_ends_the_search_within_seconds(drive: Drive, stub: S
     assert done.result["error"][:2] == ["DetkitError", 1]
     assert "does not answer (ConnectionError)" in done.error
     assert done.error.endswith("the trials that have ended are kept: go on with the search when it answers")
-    assert done.result["state"] == {"id": "search1", "proposed": 2}
+    assert done.result["state"] == {"id": "search1", "proposed": 2, "told": [1]}
     print(f"the server died: {done.result['seconds']:.1f} s")
     assert done.result["seconds"] < 15
 

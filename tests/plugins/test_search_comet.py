@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from detkit import open_record
+from detkit import BuildContext, DetkitError, Proposal, open_record
+from detkit_comet import CometOptimizerOptions
+from detkit_comet.search import CometSearcher
 from integration.experiments import squares_spec, write_spec
 from plugins.comet_optimizer_stub import OptimizerStub
 from plugins.comet_process import needs_client, online, run
@@ -91,3 +93,32 @@ def test_a_server_that_breaks_down_ends_the_search_which_goes_on_later(
     trials = open_record(tmp_path / "runs" / "small").trials()
     assert [trial.values["models.rated.quality"] for trial in trials] == [0.25, 0.5]
     assert [update["pid"] for update in optimizer.updates] == ["pid1", "pid2"]
+
+
+class Words:
+    """Keeps warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def test_a_trial_that_is_told_twice_does_not_end_the_search_where_comet_has_closed_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searcher = CometSearcher(CometOptimizerOptions(), BuildContext(seed=1))
+    words = Words()
+    monkeypatch.setattr(searcher, "_messages", words)
+    closed = {"code": 400, "message": "closed"}
+    answers: list[dict[str, Any]] = [closed, {"code": 200}, closed]
+    monkeypatch.setattr(searcher, "_ask", lambda _request: answers.pop(0))
+    proposal = Proposal(1, {"train.lr": 0.1}, {"optimizer_pid": "p", "optimizer_trial": 1})
+    with pytest.raises(DetkitError, match="Comet does not take the value of trial 1: closed"):
+        searcher.tell(proposal, None)
+    searcher.tell(proposal, None)
+    assert searcher.state_dict()["told"] == [1]
+    searcher.tell(proposal, 0.5)
+    assert len(words.warnings) == 1
+    assert "trial 1 was told Comet before, and stays there as it was" in words.warnings[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import detkit
 from detkit.cli.main import run
 
 WriteFile = Callable[[str, str], Path]
@@ -24,10 +25,11 @@ def spec(toys: Path, write: WriteFile) -> Path:
 def test_list(spec: Path, capsys: Capture) -> None:
     assert run(["plugins", "--spec", "a.toml"]) == 0
     captured = capsys.readouterr()
-    header, toys, broken = captured.out.splitlines()
+    header, toys, broken, api = captured.out.splitlines()
     assert header.split() == ["plugin", "version", "from", "state", "offers"]
     assert toys.split()[:3] == ["toys", str(spec.parent / "toys.py"), "loaded"]
     assert "training step: standard; metric: coco, mask_ap;" in toys
+    assert api == f"detkit {detkit.__version__}, hook API {detkit.HOOK_API}"
     assert broken.endswith("failed  ZeroDivisionError: division by zero")
     assert captured.err == (
         f"warning: plugin 'broken' ({spec.parent}/broken.py) failed: ZeroDivisionError: division by zero\n"
@@ -45,6 +47,9 @@ def test_list_as_json_with_one_blocked(spec: Path, capsys: Capture) -> None:
         "state": "blocked",
         "reason": "by --no-plugin",
         "offers": {},
+        "requires_detkit": None,
+        "detkit_api": None,
+        "deprecations": [],
     }
     assert broken["state"] == "failed"
 

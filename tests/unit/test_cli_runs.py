@@ -168,7 +168,7 @@ def test_where_there_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     ("file", "content", "says"),
     [
         ("old/experiment.json", '{"format_version": 1, "na', "old broken: runs/old/experiment.json is damaged"),
-        ("old/experiment.json", "{}", "old broken: runs/old/experiment.json has format version None"),
+        ("old/experiment.json", "{}", "old/experiment.json is damaged: it has no format version"),
         ("old/experiment.json", '{"format_version": 99}', "this detkit reads up to 1; update detkit"),
         ("old/experiment.json", '{"format_version": 1}', "old broken: runs/old/experiment.json is not as this detkit"),
         ("old/experiment.json", '{"format_version": 1, "name": "x", "runs": [3]}', "old broken: "),
@@ -301,6 +301,85 @@ def test_show_of_an_experiment_lists_its_runs(output: Path, capsys: Capture) -> 
     assert "experiment  old" in text
     assert ["fcos-seed2", "interrupted", "1/3"] in [line.split()[:3] for line in text.splitlines()]
     assert len(as_json(capsys, "show", "old")["runs"]) == 4
+
+
+# --- trials ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trials(output: Path) -> Path:
+    """A search of three trials: one has finished, one failed, one was pruned."""
+    record = write_experiment(output / "search", [("fcos", 1), ("fcos", 2), ("fcos", 3)])
+    rows = [
+        {"run_id": f"fcos-trial00{number}-seed1", "model": "fcos", "seed": 1, "trial": number} for number in (1, 2, 3)
+    ]
+    write_json(record.files.experiment, {**read_json(record.files.experiment), "runs": rows})
+    record = ExperimentRecord(output / "search")
+    finish(train(begin(record.runs[0]), [0.1, 0.3, 0.2]), 0.3)
+    fail(begin(record.runs[1]), "no room")
+    write_json(train(begin(record.runs[2]), [0.1]).files.pruned, {"epoch": 1, "reason": "pruned after epoch 1"})
+    states = [("finished", [0.3], ""), ("failed", None, "no room"), ("pruned", [0.1], "pruned after epoch 1")]
+    found = [
+        {
+            "number": number,
+            "values": {"train.lr": 0.1 * number},
+            "about": {},
+            "state": state,
+            "objectives": objectives,
+            "runs": [f"fcos-trial00{number}-seed1"],
+            "reason": reason,
+        }
+        for number, (state, objectives, reason) in enumerate(states, 1)
+    ]
+    model = {"space": {"train.lr": [0.1, 0.2, 0.3]}, "wanted": 3, "trials": found, "state": None, "exhausted": False}
+    objectives = [{"metric": "coco/ap", "direction": "maximize"}]
+    write_json(record.files.search, {"use": "grid", "options": {}, "objectives": objectives, "models": {"fcos": model}})
+    return output / "search"
+
+
+def test_show_of_a_trial_says_what_can_be_done(trials: Path, capsys: Capture) -> None:
+    failed, pruned = printed(capsys, "show", "fcos-trial002"), printed(capsys, "show", "fcos-trial003")
+    assert "--resume" in failed
+    assert "trial    2" in failed
+    assert [run["trial"] for run in as_json(capsys, "list", trials)["runs"]] == [3, 2, 1]
+    assert (
+        "try again  detkit runs rm runs/search/fcos-trial002-seed1 --yes && detkit run runs/search/spec.toml --resume"
+    ) in failed
+    assert "--resume" not in pruned
+    assert "table   detkit show runs/search" in pruned
+
+
+def test_rm_of_trials_says_what_becomes_of_them(trials: Path, capsys: Capture) -> None:
+    text = printed(capsys, "rm", "fcos-trial001", "fcos-trial002", "--yes")
+    assert "trial 1 of fcos stays in the table of the search as removed, and no other takes its place" in text
+    assert "trial 2 of fcos had not finished: the next detkit run tries its values again" in text
+    assert "trial 3" not in text
+    assert command_line(["show", str(trials)]) == 0
+    assert "3 of 3 trials: 1 pruned, 1 failed, 1 removed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content", ['{"format_version": 1}', '{"format_version": 1, "objectives": [3], "models": {}}', "[]", "{"]
+)
+def test_a_damaged_search_is_said(trials: Path, capsys: Capture, content: str) -> None:
+    (trials / "search.json").write_text(content)
+    assert "fcos-trial001-seed1" in printed(capsys, "list")
+    assert command_line(["show", str(trials)]) != 0
+    assert "search.json is damaged" in capsys.readouterr().err
+    assert "search.json is damaged" in printed(capsys, "rm", "fcos-trial001", "--yes")
+
+
+def test_what_is_linked_beside_itself_is_listed_once(output: Path, capsys: Capture) -> None:
+    before = as_json(capsys, "list")
+    (output / "again").symlink_to(output / "old")
+    after = as_json(capsys, "list")
+    assert after["runs"] == before["runs"]
+    assert after["others"] == {"again": "a link to old, which is listed itself"}
+    # On another disk it lies nowhere else.
+    shutil.move(output / "old", output.parent / "disk")
+    (output / "again").unlink()
+    (output / "old").symlink_to(output.parent / "disk")
+    assert [run["run_id"] for run in as_json(capsys, "list")["runs"]] == [run["run_id"] for run in before["runs"]]
 
 
 # --- rm --------------------------------------------------------------------------------------------------------------

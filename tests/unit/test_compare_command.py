@@ -164,6 +164,58 @@ def test_other_data_are_refused_unless_the_user_wants_them(
     assert lines[-1].endswith("but the models were scored differently, and these numbers are not comparable")
 
 
+def test_what_people_have_named_is_words_in_every_form(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a formula, nor a new line, nor a terminal's command, nor Markdown."""
+    monkeypatch.chdir(tmp_path)
+    names = ['=cmd|"x"', "@two\nlines\x1b[31m"]
+    for number, name in enumerate(names):
+        made = experiment(tmp_path / name)
+        classes_of = {"=a\n|\x1b[2J": 0.3}
+        scores = level(0.1 * number, noise=number + 1)
+        add(made, "a", scores, per_class=classes_of, weights_origin={"source": "=1+1"})
+    text = said(capsys, *names, "--per-class", "--columns", "mean,experiment,weights")
+    assert "\x1b" not in text
+    classes = [line.split() for line in text.splitlines() if line.startswith("=a")]
+    assert classes == [["=a", r"|\x1b[2J", "0.300", "0.300"]]
+    assert r"@two lines\x1b[31m/a beats =cmd|" in text.splitlines()[-1]
+    rows = list(csv.reader(io.StringIO(said(capsys, *names, "--csv", "--per-class"))))
+    assert [row[0] for row in rows[1:]] == ["'@two\nlines/a", '\'=cmd|"x"/a']
+    assert all(cell[:1] not in {"=", "@", "+"} for row in rows for cell in row)
+    assert rows[1][rows[0].index("weights")] == "'=1+1"
+    page = said(capsys, *names, "--markdown", "--per-class")
+    assert "\x1b" not in page
+    assert r'| `=cmd\|"x"/a` |' in page
+    assert all(line[:1] in "|-*SmP" for line in page.splitlines())
+    plain = json.loads(said(capsys, *names, "--json"))
+    assert [row["name"] for row in plain["rows"]] == [f"{names[1]}/a", f"{names[0]}/a"]  # data, as they are
+
+
+def test_markdown_says_what_its_intervals_are(record: ExperimentRecord, capsys: pytest.CaptureFixture[str]) -> None:
+    page = said(capsys, "--markdown")
+    assert (
+        "\nPairs, by paired bootstrap over images; together they hold with 95 %, corrected for 3 pairs:\n\n- fast"
+        in page
+    )
+    assert r"- 1\. faster\_rcnn: 0.626 mean" in page
+    alone = said(capsys, "mine/fcos", "--markdown")
+    assert "- no pairs: fewer than two models have finished" in alone
+
+
+def test_the_correction_is_told_of_all_pairs_that_it_allows_for(
+    record: ExperimentRecord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "corrected for 3 pairs:" in said(capsys, "--filter", "mean > 0.5")
+
+
+def test_that_nothing_has_finished_is_said(record: ExperimentRecord, capsys: pytest.CaptureFixture[str]) -> None:
+    for run in record.runs:
+        run.files.summary.unlink()
+    assert said(capsys).splitlines()[-1] == "no run has finished yet"
+    assert "there is no quantity 'ap': no run has finished yet" in said(capsys, "--columns", "ap", code=2)
+
+
 def test_a_row_for_every_run(record: ExperimentRecord, capsys: pytest.CaptureFixture[str]) -> None:
     lines = said(capsys, "--runs", "--no-pairs").splitlines()
     assert lines[2].startswith("faster_rcnn-seed1")

@@ -13,6 +13,8 @@ import pytest
 import detkit
 from detkit.compare.comparison import Comparison, comparison
 from detkit.compare.members import find_members, newest
+from detkit.compare.pairs import Drawn, pairs_of
+from detkit.compare.quantities import of_metric
 from detkit.errors import RecordError, UserError
 from detkit.record.files import read_json, read_json_gz, write_json, write_json_gz
 from detkit.record.reader import ExperimentRecord
@@ -251,6 +253,33 @@ def test_a_run_without_a_value_is_left_out_of_pairs(three: ExperimentRecord) -> 
     assert found.choice.unknown == {"b": ("confident/mean is not known",)}
 
 
+def test_where_nobody_has_a_value_that_is_the_reason(three: ExperimentRecord) -> None:
+    """As where no image has an object."""
+    for run in three.runs:
+        summary = read_json(run.files.summary)
+        summary["scored"]["values"]["confident/mean"] = None
+        write_json(run.files.summary, summary)
+    found = comparison([three])
+    assert found.pairs_note == "fewer than two models have a value of confident/mean"
+    assert found.sentence == "none of the 3 models is known to have mean"
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "upper"), [("coco/ap", 1.0, 1.0), ("own/loss", 1.0, 5.0), ("own/ap", 100.0, 500.0)]
+)
+def test_two_shares_differ_by_no_more_than_one(name: str, scale: float, upper: float) -> None:
+    draws = np.random.default_rng(3).choice([0.0, 0.5, 1.0], 400)
+    drawn = {
+        "a": Drawn(Seeds([0.9 * scale], [scale * draws]), 2, ()),
+        "b": Drawn(Seeds([0.1 * scale], [scale * (1 - draws)]), 2, ()),
+    }
+    (pair,) = pairs_of(drawn, of_metric(name, True), [["a", "b"]])
+    ends = pair.difference.interval
+    assert ends is not None
+    assert (ends.upper == pair.alone.upper == upper) if upper == 1.0 else ends.upper > upper  # type: ignore[union-attr]
+    assert not pair.told_apart
+
+
 # --- folds -----------------------------------------------------------------------------------------------------------
 
 
@@ -289,6 +318,63 @@ def test_only_folds_that_all_have_finished_count(folded: ExperimentRecord) -> No
         (folded.folder / f"a-fold{fold}-seed1" / "summary.json").unlink()
     with pytest.raises(RecordError, match=r"have not finished the same folds \(2; 1, 3\)"):
         comparison([folded])
+
+
+def test_a_seed_that_lacks_a_fold_does_not_count_where_others_have_all(folded: ExperimentRecord) -> None:
+    """The number of a row, its interval and its pairs are of the same runs."""
+    before = comparison([folded])
+    add(folded, "a", by_id(level(0.3, noise=7)), fold=1, seed=2)
+    found = comparison([ExperimentRecord(folded.folder)])
+    assert found.rows[0].values == before.rows[0].values
+    assert found.rows[0].seeds == (1,)
+    assert found.pairs == before.pairs
+    assert "without a-fold1-seed2: the seed has not finished all folds, and others have" in found.notes
+    for fold in (2, 3):
+        add(folded, "a", by_id(level(0.3, noise=7)), fold=fold, seed=2)
+    whole = comparison([ExperimentRecord(folded.folder)])
+    assert whole.rows[0].seeds == (1, 2)
+    assert not any(note.startswith("without") for note in whole.notes)
+    assert whole.rows[0].values["confident/mean"].value == pytest.approx(whole.pairs[0].value_a)
+
+
+def test_where_no_seed_has_every_fold_they_are_taken_for_one(tmp_path: Path) -> None:
+    """What the seeds differ by is then what the folds differ by: it is no spread of seeds."""
+    record = experiment(tmp_path / "torn", folds=2)
+    for model, by, noise in (("a", 0.1, 1), ("b", 0.0, 2)):
+        add(record, model, by_id(level(by, noise=noise)), fold=1, seed=1)
+        add(record, model, by_id(level(by, noise=noise)), fold=2, seed=2)
+    (pair,) = comparison([record]).pairs
+    assert (pair.seeds_a, pair.seeds_b, pair.folds) == (1, 1, (1, 2))
+    assert pair.told_apart
+
+
+def test_folds_are_drawn_apart_from_each_other(tmp_path: Path) -> None:
+    """Where the images of each fold are hard in the same order, drawing the same places would widen the interval."""
+    scores = {10 * (n + 1): 0.1 + 0.8 * (n // 3) / 20 for n in range(60)}
+    record = experiment(tmp_path / "ordered", folds=3)
+    for fold in (1, 2, 3):
+        add(record, "a", scores, fold=fold)
+    interval = comparison([record]).rows[0].values["confident/mean"].interval
+    assert interval is not None
+    folds = [np.array([scores[i] for i in sorted(scores)][number::3]) for number in range(3)]
+    error = np.sqrt(sum(fold.var(ddof=1) / 20 for fold in folds)) / 3
+    assert (interval.upper - interval.lower) / 2 == pytest.approx(2.0025 * error, rel=0.1)  # t with 57 degrees
+
+
+def test_small_folds_lose_an_image_each(tmp_path: Path) -> None:
+    """Five folds of three images: the variance of stratified samples, with 15 - 5 degrees of freedom."""
+    record = experiment(tmp_path / "small", 15, folds=5)
+    a, b = (by_id(level(by, noise=noise, images=15, spread=0.05)) for by, noise in ((0.1, 1), (0.0, 2)))
+    for fold in range(1, 6):
+        add(record, "a", a, fold=fold)
+        add(record, "b", b, fold=fold)
+    (pair,) = comparison([record], resamples=4000).pairs
+    apart = [a[i] - b[i] for i in sorted(a)]
+    folds = [np.array(apart[number::5]) for number in range(5)]
+    error = np.sqrt(sum(fold.var(ddof=1) / 3 for fold in folds)) / 5
+    for ends in (pair.alone, pair.difference.interval):
+        assert ends is not None
+        assert (ends.upper - ends.lower) / 2 == pytest.approx(2.2281 * error, rel=0.05)
 
 
 # --- what can be compared --------------------------------------------------------------------------------------------
@@ -452,10 +538,59 @@ def test_a_cost_may_be_what_is_to_be_best(three: ExperimentRecord) -> None:
     assert found.sentence == "b has the lowest latency (20 ms) among the 2 that qualify"
 
 
+def test_models_are_not_compared_in_pairs_by_a_cost(three: ExperimentRecord) -> None:
+    with pytest.raises(UserError, match="latency_ms is a cost, and pairs are compared by a number of a metric"):
+        comparison([three], by="latency_ms")
+
+
 def test_two_models_have_one_plain_sentence(three: ExperimentRecord) -> None:
     found = comparison([three.run("a"), three.run("c")])
     assert found.sentence == str(found.pairs[0])
     assert found.sentence.startswith("a beats c by ")
+
+
+def without_latency(record: ExperimentRecord, model: str) -> None:
+    summary = read_json(record.run(model).files.summary)
+    summary["costs"]["measured"]["latency_ms_median"] = None
+    write_json(record.run(model).files.summary, summary)
+
+
+def test_of_whom_something_is_unknown_nothing_is_claimed(three: ExperimentRecord) -> None:
+    without_latency(three, "a")
+    only = comparison([three], best="mean where latency_ms < 25").sentence
+    assert only.startswith("b is the only one of 3 models that is known to meet latency_ms < 25, with 0.")
+    none = comparison([three], best="mean where latency_ms < 5").sentence
+    assert none == "none of the 3 models is known to meet latency_ms < 5"
+    for model in ("b", "c"):
+        without_latency(three, model)
+    assert comparison([three], best="latency_ms").sentence == "none of the 3 models is known to have latency"
+
+
+def test_nobody_qualifies(three: ExperimentRecord) -> None:
+    assert comparison([three], best="mean where mean > 0.9").sentence == "none of the 3 models meets mean > 0.9"
+    alone = comparison([three.run("a")], best="mean where mean > 0.9").sentence
+    assert alone == "the only model does not meet mean > 0.9"
+    without_latency(three, "a")
+    unknown = comparison([three.run("a")], best="mean where latency_ms > 1").sentence
+    assert unknown == "the only model is not known to meet latency_ms > 1"
+
+
+def test_who_asks_for_the_worst_is_told_the_worst(three: ExperimentRecord) -> None:
+    found = comparison([three.run("a"), three.run("c")], best="lowest mean")
+    assert found.choice is not None
+    assert found.choice.winner == "c"
+    assert found.sentence == (
+        "c has the lowest mean (0.364) of 2 models; the difference to every other one is more than chance"
+    )
+
+
+def test_a_tied_model_is_no_faster_on_other_hardware(tmp_path: Path) -> None:
+    record = experiment(tmp_path / "threads")
+    add(record, "a", level(0.063, noise=1), costs={"measured": {"latency_ms_median": 60.0}})
+    add(record, "b", level(0.056, noise=2), costs={"measured": {"latency_ms_median": 20.0}, "threads": 16})
+    found = comparison([record])
+    assert found.sentence == "a has the best mean (0.626) of 2 models; b cannot be told apart from it"
+    assert any("different hardware" in note for note in found.notes)
 
 
 def test_without_pairs_nothing_is_said_of_chance(three: ExperimentRecord) -> None:
@@ -473,9 +608,157 @@ def test_classes_in_rules(tmp_path: Path) -> None:
     assert found.choice.winner == "b"
     assert found.rows[0].per_class("confident/mean")["cat"].value == 0.3
     assert found.to_dict()["rows"][0]["per_class"]["a dog"]["value"] == 0.9
-    missing = comparison([record], best="mean[cow]").choice
-    assert missing is not None
-    assert missing.unknown == {"a": ("mean[cow] is not known",), "b": ("mean[cow] is not known",)}
+    with pytest.raises(UserError, match=r"there is no class 'cta'; did you mean 'cat'"):
+        comparison([record], best="mean[cta]")
+    with pytest.raises(UserError, match="there is no class 'cow'; there are: a dog, cat"):
+        comparison([record], best="mean where mean[cow] > 0.1")
+    with pytest.raises(UserError, match="there are no numbers of classes of loss/loss"):
+        comparison([record], best="loss/loss[cat]")
+
+
+@pytest.mark.parametrize("name", ["a [b]", 'the "big" dog', "it's", "back\\slash]", "where it is", "\"'"])
+def test_any_class_can_be_named(tmp_path: Path, name: str) -> None:
+    record = experiment(tmp_path / "classes")
+    add(record, "a", level(0.1, noise=1), per_class={name: 0.3})
+    add(record, "b", level(0.0, noise=2), per_class={name: 0.5})
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    choice = comparison([record], best=f'mean["{quoted}"] where mean > 0.1').choice
+    assert choice is not None
+    assert choice.winner == "b"
+    assert "meets mean > 0.1" not in choice.sentence
+    alone = comparison([record], best=f'mean["{quoted}"] where mean > 0.6').choice
+    assert alone is not None
+    assert alone.sentence.startswith("a is the only one of 2 models that meets mean > 0.6, with ")
+
+
+# --- what hangs on these images --------------------------------------------------------------------------------------
+
+
+def test_a_limit_within_an_interval_is_said(seeded: ExperimentRecord) -> None:
+    """Of several seeds, from the draws that were left; pairs or not."""
+    for pairs in (True, False):
+        found = comparison([seeded], best="latency_ms where mean > 0.6", pairs=pairs)
+        assert found.choice is not None
+        assert list(found.choice.missed) == ["b"]
+        assert list(found.choice.unsure) == ["a", "b"]
+        (why,) = found.choice.unsure["a"]
+        assert why.startswith("mean > 0.6 lies within its interval, 0.625 [0.5")
+        assert f"a may miss the rule on other images: {why}" in found.choice.lines()
+        assert f"b may meet the rule on other images: {found.choice.unsure['b'][0]}" in found.choice.lines()
+        assert found.to_dict()["choice"]["unsure"]["a"] == [why]
+        assert found.sentence.endswith("; that it meets mean > 0.6 is no more than chance")
+    assert comparison([seeded], best="latency_ms where mean > 0.2").choice.unsure == {}  # type: ignore[union-attr]
+
+
+def test_it_is_said_of_one_who_would_have_won_but_for_chance(three: ExperimentRecord) -> None:
+    intervals(three, "a", 0.60, 0.65)
+    found = comparison([three], best="mean where mean < 0.62", pairs=False)
+    assert found.choice is not None
+    assert found.choice.winner == "b"
+    assert found.choice.unsure == {"a": ("mean < 0.62 lies within its interval, 0.626 [0.600, 0.650]",)}
+    assert found.sentence.endswith("; that a misses it is no more than chance")
+    behind = comparison([three], best="lowest mean where mean < 0.62", pairs=False)
+    assert "no more than chance" not in behind.sentence  # a would not have won
+
+
+@pytest.mark.parametrize(
+    ("rule", "unsure"),
+    [
+        ("mean > 0.62", True),
+        ("0.62 < mean", True),
+        ("mean > 0.65", False),  # an end is not within
+        ("mean > 0.62 and latency_ms < 5", False),  # is missed whatever the mean is
+        ("mean > 0.62 or latency_ms < 100", False),  # is met whatever the mean is
+        ("mean > 0.62 and latency_ms < 100", True),
+        ("not mean > 0.62", True),
+        ("mean == 0.62", False),
+        ("latency_ms < 61", False),
+    ],
+)
+def test_a_verdict_is_unsure_only_where_the_limit_could_turn_it(
+    three: ExperimentRecord, rule: str, unsure: bool
+) -> None:
+    intervals(three, "a", 0.60, 0.65)
+    choice = comparison([three.run("a")], best=f"mean where {rule}", pairs=False).choice
+    assert choice is not None
+    assert bool(choice.unsure) is unsure
+
+
+def intervals(record: ExperimentRecord, model: str, lower: float, upper: float) -> None:
+    """Put an interval of the mean into a run's summary."""
+    summary = read_json(record.run(model).files.summary)
+    summary["scored"] |= {
+        "intervals": {"confident/mean": {"lower": lower, "upper": upper}},
+        "resampling": {"method": "x", "level": 0.95, "resamples": 400, "seed": 1},
+    }
+    write_json(record.run(model).files.summary, summary)
+
+
+def test_a_filter_says_what_it_decided_by_chance_and_leaves_no_fewer_pairs(three: ExperimentRecord) -> None:
+    """Whoever was left out for a poor number had its occasion to be lucky; one left out for its latency had none."""
+    intervals(three, "b", 0.60, 0.65)
+    both = comparison([three], where="mean > 0.605")
+    assert [row.name for row in both.rows] == ["a", "b"]
+    assert [(pair.a, pair.b, pair.pairs) for pair in both.pairs] == [("a", "b", 3)]
+    assert any(
+        note.startswith("b meets mean > 0.605 by no more than chance: mean > 0.605 lies within its")
+        for note in both.notes
+    )
+    by_cost = comparison([three], where="latency_ms != 30")
+    assert [(pair.a, pair.b, pair.pairs) for pair in by_cost.pairs] == [("a", "b", 1)]
+
+
+def test_the_best_of_many_trials_on_the_scored_images_is_said(tmp_path: Path) -> None:
+    for split, said in (("validation", True), ("test", False)):
+        record = experiment(tmp_path / split, split=split)
+        add(record, "a", level(0.1, noise=1))
+        run = add(record, "fcos", level(0.0, noise=2))
+        content = read_json(record.files.experiment)
+        content["runs"][-1]["trial"] = 2
+        write_json(record.files.experiment, content)
+        write_json(record.files.search, searched(run.run_id))
+        found = comparison([ExperimentRecord(record.folder)])
+        note = "fcos-trial002 is one of 3 trials: chosen on the scored images, so luck is in the number"
+        assert any(one.startswith(note) for one in found.notes) is said
+
+
+def searched(run: str) -> dict[str, Any]:
+    """search.json of three trials of fcos, the second the best one."""
+    states = ("finished", "finished", "pruned")
+    trials = [
+        {
+            "number": number, "values": {"train.lr": 0.1}, "state": state, "objectives": [0.1 * (number == 2)],
+            "runs": [run if number == 2 else f"gone{number}"], "reason": "", "about": {},
+        }
+        for number, state in enumerate(states, 1)
+    ]  # fmt: skip
+    model = {"space": {"train.lr": [0.1, 0.2]}, "wanted": 3, "trials": trials}
+    objective = {"metric": "confident/mean", "direction": "maximize"}
+    return {"format_version": 1, "use": "grid", "options": {}, "objectives": [objective], "models": {"fcos": model}}
+
+
+def test_expressions_are_read_before_anything_is_drawn(
+    three: ExperimentRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detkit.compare.comparison.draw", lambda *_, **__: pytest.fail("drawn"))
+    wrong: list[Any] = [{"where": "maen > 1"}, {"sort": "maen"}, {"pareto": [("maen", "latency_ms")]}]
+    for changes in wrong:
+        with pytest.raises(UserError, match="there is no quantity 'maen'"):
+            comparison([three], **changes)
+
+
+def test_the_metric_of_a_rule_must_be_the_same_too(tmp_path: Path) -> None:
+    one, other = experiment(tmp_path / "one"), experiment(tmp_path / "other")
+    add(one, "a", level(0.1))
+    run = add(other, "b", level(0.0))
+    facts = read_json(run.files.run)
+    facts["spec"]["metrics"] = {"confident": {"use": "confident"}, "loss": {"use": "l"}}
+    write_json(run.files.run, facts)
+    assert len(comparison([one, other]).rows) == 2
+    wrong: list[Any] = [{"best": "loss/loss", "by": "mean"}, {"where": "loss/loss < 5"}]
+    for changes in wrong:
+        with pytest.raises(RecordError, match="were not scored by the same metric: a by no loss"):
+            comparison([one, other], **changes)
 
 
 # --- fronts ----------------------------------------------------------------------------------------------------------
@@ -576,6 +859,17 @@ def test_paths_and_beginnings_of_names_are_found(several: Path, named: list[str]
 def test_what_is_not_there_is_said_with_what_is(several: Path, named: str, says: str) -> None:
     with pytest.raises(RecordError, match=says):
         find_members([named])
+
+
+def test_a_damaged_experiment_keeps_nobody_from_another(several: Path) -> None:
+    damaged = several / "runs" / "slop"
+    damaged.mkdir()
+    (damaged / "experiment.json").write_text("{")
+    assert newest().folder.name == "quick-two"
+    assert {run.experiment.name for run in find_members(["slow/fc"])} == {"slow"}
+    assert {run.experiment.name for run in find_members(["sl"])} == {"slow"}
+    with pytest.raises(RecordError, match=r"slop/experiment\.json is damaged"):
+        find_members(["slop"])
 
 
 def test_without_any_experiment_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,8 @@ FAST = model(ap=0.31, latency_ms=40.0, memory_mb=700.0, parameters_m=19.0)
         ("latency_s < 0.05", True),
         ("latency_s < 0.03", False),
         ("memory_gb < 0.8", True),
+        ("memory_gb <= 0.7", True),
+        ("memory_gb >= 0.7", True),
         ("parameters < 2e7", True),
         ("parameters > 19.5e6", False),
         ("not latency_ms < 50", False),
@@ -91,6 +93,10 @@ def test_a_condition_means_what_it_says_and_what_is_unknown_stays_unknown(text: 
         ("gflops < 5 and latency_p95_ms < 3", ["gflops is not known", "latency_p95_ms is not known"]),
         ("gflops < 5 or ap > 0.9", ["gflops is not known"]),
         ("ap > 0.3", []),
+        ("ap > 0.31", ["misses ap > 0.31: it has just that"]),
+        ("ap > 0.31004", ["misses ap > 0.31004 by 4e-05: it has 0.31"]),
+        ("latency_ms < 39.99", ["misses latency_ms < 39.99 by 0.010 ms: it has 40 ms"]),
+        ("memory_mb < 699.6", ["misses memory_mb < 699.6 by 0.400 MB: it has 700 MB"]),
     ],
 )  # fmt: skip
 def test_what_is_missed_is_said_with_how_much(text: str, why: list[str]) -> None:
@@ -139,13 +145,32 @@ def test_a_rule_has_a_quantity_and_perhaps_a_condition() -> None:
     assert NAMES.rule("lowest ap50").highest is False
     assert NAMES.rule("highest latency_ms where ap > 0.1").highest is True
     assert NAMES.rule("ap[a dog]").name == Name("ap[a dog]", "coco/ap", "a dog")
+    assert NAMES.rule("ap[where] where ap > 0.1").condition == "ap > 0.1"
+
+
+@pytest.mark.parametrize(
+    ("written", "of_class"),
+    [
+        ("ap['a [b]']", "a [b]"),
+        ('ap["x"]', "x"),
+        (r"""ap["a \"b\" \\ 'c'"]""", r"""a "b" \ 'c'"""),
+        ('ap["open]', '"open'),
+        ("ap[it's]", "it's"),
+        ("ap[]", ""),
+    ],
+)
+def test_a_class_is_named_as_it_is_or_in_quotes(written: str, of_class: str) -> None:
+    assert NAMES.rule(written).name.of_class == of_class
+    assert NAMES.rule(f"ap where {written} > 0.1 and ap > 0.2").condition == f"{written} > 0.1 and ap > 0.2"
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("where ap > 3", "expected what is to be best, as in: ap where latency_ms < 50"),
-        ("ap when latency_ms < 50", "did not expect 'when' here"),
+        ("ap when latency_ms < 50", "did not expect 'when' here; a condition begins with 'where'"),
+        ("ap < 50", "did not expect '<' here; a condition begins with 'where'"),
+        ("ap)", r"did not expect '\)' here"),
         ("model", "model is words, and has no best"),
         ("epoch", "neither a high nor a low epoch is better by itself: write 'highest epoch' or 'lowest epoch'"),
         ("ap where", "expected the name of a quantity"),

@@ -19,9 +19,10 @@ ROOT = Path(__file__).parents[2]
 #: not see each other. "contracts" are components.py, figures.py, resampling.py, search_space.py, student.py and data/:
 #: targets are made of both.
 FLOORS = (
-    ("errors", "environment", "page"),
+    ("errors", "environment", "page", "deprecation"),
     ("contracts",),
     ("hookspecs",),
+    ("requirements",),
     ("plugins", "record", "checks"),
     ("spec",),
     ("engine",),

@@ -16,7 +16,8 @@ from detkit.cli.live.forecast import run_seconds_left, seconds_left
 from detkit.cli.live.sparkline import UNICODE
 from detkit.cli.live.table import frame
 from detkit.cli.words import roughly
-from detkit.record.reader import ExperimentRecord
+from detkit.record.files import write_json
+from detkit.record.reader import ExperimentRecord, RunRecord
 from unit.written_records import begin, fail, finish, train, write_experiment
 
 Capture = pytest.CaptureFixture[str]
@@ -170,6 +171,33 @@ def test_off_a_terminal_there_is_a_line_an_epoch(record: ExperimentRecord, capsy
     assert lines[-1] == "  retinanet-seed1 failed after 0 s: out of memory; lower batch_size"
 
 
+@pytest.mark.parametrize(
+    ("table", "logged"),
+    [
+        ("[loggers.console]", True),
+        ('[loggers.mine]\nuse = "console"', True),
+        ("[loggers.console]\nenabled = false", False),
+        ("[loggers.console]\nevery_epochs = 2", False),
+        ("[loggers.csv]", False),
+    ],
+)
+def test_what_the_console_logger_prints_is_not_said_again(
+    table: str, logged: bool, record: ExperimentRecord, capsys: Capture
+) -> None:
+    record.files.spec.write_text(f"{record.files.spec.read_text()}\n{table}\n")
+    play(ConsoleDisplay(), record)
+    epochs = [line for line in capsys.readouterr().err.splitlines() if line.startswith("  epoch ")]
+    assert [line.split("  about ")[0] for line in epochs[1:]] == (
+        ["  epoch 2/3  the best so far", "  epoch 3/3  best 0.300 in epoch 2"]
+        if logged
+        else [
+            "  epoch 2/3 done  coco/ap 0.300 (the best so far)",
+            "  epoch 3/3 done  coco/ap 0.200 (best 0.300 in epoch 2)",
+        ]
+    )
+    assert "  about 2 min 30 s left" in epochs[0]
+
+
 def test_with_json_nothing_else_goes_to_stdout(record: ExperimentRecord, capsys: Capture) -> None:
     play(ConsoleDisplay(lines_on_stdout=False), record)
     captured = capsys.readouterr()
@@ -303,6 +331,20 @@ def test_long_work_while_the_table_stands_is_told_in_a_line(
     display.experiment_ended()
     assert "sending" in terminal.getvalue()
     assert "runs done" in terminal.getvalue()
+
+
+def test_trials_that_have_ended_before_do_not_wait(tmp_path: Path) -> None:
+    record = write_experiment(tmp_path / "search", [("fcos", seed) for seed in (1, 2, 3, 4)])
+    runs = [
+        RunRecord(run.experiment, run.run_id, run.model, run.seed, trial=trial)
+        for run, trial in zip(record.runs, (1, 2, 3, None), strict=True)
+    ]
+    write_json(train(begin(runs[0]), [0.1]).files.pruned, {"epoch": 1, "reason": "worse"})
+    fail(begin(runs[1]), "no room")
+    train(begin(runs[2]), [0.1])
+    fail(begin(runs[3]), "no room")
+    course = ExperimentCourse.of(record, runs, 0.0)
+    assert [run.state for run in course.runs.values()] == ["pruned", "failed", "waiting", "waiting"]
 
 
 def test_what_was_finished_before_is_in_the_table(record: ExperimentRecord) -> None:

@@ -151,6 +151,27 @@ def test_warnings_are_counted() -> None:
     assert "2 warnings" in text(course)[0]
 
 
+def test_trials_that_were_pruned_are_done() -> None:
+    course = ExperimentCourse("search", 0.0, {})
+    for number, state in enumerate(("finished", "pruned", "failed", "running"), 1):
+        name = f"fcos-trial{number:03d}-seed1"
+        course.runs[name] = RunCourse(name, "fcos", state, epochs=3)
+    assert "2 of 4 runs done (1 pruned), 1 failed" in text(course)[0]
+
+
+def test_where_names_do_not_fit_a_seed_that_all_share_is_left_out() -> None:
+    course = ExperimentCourse("search", 0.0, {})
+    for number in (1, 2):
+        name = f"a_detector_with_a_long_name-trial{number:03d}-seed1"
+        course.runs[name] = RunCourse(name, "fcos", "waiting", epochs=3)
+    for width in (40, 60, 80):
+        assert [line.split()[0][-3:] for line in text(course, width=width)[-2:]] == ["001", "002"], width
+    assert "seed1" in text(course, width=200)[-1]
+    other = "a_detector_with_a_long_name-trial002-seed2"
+    course.runs[other] = RunCourse(other, "fcos", "waiting", epochs=3)
+    assert "seed2" in text(course, width=80)[-1]
+
+
 def test_trials_are_rows_like_others() -> None:
     lines = text(experiment(run("fcos-trial007-seed1", "pruned", curve(2, 0.1))))
     assert "pruned at 2/12" in row(lines, "fcos-trial007-seed1")

@@ -42,9 +42,9 @@ def mean_of(values: Mapping[int, float]) -> Callable[[Mapping[int, float]], dict
     return mean
 
 
-def drawn_weights(images: int, resamples: int = 500) -> Floats:
+def drawn_weights(images: int, resamples: int = 500, seed: int = SEED) -> Floats:
     """Float64 [resamples, images]."""
-    return np.array([list(weights.values()) for weights in draws(range(images), resamples=resamples)])
+    return np.array([list(weights.values()) for weights in draws(range(images), resamples=resamples, seed=seed)])
 
 
 # --- draws -----------------------------------------------------------------------------------------------------------
@@ -332,6 +332,48 @@ def test_the_share_above_counts_ties_half_and_leaves_out_draws_without_a_value()
     assert difference(nothing, nothing, estimate=0.0, images=50).share_above is None
     same = np.array([0.3, 0.4])
     assert difference(same, same, estimate=0.0, images=50).share_above == 0.5
+
+
+@pytest.mark.parametrize(
+    ("images", "level", "there"), [(2, 0.95, False), (5, 0.95, False), (6, 0.95, True), (6, 0.99, False)]
+)
+def test_images_that_all_say_the_same_are_told_apart_only_where_they_are_enough(
+    images: int, level: float, there: bool
+) -> None:
+    """Draws of them do not vary, which is no certainty: by the sign test, from six on."""
+    a, b = np.full(400, 0.9), np.full(400, 0.1)
+    found = difference_over_seeds(Seeds([0.9], [a]), Seeds([0.1], [b]), images=images, level=level)
+    assert (found.interval is not None, found.is_clear) == (there, there)
+    assert found.p_value == 2 * 0.5**images
+    same = difference(a, a, estimate=0.0, images=images)
+    assert (same.is_clear, same.p_value) == (False, 1.0)
+    assert same.interval is not None
+
+
+def test_the_order_of_a_sum_makes_no_difference() -> None:
+    """What differs in the last bits alone is neither above nor below, and does not vary."""
+    generator = np.random.default_rng(8)
+    a = generator.normal(0.5, 0.1, 400)
+    noise = generator.choice([-1e-16, 0.0, 1e-16], 400)
+    found = difference_over_seeds(Seeds([0.5], [a]), Seeds([0.5 - 1e-16], [a + noise]), images=60)
+    assert (found.estimate, found.share_above, found.p_value) == (0.0, 0.5, 1.0)
+    constant = difference_over_seeds(Seeds([0.6], [a + 0.1 + noise]), Seeds([0.5], [a]), images=60)
+    assert constant.interval is not None
+    assert constant.interval.lower == constant.interval.upper == pytest.approx(0.1)
+
+
+def test_draws_within_folds_lose_an_image_in_each() -> None:
+    """Of three folds of four images: the variance is that of stratified samples, with 12 - 3 degrees."""
+    generator = np.random.default_rng(9)
+    folds = generator.normal([[0.0], [5.0], [9.0]], 1.0, (3, 4))
+    weights = [drawn_weights(4, 20_000, seed=number) for number in range(3)]
+    drawn = np.mean([own @ fold / 4 for own, fold in zip(weights, folds, strict=True)], axis=0)
+    model = Seeds([float(folds.mean())], [drawn])
+    found = interval_over_seeds(model, images=12, folds=3)
+    error = math.sqrt(sum(fold.var(ddof=1) / 4 for fold in folds)) / 3
+    assert found is not None
+    assert (found.upper - found.lower) / 2 == pytest.approx(t_reach(0.95, 9) * error, rel=0.02)
+    assert interval_over_seeds(model, images=3, folds=3) is None  # one image each: no spread within a fold
 
 
 # --- images and seeds ------------------------------------------------------------------------------------------------

@@ -108,6 +108,12 @@ def test_a_grid_knows_how_many_trials_it_has(write: WriteFile) -> None:
     space = '    "train.lr" = { low = 0.001, high = 0.1, log = true }\n    "train.batch_size" = [2, 4, 8]\n'
     search = search_of(load_spec(write("a.toml", text + space)))
     assert (search.trials("fcos"), search.combinations("fcos")) == (12, 12)
+    # Of so many that nobody would wait for them, a number must be said.
+    many = [
+        f'    "train.{key}" = {{ low = 0.1, high = 0.9, points = 100 }}\n' for key in ("lr", "momentum", "weight_decay")
+    ]
+    with pytest.raises(SpecError, match=r"trials: missing: there are 1,000,000 combinations for 'fcos'; say how many"):
+        load_spec(write("b.toml", text + "".join(many)))
     limited = search_of(load_spec(write("b.toml", text.replace(grid, f"{grid}\n    trials = 5") + space)))
     assert (limited.trials("fcos"), limited.combinations("fcos")) == (5, 12)
 
@@ -135,6 +141,7 @@ def test_a_search_that_is_disabled_is_checked_and_left_out(write: WriteFile) -> 
             "trials = 2\n    objective = 'coko/ap'",
             "3: [search] objective: no metric 'coko' is enabled; did you mean 'co",
         ),
+        ("trials = 2\n    objective = 'lat'", "did you mean 'latency_ms_median' or 'latency_ms_p95'?"),
         ("trials = 2\n    objective = 'latency_ms'", "no cost is named 'latency_ms', and a metric's quantity is"),
         ("trials = 2\n    objective = ['a/b', 'coco/ap', 'c/d']", "one or two quantities, not 3"),
         ("trials = 2\n    objective = ['coco/ap', 'coco/ap']", "the two objectives must differ"),
@@ -163,6 +170,7 @@ def test_what_is_wrong_with_the_table(search: str, complaint: str, write: WriteF
             '"train.lrr" = { low = 0.1, high = 1 }',
             "4: [search.space] \"train.lrr\": unknown key; did you mean 'lr'?",
         ),
+        ('"train.lrr" = [0.1, 0.2]', "4: [search.space] \"train.lrr\": unknown key; did you mean 'lr'?"),
         ('"trian.lr" = [0.1]', "there is no table [trian]; did you mean 'train'?"),
         ('"models.fcoz.train.lr" = [0.1]', "there is no model 'fcoz'; did you mean 'fcos'?"),
         ('"augment.flop.p" = [0.1]', "the spec has no [augment.flop]; did you mean 'flip'?"),
@@ -176,6 +184,19 @@ def test_what_is_wrong_with_the_table(search: str, complaint: str, write: WriteF
         ('"models.fcos" = [1]', "models.fcos is a table; name a key in it"),
         ('"train.lr" = 0.1', "must be a list of values, or a range as { low = 0.1, high = 1 }, not 0.1"),
         ('"train.lr" = { lo = 1, high = 2 }', "[search.space.\"train.lr\"] lo: unknown key; did you mean 'low'?"),
+        ('"train.lr" = { lo = 1, hi = 2 }', "[search.space.\"train.lr\"] lo: unknown key; did you mean 'low'?"),
+        (
+            '"train.lr" = { min = 1, max = 2 }',
+            '4: [search.space] "train.lr": the ends of a range are called low and hi',
+        ),
+        (
+            '"train.batch_size" = { low = 1, high = 1_000_000_000, step = 1 }',
+            "more than 100,000 values: leave the step",
+        ),
+        (
+            '"train.lr" = { low = 1, high = 2, points = 1_000_000_000 }',
+            "a grid takes at most 100,000 points of a range",
+        ),
         ('"train.lr" = { low = 2, high = 1 }', "a range goes from a number to a higher one, not from 2 to 1"),
         ('"train.lr" = { low = 0, high = 1, log = true }', "a range on a logarithmic scale begins above 0, not at 0"),
         ('"train.lr" = [0.1, 0.1]', "0.1 stands twice among the choices"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from detkit.cli.compare_table import (
     class_cells,
     fitting_columns,
     numbers,
+    one_line,
     terminal_width,
     title,
 )
@@ -71,29 +73,27 @@ def heading(found: Comparison) -> str:
     folders = [Path(name) for name in found.experiments]
     short = [path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path for path in folders]
     names = ", ".join(map(str, short))
-    return f"{names}: scored on {found.scored_on}" if found.scored_on else names
+    return one_line(f"{names}: scored on {found.scored_on}" if found.scored_on else names)
 
 
 def _after(found: Comparison) -> list[str]:
     """What is said below the table: notes, pairs, places, the winner."""
-    lines = [f"note: {note}" for note in found.notes]
-    if any(value.interval for row in found.rows if (value := row.values.get(found.by))):
-        lines.append(f"in brackets: 95 % intervals {brackets(found)}")
-    if fronts := front_lines(found):
-        lines += fronts
+    lines = [f"note: {one_line(note)}" for note in found.notes]
+    lines += [one_line(line) for line in (*brackets(found), *front_lines(found))]
     if found.pairs:
-        lines += ["", pairs_heading(found), *(f"  {text}" for text in pair_lines(found))]
+        lines += ["", pairs_heading(found), *(f"  {one_line(text)}" for text in pair_lines(found))]
     elif found.pairs_note:
-        lines += ["", f"no pairs: {found.pairs_note}"]
-    if found.choice:
-        lines += ["", *(f"  {line}" for line in found.choice.lines()), found.sentence]
-    return lines
+        lines += ["", f"no pairs: {one_line(found.pairs_note)}"]
+    places = [f"  {one_line(line)}" for line in found.choice.lines()] if found.choice else []
+    return [*lines, "", *places, one_line(str(found))]
 
 
-def brackets(found: Comparison) -> str:
-    """What the intervals of the rows are of."""
-    several = [row for row in found.rows if len(row.seeds) > 1]
-    return "over other images" if not several else "over other images, and other seeds where a model has several"
+def brackets(found: Comparison) -> list[str]:
+    """What the intervals of the rows are, where there are some."""
+    if not any(value.interval for row in found.rows if (value := row.values.get(found.by))):
+        return []
+    several = ", and other seeds where a model has several" if any(len(row.seeds) > 1 for row in found.rows) else ""
+    return [f"in brackets: 95 % intervals over other images{several}"]
 
 
 def front_lines(found: Comparison) -> list[str]:
@@ -108,7 +108,7 @@ def front_lines(found: Comparison) -> list[str]:
     return [
         "Pareto: no other model is better both in "
         + "; ".join(
-            f"{found.quantities[front.y].label} and {found.quantities[front.x].label} ({front.name})"
+            f"{found.names.quantity(front.y).label} and {found.names.quantity(front.x).label} ({front.name})"
             for front in found.fronts
         ),
         *unknown,
@@ -116,11 +116,12 @@ def front_lines(found: Comparison) -> list[str]:
 
 
 def pairs_heading(found: Comparison) -> str:
-    """What the intervals of the pairs are, once for all."""
-    count = len(found.pairs)
+    """What the intervals of the pairs are, once for all; and of which quantity, where it is not that of the rows."""
+    count = found.pairs[0].pairs
     over = "images and seeds" if any(pair.seeds_a > 1 or pair.seeds_b > 1 for pair in found.pairs) else "images"
     all_of = f"; together they hold with 95 %, corrected for {count} pairs" if count > 1 else ""
-    return f"pairs, by paired bootstrap over {over}{all_of}:"
+    of = f" {found.pairs_note}" if found.pairs_note else ""
+    return f"pairs{of}, by paired bootstrap over {over}{all_of}:"
 
 
 def pair_lines(found: Comparison) -> list[str]:
@@ -137,7 +138,7 @@ def as_markdown(found: Comparison, columns: Sequence[str] | None, per_class: boo
     """A table and lists, fit for a page; no path of the machine is in it."""
     shown = list(columns) if columns else fitting_columns(found, 10_000)[0]
     _, rows = cells(found, shown)
-    parts = [f"**{escape(str(found))}**"]
+    parts = [f"**{escape(one_line(str(found)))}**"]
     if found.scored_on:
         parts.append(f"Scored on {escape(found.scored_on)}.")
     ordered, right = _numbers_last(found, shown)
@@ -158,11 +159,22 @@ def as_markdown(found: Comparison, columns: Sequence[str] | None, per_class: boo
                 right=len(class_titles) - 1,
             )
         )
-    said = [*found.notes, *front_lines(found), *(pair_lines(found))]
-    parts.append("\n".join(f"- {escape(line)}" for line in said))
+    notes = [*found.notes, *brackets(found), *front_lines(found)]
+    if not found.pairs and found.pairs_note:
+        notes.append(f"no pairs: {found.pairs_note}")
+    parts.append(_listed(notes))
+    if found.pairs:
+        heading_of_pairs = pairs_heading(found)
+        parts += [escape(heading_of_pairs[:1].upper() + heading_of_pairs[1:]), _listed(pair_lines(found))]
     if found.choice and found.choice.lines():
-        parts.append("\n".join(f"- {escape(line)}" for line in found.choice.lines()))
+        parts.append(_listed(found.choice.lines()))
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _listed(lines: Sequence[str]) -> str:
+    """A list of plain text; a number at its beginning is no number of a list within it."""
+    plain = (escape(one_line(line)) for line in lines)
+    return "\n".join("- " + re.sub(r"^(\d+)[.]", r"\1\\.", line) for line in plain)
 
 
 def _numbers_last(found: Comparison, shown: Sequence[str]) -> tuple[list[str], int]:
@@ -179,10 +191,10 @@ def as_csv(found: Comparison, columns: Sequence[str] | None, per_class: bool) ->
     rows = []
     for row in found.rows:
         values: dict[str, object] = {
-            "name": row.name,
+            "name": _not_computed(row.name),
             "runs": len(row.states),
             "finished": len(row.finished),
-            **{name: row.texts.get(name) for name in TEXTS if name != "name"},
+            **{name: _not_computed(row.texts.get(name)) for name in TEXTS if name != "name"},
         }
         for name in wanted:
             measured = row.values.get(name)
@@ -200,6 +212,11 @@ def as_csv(found: Comparison, columns: Sequence[str] | None, per_class: bool) ->
     writer.writeheader()
     writer.writerows(rows)
     return file.getvalue()
+
+
+def _not_computed(text: str | None) -> str | None:
+    """Words that a spreadsheet would take for a formula, behind the sign that makes them words there."""
+    return f"'{text}" if text and text[0] in "=+-@\t\r" else text
 
 
 def as_json(found: Comparison, columns: Sequence[str] | None, per_class: bool) -> str:

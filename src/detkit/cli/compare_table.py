@@ -99,8 +99,13 @@ def _width(found: Comparison, columns: Sequence[str]) -> int:
 def cells(found: Comparison, columns: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     """Titles and rows, the name of the model first."""
     return ["model", *(title(found, name) for name in columns)], [
-        [row.name, *(cell(found, row, name) for name in columns)] for row in found.rows
+        [one_line(row.name), *(one_line(cell(found, row, name)) for name in columns)] for row in found.rows
     ]
+
+
+def one_line(text: str) -> str:
+    """Whatever people have named, or an error says, on one line, without what would move a terminal's cursor."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in " ".join(text.split()))
 
 
 def title(found: Comparison, name: str) -> str:
@@ -136,8 +141,8 @@ def class_cells(found: Comparison) -> tuple[list[str], list[list[str]]]:
     by_model = {row.name: row.per_class(found.by) for row in found.rows}
     names = dict.fromkeys(name for own in by_model.values() for name in own)
     shown = found.primary.shown
-    return ["class", *by_model], [
-        [name, *("-" if (value := own.get(name)) is None else shown(value.value) for own in by_model.values())]
+    return ["class", *map(one_line, by_model)], [
+        [one_line(name), *("-" if name not in own else shown(own[name].value) for own in by_model.values())]
         for name in names
     ]
 

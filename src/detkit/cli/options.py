@@ -48,19 +48,23 @@ def spec_options(function: F) -> F:
 
 
 def load(path: Path, options: SpecOptions) -> ExperimentSpec:
-    """`load_spec` with the values of `spec_options`.
+    """`load_spec` with the values of `spec_options`; warns of options that are going to be removed.
 
     Raises:
         SpecError, PluginError: as `load_spec`.
     """
+    from detkit.spec.deprecated import deprecated_options
     from detkit.spec.loader import load_spec
     from detkit.spec.overrides import parse_overrides
 
     changes: Mapping[str, Any] = parse_overrides(options["settings"])
-    return load_spec(
+    spec = load_spec(
         path,
         set=changes,
         enable_loggers=options["enable_loggers"],
         disable_loggers=options["disable_loggers"],
         blocked=options["blocked"],
     )
+    for deprecated in deprecated_options(spec):
+        click.echo(f"warning: {deprecated}", err=True)
+    return spec

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from detkit import __version__
 from detkit.cli.options import json_option, no_plugin_option
 from detkit.errors import PluginError, did_you_mean
 
@@ -41,9 +42,10 @@ def command(context: click.Context, blocked: tuple[str, ...], spec: Path | None,
         for plugin in registry.plugins
     ]
     print_table(("plugin", "version", "from", "state", "offers"), rows)
+    click.echo(f"detkit {__version__}, hook API {registry.hook_api}")
     for plugin in registry.plugins:
-        if plugin.state == "failed":
-            click.echo(f"warning: {plugin.title} failed: {plugin.reason}", err=True)
+        if plugin.trouble:
+            click.echo(f"warning: {plugin.trouble}", err=True)
 
 
 @command.command("show")
@@ -98,6 +100,9 @@ def _plugin_json(plugin: Plugin) -> dict[str, Any]:
         "state": plugin.state,
         "reason": plugin.reason,
         "offers": {kind: list(names) for kind, names in plugin.offers.items()},
+        "requires_detkit": plugin.requires_detkit or None,
+        "detkit_api": plugin.detkit_api,
+        "deprecations": list(plugin.deprecations),
     }
 
 
@@ -112,7 +117,7 @@ def _nothing_named(registry: Registry, name: str) -> str:
         if plugin.name == name:
             return f"{name!r} is a plugin that offers {_offers(plugin)}; name one of its components"
     names = {other for offers in registry.components.values() for other in offers}
-    failed = [f"; {plugin.title} failed: {plugin.reason}" for plugin in registry.plugins if plugin.state == "failed"]
+    failed = [f"; {plugin.trouble}" for plugin in registry.plugins if plugin.trouble]
     return f"no component named {name!r}{did_you_mean(name, names)}{''.join(failed)}"
 
 

@@ -23,7 +23,7 @@ DEFAULT_LIMIT_MB = 25
 @click.option("--single-file", type=click.Path(path_type=Path), metavar="FILE", help="One page that holds everything.")
 @click.option(
     "--limit-mb",
-    type=click.FloatRange(min=8),
+    type=click.FloatRange(min=8, max=100_000),
     default=DEFAULT_LIMIT_MB,
     show_default=True,
     help="The most that the single file may hold.",
@@ -50,6 +50,8 @@ def command(
 
     if single_file is not None and output is not None:
         raise click.UsageError("--single-file writes a page, --output a folder: choose one of them")
+    if limit_mb != limit_mb:  # "nan" passes for a number in every range
+        raise click.UsageError("--limit-mb is not a number")
     record = chosen(experiment)
     written: dict[str, Any]
     if single_file is not None:

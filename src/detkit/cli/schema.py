@@ -29,8 +29,9 @@ def command(spec: Path | None, output: Path | None, partial: bool, blocked: tupl
     files, extends = named_plugins(spec) if spec is not None else ([], False)
     registry = collect(files, blocked=blocked)
     for plugin in registry.plugins:
-        if plugin.state == "failed":
-            click.echo(f"warning: without {plugin.title}, which failed: {plugin.reason}", err=True)
+        if plugin.trouble:
+            which = "which failed" if plugin.state == "failed" else "which is refused"
+            click.echo(f"warning: without {plugin.title}, {which}: {plugin.reason}", err=True)
     schema = spec_schema(registry, partial=partial or extends)
     text = json.dumps(schema, indent=2) + "\n"
     if output is None:

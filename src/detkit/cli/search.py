@@ -12,9 +12,7 @@ from detkit.record.search import ModelSearch, Search, Trial
 from detkit.search_space import Objective, Value
 
 #: The best first, then what says less and less.
-ORDER = ("finished", "pruned", "running", "interrupted", "pending", "failed")
-#: A reason is cut to so many characters; the run's failure.json has all of it.
-LONGEST_REASON = 160
+ORDER = ("finished", "pruned", "running", "interrupted", "pending", "failed", "removed")
 
 
 def print_search(record: ExperimentRecord) -> None:
@@ -31,21 +29,39 @@ def _print_model(record: ExperimentRecord, search: Search, found: ModelSearch) -
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none begun"
     named = " and ".join(f"{objective.metric} ({objective.direction})" for objective in search.objectives)
     click.echo(f"search of {found.model} by {search.use} for {named} on the validation images")
-    click.echo(f"{len(found.trials)} of {found.wanted} trials: {told}")
+    click.echo(f"{len(found.trials)} of {max(found.wanted, len(found.trials))} trials: {told}")
     metrics, keys = [objective.metric for objective in search.objectives], list(found.space)
     rows = [_cells(trial, found, search.objectives, keys) for trial in _ordered(found, search.objectives)]
     numbers = [key for key in keys if not any(isinstance(trial.values[key], str | bool) for trial in found.trials)]
     print_table(("trial", *metrics, *keys, "state"), rows, right=("trial", *metrics, *numbers))
-    for trial in found.trials:
-        if trial.state == "failed":
-            reason = trial.reason if len(trial.reason) <= LONGEST_REASON else f"{trial.reason[: LONGEST_REASON - 3]}..."
-            click.echo(f"trial {trial.number} failed: {reason}")
+    for line in _failures(found):
+        click.echo(line)
     if found.importances:
         shares = ", ".join(f"{key} {share:.0%}" for key, share in found.importances.items())
         click.echo(f"what counts for {metrics[0]}: {shares}")
-    elif found.importances_note:
+    elif found.importances_note and len(keys) > 1:  # of one key nobody asks
         click.echo(f"which key counts most is not said: {found.importances_note}")
     _print_best(record, search, found)
+
+
+def _failures(found: ModelSearch) -> list[str]:
+    """Why trials failed or count for nothing, in full; what several failed of is said once."""
+    numbers: dict[str, list[int]] = {}
+    unrated: list[int] = []
+    for trial in found.trials:
+        if trial.state == "failed":
+            numbers.setdefault(trial.reason, []).append(trial.number)
+        elif trial.state == "finished" and trial.objectives is None:
+            unrated.append(trial.number)
+    lines = []
+    for reason, trials in numbers.items():
+        first, *rest = reason.splitlines() or ["no reason was recorded"]
+        lines += [f"{_which(trials)} failed: {first}", *(f"  {line}" for line in rest)]
+    return [*lines, *([f"{_which(unrated)} finished, and an objective has no value"] if unrated else [])]
+
+
+def _which(trials: Sequence[int]) -> str:
+    return f"trial{'s' * (len(trials) > 1)} {', '.join(map(str, trials))}"
 
 
 def _ordered(found: ModelSearch, objectives: Sequence[Objective]) -> list[Trial]:

@@ -34,16 +34,18 @@ class Likeness:
     differs: Sequence[str] = ()
 
 
-def likeness(rows: Sequence[Contender], quantity: str) -> Likeness:
-    """By the images of the final figures, their objects, the folds, and the options of the quantity's metric.
+def likeness(rows: Sequence[Contender], quantities: Sequence[str]) -> Likeness:
+    """By the images of the final figures, their objects, the folds, and the options of the quantities' metrics.
 
     Raises:
         RecordError: a file of a record is missing or damaged.
     """
+    metrics = list(dict.fromkeys(name.partition("/")[0] for name in quantities if "/" in name))
     groups: list[list[Contender]] = []
     differs: list[str] = []
+    read: dict[tuple[str, int | None], ScoredImages] = {}
     for row in (row for row in rows if row.finished):
-        reasons = [_difference(group[0], row, quantity) for group in groups]
+        reasons = [_difference(group[0], row, metrics, read) for group in groups]
         place = next((number for number, reason in enumerate(reasons) if not reason), None)
         if place is not None:
             groups[place].append(row)
@@ -67,8 +69,14 @@ def refuse(found: Likeness) -> None:
         )
 
 
-def _difference(one: Contender, other: Contender, quantity: str) -> str:
-    """What keeps two models from being compared, as the end of a sentence; empty where nothing does."""
+def _difference(
+    one: Contender, other: Contender, metrics: Sequence[str], read: dict[tuple[str, int | None], ScoredImages]
+) -> str:
+    """What keeps two models from being compared, as the end of a sentence; empty where nothing does.
+
+    Args:
+        read: what was read already, by experiment and fold: of very many images that takes a while.
+    """
     if one.folds != other.folds:
         return f"have not finished the same folds ({_listed(one.folds)}; {_listed(other.folds)})"
     split, others = one.finished[0].summary["scored"]["split"], other.finished[0].summary["scored"]["split"]
@@ -76,13 +84,17 @@ def _difference(one: Contender, other: Contender, quantity: str) -> str:
         return f"were scored on other splits ({split}; {others})"
     if _folder(one) != _folder(other):
         for fold in one.folds or (None,):
-            reason = unlike(_truths(one, fold), _truths(other, fold))
+            of_both = [(_folder(row), fold) for row in (one, other)]
+            read |= {key: _truths(row, fold) for key, row in zip(of_both, (one, other), strict=True) if key not in read}
+            reason = unlike(read[of_both[0]], read[of_both[1]])
             if reason:
                 return f"were not scored on the same images{f' of fold {fold}' if fold else ''}: {reason}"
-    metric = quantity.partition("/")[0]
-    a, b = (row.finished[0].run.facts.get("spec", {}).get("metrics", {}).get(metric) for row in (one, other))
-    if a != b:
-        return f"were not scored by the same metric: {a} and {b}"
+    of_one, of_other = (row.finished[0].run.facts.get("spec", {}).get("metrics", {}) for row in (one, other))
+    for metric in metrics:
+        a, b = of_one.get(metric), of_other.get(metric)
+        if a != b:
+            said = f"{a} and {b}" if a and b else f"{other.name if a else one.name} by no {metric}"
+            return f"were not scored by the same metric: {said}"
     return ""
 
 
@@ -117,11 +129,46 @@ def warnings(rows: Sequence[Contender]) -> list[str]:
 
 
 def folds_left_out(rows: Sequence[Contender], members: Sequence[RunRecord]) -> list[str]:
-    """Which folds do not count, since not all models have finished them."""
+    """Which folds do not count, since not all models have finished them; and which runs of seeds that lack a fold."""
     counted = {fold for row in rows for fold in row.folds}
-    others = {run.fold for run in members if run.fold is not None and run.state == "finished"} - counted
-    listed = ", ".join(map(str, sorted(others)))
-    return [f"without fold {listed}, which not all models have finished"] if counted and listed else []
+    if not counted:
+        return []
+    folded = [run for run in members if run.fold is not None and run.state == "finished"]
+    others = sorted({run.fold for run in folded if run.fold is not None} - counted)
+    shown = {_key(one.run) for row in rows for one in row.finished}
+    of_rows = {run for row in rows for run in row.states}
+    lacking = [run.run_id for run in folded if run.fold in counted and _key(run) not in shown and run.run_id in of_rows]
+    return [
+        *([f"without fold {_listed(others)}, which not all models have finished"] if others else []),
+        *([f"without {_names(lacking)}: the seed has not finished all folds, and others have"] if lacking else []),
+    ]
+
+
+def _key(run: RunRecord) -> tuple[str, str]:
+    return str(run.experiment.resolve()), run.run_id
+
+
+def chosen_trials(rows: Sequence[Contender]) -> list[str]:
+    """Models that are the best trial of a search on the very images that score them.
+
+    Raises:
+        RecordError: search.json is damaged.
+    """
+    found = []
+    for row in rows:
+        one = row.finished[0] if row.finished else None
+        if one is None or one.run.trial is None or not one.summary["scored"]["same_images"]:
+            continue
+        search = ExperimentRecord(one.run.experiment).search
+        trials = search.models[one.run.model].trials if search and one.run.model in search.models else ()
+        if len(trials) > 1:
+            found.append(f"{row.name} is one of {len(trials)} trials")
+    if not found:
+        return []
+    return [
+        f"{'; '.join(found)}: chosen on the scored images, so luck is in the number, and in its difference to others;"
+        " no interval allows for it"
+    ]
 
 
 def rare_classes(rows: Sequence[Contender]) -> list[str]:
@@ -147,6 +194,11 @@ def rare_classes(rows: Sequence[Contender]) -> list[str]:
         f"few objects of {_names(few)} among the scored images: numbers that count each class alike hang on them, and"
         " their intervals are too narrow"
     ]
+
+
+def hardware_of(row: Contender) -> set[str | None]:
+    """On what the costs of a model's runs were measured."""
+    return {_hardware(one) for one in row.finished}
 
 
 def _hardware(one: Finished) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from detkit.compare.alike import hardware_of
 from detkit.compare.contenders import Contender
 from detkit.compare.expression import Rule
 from detkit.compare.names import Names
@@ -36,7 +37,7 @@ class Choice:
     """Attributes: rule: as written. quantity: full name. highest: whether high is good.
 
     qualified: the winner first. missed: name to what it misses, and by how much. unknown: name to what is not known
-    of it. sentence: the whole in one.
+    of it. unsure: name to why it qualifies, or misses, by no more than chance. sentence: the whole in one.
     """
 
     rule: str
@@ -45,6 +46,7 @@ class Choice:
     qualified: tuple[Place, ...]
     missed: Mapping[str, tuple[str, ...]]
     unknown: Mapping[str, tuple[str, ...]]
+    unsure: Mapping[str, tuple[str, ...]]
     sentence: str
 
     @property
@@ -61,7 +63,11 @@ class Choice:
         ]
         missed = [f"{name} {'; '.join(why)}" for name, why in self.missed.items()]
         unknown = [f"{name} may qualify or not: {'; '.join(why)}" for name, why in self.unknown.items()]
-        return [*(places if len(places) > 1 else []), *missed, *unknown]
+        unsure = [
+            f"{name} {'may miss' if name not in self.missed else 'may meet'} the rule on other images: {'; '.join(why)}"
+            for name, why in self.unsure.items()
+        ]
+        return [*(places if len(places) > 1 else []), *missed, *unknown, *unsure]
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -75,6 +81,7 @@ class Choice:
             ],
             "missed": {name: list(why) for name, why in self.missed.items()},
             "unknown": {name: list(why) for name, why in self.unknown.items()},
+            "unsure": {name: list(why) for name, why in self.unsure.items()},
             "sentence": self.sentence,
             "lines": self.lines(),
         }
@@ -89,7 +96,7 @@ def choose(
         comparable: whether all were scored on the same images; where not, the sentence says so.
         pairs: of the rule's quantity, or of another one, which then says nothing of ties.
     """
-    quantity = names.quantities[rule.name.full]
+    quantity = names.quantity(rule.name.full)
     highest = bool(quantity.higher_is_better) if rule.highest is None else rule.highest
     values: dict[str, float] = {}
     missed: dict[str, tuple[str, ...]] = {}
@@ -111,10 +118,30 @@ def choose(
     ranked = sorted(values, key=lambda name: -values[name] if highest else values[name])
     places = tuple(_place(name, ranked[0], values, pairs, rule) for name in ranked)
     by_name = {row.name: row for row in rows}
-    sentence = _sentence(rule, quantity, highest, places, by_name, pairs, len(missed) + len(unknown))
+    unsure = {row.name: why for row in rows if rule.where and (why := names.unsure(rule.where, row))}
+    sentence = _sentence(rule, quantity, highest, places, by_name, pairs, (len(missed), len(unknown)))
+    if rule.where:
+        rivals = {row.name: names.of(rule.name, row) for row in rows if row.name in missed and row.name in unsure}
+        ahead = [name for name, value in rivals.items() if value is not None and _is_ahead(value, places, highest)]
+        sentence += _hanging(rule.condition, places[0].name in unsure if places else False, ahead)
     if not comparable and not quantity.is_cost:
         sentence += "; but the models were scored differently, and these numbers are not comparable"
-    return Choice(rule.text, quantity, highest, places, missed, unknown, sentence)
+    return Choice(rule.text, quantity, highest, places, missed, unknown, unsure, sentence)
+
+
+def _is_ahead(value: float | str, places: Sequence[Place], highest: bool) -> bool:
+    """Whether a model that misses the condition would have won."""
+    if not places:
+        return True
+    return float(value) > places[0].value if highest else float(value) < places[0].value
+
+
+def _hanging(condition: str, winner: bool, ahead: Sequence[str]) -> str:
+    """What of the choice would come out otherwise with other images, as far as intervals tell."""
+    said = [f"that it meets {condition} is no more than chance"] if winner else []
+    if ahead:
+        said.append(f"that {' and '.join(ahead)} {'misses' if len(ahead) == 1 else 'miss'} it is no more than chance")
+    return "".join(f"; {words}" for words in said)
 
 
 def _place(name: str, winner: str, values: Mapping[str, float], pairs: Sequence[Pair], rule: Rule) -> Place:
@@ -144,26 +171,42 @@ def _sentence(
     places: Sequence[Place],
     rows: Mapping[str, Contender],
     pairs: Sequence[Pair],
-    others: int,
+    others: tuple[int, int],
 ) -> str:
+    """Args: others: how many miss the condition, and of how many something is not known."""
     what = f"{quantity.label}{f' of {rule.name.of_class}' if rule.name.of_class else ''}"
-    if not places:
-        met = f"meets {rule.condition}" if rule.where else f"has {what}"
-        return f"none of the {len(rows)} models {met}" if len(rows) > 1 else "the only model is not known to qualify"
+    if len(places) < 2:
+        return _of_few(rule, quantity, what, places, len(rows), others)
     winner = places[0]
     amount = quantity.amount(winner.value)
-    if len(places) == 1:
-        if others and rule.where:
-            return f"{winner.name} is the only one of {len(rows)} models that meets {rule.condition}, with {amount}"
-        return f"{winner.name} is the only model with figures: {amount}"
     if len(places) == 2 and len(rows) == 2:
         pair = _pair_of(places[0].name, places[1].name, pairs, rule)
-        if pair is not None and pair.told_apart:
+        # Who is asked for the worst is not answered by who beats whom.
+        if pair is not None and pair.told_apart and highest is (quantity.higher_is_better is not False):
             return str(pair)
     best = "best" if quantity.higher_is_better and highest else "highest" if highest else "lowest"
     among = f"among the {len(places)} that qualify" if rule.where else f"of {len(places)} models"
     value = quantity.bare(winner.value) if not quantity.is_cost else amount
     return f"{winner.name} has the {best} {what} ({value}) {among}{'' if quantity.is_cost else _ties(places, rows)}"
+
+
+def _of_few(
+    rule: Rule, quantity: Quantity, what: str, places: Sequence[Place], models: int, others: tuple[int, int]
+) -> str:
+    """Where one model qualifies, or none. Of whom something is not known, nothing is said to be so or not."""
+    missed, unknown = others
+    if places:
+        winner, amount = places[0].name, quantity.amount(places[0].value)
+        if not rule.where or not missed + unknown:
+            return f"{winner} is the only model with figures: {amount}"
+        meets = "is known to meet" if unknown else "meets"
+        return f"{winner} is the only one of {models} models that {meets} {rule.condition}, with {amount}"
+    meets, has = (f"meet {rule.condition}", "meets") if rule.where else (f"have {what}", "has")
+    if models == 1:
+        return f"the only model is not known to {meets}" if unknown else f"the only model does not {meets}"
+    if unknown:
+        return f"none of the {models} models is known to {meets}"
+    return f"none of the {models} models {has} {rule.condition if rule.where else what}"
 
 
 def _ties(places: Sequence[Place], rows: Mapping[str, Contender]) -> str:
@@ -180,8 +223,8 @@ def _ties(places: Sequence[Place], rows: Mapping[str, Contender]) -> str:
 
 
 def _better(row: Contender, winner: Contender) -> str:
-    """As " and is 1.4 times as fast"; empty where it is not, or was measured elsewhere."""
-    if row.texts.get("device") != winner.texts.get("device"):
+    """As " and is 1.4 times as fast"; empty where it is not, or was measured on other hardware or threads."""
+    if hardware_of(row) != hardware_of(winner):
         return ""
     said = []
     speed, other_speed = row.value("latency_ms"), winner.value("latency_ms")

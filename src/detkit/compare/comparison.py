@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from detkit.compare.alike import folds_left_out, likeness, rare_classes, refuse, warnings
+from detkit.compare.alike import likeness, refuse
 from detkit.compare.choice import Choice, choose
 from detkit.compare.contenders import Contender, Measured, contenders
+from detkit.compare.expression import Name, names_in
 from detkit.compare.figure import NotResampled
-from detkit.compare.leaderboard import SAME_IMAGES
 from detkit.compare.members import Named, find_members
 from detkit.compare.names import Names
-from detkit.compare.pairs import Drawn, Pair, draw, images_of, pairs_of
+from detkit.compare.notes import images_behind, notes_on, notes_on_pairs, unfinished
+from detkit.compare.pairs import Drawn, Pair, draw, left_interval, pairs_of
 from detkit.compare.pareto import Front, front
 from detkit.compare.quantities import COSTS, Quantity, by_wanted, of_metric
 from detkit.components import Messages, Silent
 from detkit.errors import UserError
-from detkit.record.reader import RunRecord
 from detkit.record.summary import scored_intervals
-from detkit.resampling import FEWEST_IMAGES, FEWEST_RESAMPLES, LEVEL, interval_over_seeds, rough
+from detkit.resampling import FEWEST_RESAMPLES, LEVEL, interval_over_seeds
 
 #: Names of the fronts that are always there: of the primary number against these.
 FRONTS = {"speed": "latency_ms", "memory": "memory_mb"}
@@ -189,13 +190,17 @@ def comparison(
     rows = contenders(members, by_run=by_run)
     summaries = [one.summary for row in rows for one in row.finished]
     if not summaries:
-        return Comparison(experiments, "", rows, {}, notes=_states(rows))
+        return Comparison(experiments, "", rows, {}, notes=unfinished(rows))
     primary = str(summaries[0]["primary"])
     quantities = _quantities(rows, primary)
-    names = Names(quantities, primary)
+    names = Names(quantities, primary, [row for row in rows if row.finished])
     rule = names.rule(best) if best else None
-    compared = names.number(by) if by else _by(rule.name.full if rule else "", primary)
-    alike = likeness(rows, compared)
+    condition = names.condition(where) if where else None
+    sorter = names.name(sort) if sort else None
+    more = [(names.number(x), names.number(y)) for x, y in pareto]
+    compared = _compared(names, by) if by else _by(rule.name.full if rule else "", primary)
+    limited = names_in(rule.where if rule else None) + names_in(condition)
+    alike = likeness(rows, [compared, *([rule.name.full] if rule else []), *(name.full for name in limited)])
     if not anyway:
         refuse(alike)
     stand_ins = [] if by or rule else _with_intervals(rows)
@@ -203,28 +208,45 @@ def comparison(
         _draw(rows, compared, stand_ins, resamples, messages or Silent()) if pairs else ({}, compared, "")
     )
     rows = [_with_interval(row, of_pairs, drawn) for row in rows]
+    rows = [_with_left_intervals(row, [name.full for name in limited if name.of_class is None]) for row in rows]
     rows, left_out = names.kept(where, rows)
     quantity = quantities[compared]
     kept = {row.name for row in rows}
-    groups = [[name for name in group if name in kept] for group in alike.groups]
-    found = pairs_of(drawn, quantities[of_pairs], groups) if drawn else []
-    notes = [*(f"NOT COMPARABLE: {sentence}" for sentence in alike.differs), *_notes(rows, members), *left_out]
-    fronts = _fronts(rows, quantities, compared, [(names.number(x), names.number(y)) for x, y in pareto])
+    groups: Sequence[Sequence[str]] = alike.groups
+    if not any("/" in name.full for name in names_in(condition)):
+        groups = [[name for name in group if name in kept] for group in groups]
+    # Who was left out for a number of a metric was compared by it: chance had its occasion.
+    found = pairs_of(drawn, quantities[of_pairs], groups, kept) if drawn else []
+    notes = [*(f"NOT COMPARABLE: {sentence}" for sentence in alike.differs), *notes_on(rows, members), *left_out]
+    fronts = _fronts(rows, names, compared, more)
     return Comparison(
         experiments=experiments,
         by=compared,
-        rows=_sorted(_ranked(rows, quantity), names, sort),
+        rows=_sorted(_ranked(rows, quantity), names, sorter),
         quantities=quantities,
         split=str(summaries[0]["scored"]["split"]),
-        images=_images(rows),
+        images=images_behind(rows),
         folds=next((row.folds for row in rows if row.finished), ()),
         fronts=fronts,
         pairs=found,
         pairs_note=note,
         choice=choose(rows, names, found, rule or names.plain_rule(compared), comparable=not alike.differs),
-        notes=[*notes, *_about(found), *_states(rows)],
+        notes=[*notes, *notes_on_pairs(found), *unfinished(rows)],
         comparable=not alike.differs,
     )
+
+
+def _compared(names: Names, by: str) -> str:
+    """Raises:
+    UserError: it is what a model costs, of which no draw of images says anything.
+    """
+    full = names.number(by)
+    if names.quantity(full).is_cost:
+        raise UserError(
+            f"{by} is a cost, and pairs are compared by a number of a metric, as ap50;"
+            f" to order the rows by it use --sort {by}, to name the winner by it --best {by}"
+        )
+    return full
 
 
 def _by(wanted: str, primary: str) -> str:
@@ -252,7 +274,8 @@ def _draw(
         others: what may stand in for a quantity that cannot be resampled.
     """
     done = [row for row in rows if row.value(quantity) is not None]
-    few = "fewer than two models have finished" if len(done) < 2 else ""
+    short = sum(bool(row.finished) for row in rows) < 2
+    few = f"fewer than two models have {'finished' if short else f'a value of {quantity}'}" if len(done) < 2 else ""
     if few and all(len(row.finished) < 2 for row in done):
         return {}, quantity, few
     try:
@@ -274,10 +297,20 @@ def _with_intervals(rows: Sequence[Contender]) -> list[str]:
 def _with_interval(row: Contender, quantity: str, drawn: Mapping[str, Drawn]) -> Contender:
     """Over images and seeds, where the model has several runs: a single run has its own in its summary."""
     value, found = row.values.get(quantity), drawn.get(row.name)
-    if value is None or found is None or value.count < 2:
-        return row
-    interval = interval_over_seeds(found.seeds, images=found.images)
+    if value is None or found is None or value.count < 2 or not math.isclose(value.value, found.seeds.mean):
+        return row  # with a run that has no value, the draws may be of fewer runs than the number
+    interval = interval_over_seeds(found.seeds, images=found.images, folds=found.parts)
     return replace(row, values={**row.values, quantity: replace(value, interval=interval)})
+
+
+def _with_left_intervals(row: Contender, quantities: Sequence[str]) -> Contender:
+    """Those of a model with several runs, of numbers that a condition limits, as far as the runs have left draws."""
+    values = dict(row.values)
+    for name in quantities:
+        value = values.get(name)
+        if value is not None and value.interval is None and value.count > 1 and "/" in name:
+            values[name] = replace(value, interval=left_interval(row, name))
+    return replace(row, values=values)
 
 
 def _ranked(rows: Sequence[Contender], quantity: Quantity) -> list[Contender]:
@@ -288,12 +321,11 @@ def _ranked(rows: Sequence[Contender], quantity: Quantity) -> list[Contender]:
     return sorted(rows, key=rank)
 
 
-def _sorted(rows: Sequence[Contender], names: Names, by: str | None) -> list[Contender]:
+def _sorted(rows: Sequence[Contender], names: Names, name: Name | None) -> list[Contender]:
     """Those without the quantity last; low first where neither high nor low is better."""
-    if not by:
+    if name is None:
         return list(rows)
-    name = names.name(by)
-    higher = None if name.is_text else names.quantities[name.full].higher_is_better
+    higher = None if name.is_text else names.quantity(name.full).higher_is_better
 
     def rank(row: Contender) -> tuple[bool, float, str]:
         value = names.of(name, row)
@@ -304,52 +336,13 @@ def _sorted(rows: Sequence[Contender], names: Names, by: str | None) -> list[Con
     return sorted(rows, key=rank)
 
 
-def _fronts(
-    rows: Sequence[Contender], quantities: Mapping[str, Quantity], by: str, more: Sequence[tuple[str, str]]
-) -> list[Front]:
-    usual = [(name, cost, by) for name, cost in FRONTS.items() if cost in quantities]
+def _fronts(rows: Sequence[Contender], names: Names, by: str, more: Sequence[tuple[str, str]]) -> list[Front]:
+    usual = [(name, cost, by) for name, cost in FRONTS.items() if cost in names.quantities]
     wanted = [*usual, *((f"{x}, {y}", x, y) for x, y in more)]
     done = [row for row in rows if row.finished]
     return [
-        front(name, quantities[x], quantities[y], {row.name: (row.value(x), row.value(y)) for row in done})
+        front(name, names.quantity(x), names.quantity(y), {row.name: (row.value(x), row.value(y)) for row in done})
         for name, x, y in wanted
-    ]
-
-
-def _images(rows: Sequence[Contender]) -> int:
-    """Behind the first model's numbers."""
-    return next((images_of(row) for row in rows if row.finished), 0)
-
-
-def _notes(rows: Sequence[Contender], members: Sequence[RunRecord]) -> list[str]:
-    images = _images(rows)
-    same = [one for row in rows for one in row.finished if one.summary["scored"]["same_images"]]
-    return [
-        *([f"{SAME_IMAGES}, so all numbers are a little too good"] if same else []),
-        *([f"{rough(images)}: fewer than {FEWEST_IMAGES} say little"] if rough(images) else []),
-        *folds_left_out(rows, members),
-        *rare_classes(rows),
-        *warnings(rows),
-    ]
-
-
-def _about(pairs: Sequence[Pair]) -> list[str]:
-    """What pairs of single trainings do not tell."""
-    if all(pair.seeds_a > 1 and pair.seeds_b > 1 for pair in pairs):
-        return []
-    if any(pair.seeds_a > 1 or pair.seeds_b > 1 for pair in pairs):
-        return ["of a model with one seed, pairs speak of that one training: another may come out otherwise"]
-    which = "these two trained models" if len(pairs) == 1 else "these trained models"
-    return [f"one seed each: this is about {which} on these images; another training may come out otherwise"]
-
-
-def _states(rows: Sequence[Contender]) -> list[str]:
-    """What has not finished, and why."""
-    return [
-        f"{run} {state}" + (f": {cause}" if (cause := row.causes.get(run)) else "")
-        for row in rows
-        for run, state in row.states.items()
-        if state != "finished"
     ]
 
 

@@ -97,7 +97,7 @@ def contenders(runs: Sequence[RunRecord], *, by_run: bool = False) -> list[Conte
     finished = {key: [Finished(run, summary) for run in own if (summary := run.summary)] for key, own in groups.items()}
     folds = common_folds(finished.values())
     names = _names(groups)
-    return [_contender(names[key], own, _within(finished[key], folds)) for key, own in groups.items()]
+    return [_contender(names[key], own, whole_seeds(_within(finished[key], folds))) for key, own in groups.items()]
 
 
 def common_folds(groups: Iterable[Sequence[Finished]]) -> set[int]:
@@ -110,6 +110,19 @@ def common_folds(groups: Iterable[Sequence[Finished]]) -> set[int]:
 def _within(finished: Sequence[Finished], folds: set[int]) -> list[Finished]:
     """Those of the folds; all where none is shared, since they are refused then, or compared at the user's will."""
     return [one for one in finished if not folds or one.run.fold is None or one.run.fold in folds]
+
+
+def whole_seeds(finished: Sequence[Finished]) -> list[Finished]:
+    """Without the seeds that lack a fold which others of the model have: their means would be of other images.
+
+    All where no seed has every fold.
+    """
+    folds = {one.run.fold for one in finished}
+    by_seed: dict[int, set[int | None]] = {}
+    for one in finished:
+        by_seed.setdefault(one.run.seed, set()).add(one.run.fold)
+    whole = {seed for seed, own in by_seed.items() if own == folds}
+    return [one for one in finished if not whole or one.run.seed in whole]
 
 
 def _names(groups: Mapping[tuple[str, str], Sequence[RunRecord]]) -> dict[tuple[str, str], str]:

@@ -6,7 +6,8 @@
     single     = "not" single | "(" condition ")" | side compare side
     compare    = "<" | "<=" | ">" | ">=" | "==" | "!="
     side       = name | number | "text"
-    name       = letters, digits, "_", ".", "/", and a class in brackets: ap, coco/ap50, ap[person]
+    name       = letters, digits, "_", ".", "/", and a class in brackets: ap, coco/ap50, ap[person]; in quotes where
+                 its name has brackets: ap["a [b]"], with a backslash before quotes and backslashes
 
 Names are looked up while reading, so that a wrong one is told with its place. `not` is moved inwards while reading, so
 that what is left are comparisons under `and` and `or`, each of which can be said to be met, missed, or unknown.
@@ -15,16 +16,17 @@ that what is left are comparisons under `and` and `or`, each of which can be sai
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from detkit.errors import UserError
 
+QUOTED = r""" "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' """
 TOKEN = re.compile(
-    r"""\s*(?:
+    rf"""\s*(?:
         (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w\[]))
-      | (?P<name>[A-Za-z_][\w./-]*(?:\[[^\]]*\])?)
+      | (?P<name>[A-Za-z_][\w./-]*(?:\[(?:{QUOTED}|[^\]]*)\])?)
       | (?P<text>"[^"]*"|'[^']*')
       | (?P<sign><=|>=|==|!=|<|>|=|\(|\))
     )""",
@@ -101,18 +103,14 @@ class Rule:
 
     Attributes:
         name: the quantity that is to be best. highest: what is best; None: as the quantity itself says.
-        where: which models qualify; None: all. text: as written.
+        where: which models qualify; None: all. text: as written. condition: what of it stands behind `where`.
     """
 
     name: Name
     highest: bool | None
     where: Condition | None
     text: str
-
-    @property
-    def condition(self) -> str:
-        """What stands behind `where`."""
-        return re.split(r"\bwhere\b", self.text, maxsplit=1)[1].strip() if self.where else ""
+    condition: str = ""
 
 
 #: Looks a name up; raises KeyError with what to say of one that is not there.
@@ -149,6 +147,28 @@ def read_name(text: str, look_up: LookUp) -> Name:
     return name
 
 
+def comparisons(condition: Condition) -> Iterator[Compare]:
+    """All of a condition, from left to right."""
+    if isinstance(condition, Compare):
+        yield condition
+    else:
+        for part in condition.parts:
+            yield from comparisons(part)
+
+
+def names_in(condition: Condition | None) -> list[Name]:
+    """Each name of a condition, in the order of its sides."""
+    found = comparisons(condition) if condition is not None else ()
+    return [side for one in found for side in (one.left, one.right) if isinstance(side, Name)]
+
+
+def class_of(bracket: str) -> str:
+    """The name of a class from what stands in brackets."""
+    if re.fullmatch(QUOTED, bracket, re.VERBOSE):
+        return re.sub(r"\\(.)", r"\1", bracket[1:-1])
+    return bracket
+
+
 def _written(side: Side) -> str:
     if isinstance(side, Name):
         return side.written
@@ -172,8 +192,12 @@ class _Reader:
         if name.is_text:
             raise self._wrong(place, f"{name.written} is words, and has no best")
         if not self._taken("where"):
+            token = self._peek()
+            if token.kind in ("name", "number", "text") or token.text in NEGATED:
+                raise self._wrong(token, f"did not expect {token.text!r} here; a condition begins with 'where'")
             return Rule(name, highest, None, self._text)
-        return Rule(name, highest, self.condition(negated=False, depth=0), self._text)
+        begin = self._peek().place
+        return Rule(name, highest, self.condition(negated=False, depth=0), self._text, self._text[begin:].strip())
 
     def condition(self, *, negated: bool, depth: int) -> Condition:
         parts = [self._both(negated=negated, depth=depth)]

@@ -54,7 +54,13 @@ def _experiments(folder: Path) -> list[ExperimentRecord]:
     if not folder.is_dir():
         return []
     inside = sorted(child for child in folder.iterdir() if ExperimentLayout(child).experiment.is_file())
-    return [open_record(child) for child in inside]
+    found = []
+    for child in inside:
+        try:
+            found.append(open_record(child))
+        except RecordError:  # who names it is told what is wrong with it; it keeps nobody from another one
+            continue
+    return found
 
 
 def _find(path: Path, root: Path) -> RunRecord | ExperimentRecord:

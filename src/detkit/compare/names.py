@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from detkit.compare.contenders import Contender
-from detkit.compare.expression import AllOf, Compare, Condition, Name, Rule, Side, read_condition, read_name, read_rule
+from detkit.compare.expression import (
+    AllOf,
+    AnyOf,
+    Compare,
+    Condition,
+    Name,
+    Rule,
+    Side,
+    class_of,
+    comparisons,
+    read_condition,
+    read_name,
+    read_rule,
+)
 from detkit.compare.quantities import COSTS, OTHER_UNITS, TEXTS, Quantity, full_name, significant
 from detkit.errors import UserError, did_you_mean
 
@@ -26,20 +39,25 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Attributes: quantities: of all rows, by full name. primary: the metric number whose metric short names mean.
-
-    classes: names of classes, where the rows have tables of them.
+    """Attributes:
+    quantities: of all rows, by full name. primary: the metric number whose metric short names mean.
+    rows: whose classes may be named; none: any may.
     """
 
     quantities: Mapping[str, Quantity]
     primary: str
+    rows: Sequence[Contender] = ()
+
+    def quantity(self, full: str) -> Quantity:
+        """By its full name; of a cost also where no model has it."""
+        return self.quantities[full] if full in self.quantities else COSTS[full][0]
 
     def rule(self, text: str) -> Rule:
         """Raises:
         ExpressionError: see `read_rule`; or neither high nor low is good.
         """
         rule = read_rule(text, self.look_up)
-        if rule.highest is None and self.quantities[rule.name.full].higher_is_better is None:
+        if rule.highest is None and self.quantity(rule.name.full).higher_is_better is None:
             name = rule.name.written
             raise UserError(
                 f"neither a high nor a low {name} is better by itself: write 'highest {name}' or 'lowest {name}'"
@@ -48,7 +66,7 @@ class Names:
 
     def plain_rule(self, quantity: str) -> Rule:
         """The best of a quantity, by its full name; the highest, where neither high nor low is better."""
-        unsaid = self.quantities[quantity].higher_is_better is None
+        unsaid = self.quantity(quantity).higher_is_better is None
         return Rule(Name(quantity, quantity), True if unsaid else None, None, quantity)
 
     def condition(self, text: str) -> Condition:
@@ -86,8 +104,20 @@ class Names:
         full_or_none = full_name(written, metrics, self.primary)
         if full_or_none is None:
             raise KeyError(f"there is no quantity {written!r}{self._hint(written)}")
-        full, bracket, of_class = full_or_none.partition("[")
-        return Name(written, full, of_class=of_class.removesuffix("]") if bracket else None)
+        full, bracket, inside = full_or_none.partition("[")
+        if not bracket:
+            return Name(written, full)
+        of_class = class_of(inside.removesuffix("]"))
+        self._verify_class(full, of_class)
+        return Name(written, full, of_class=of_class)
+
+    def _verify_class(self, full: str, of_class: str) -> None:
+        known = dict.fromkeys(name for row in self.rows for name in row.per_class(full))
+        if self.rows and not known:
+            raise KeyError(f"there are no numbers of classes of {full}")
+        if known and of_class not in known:
+            there_are = f"; there are: {', '.join(known)}"
+            raise KeyError(f"there is no class {of_class!r}{did_you_mean(of_class, known) or there_are}")
 
     def all(self) -> list[str]:
         """As one would write them: numbers of the primary metric by their short names."""
@@ -96,6 +126,8 @@ class Names:
         return [*metrics, *COSTS, *OTHER_UNITS, *TEXTS]
 
     def _hint(self, written: str) -> str:
+        if not any("/" in name for name in self.quantities):
+            return ": no run has finished yet, so there are no numbers of metrics"
         near = did_you_mean(written.partition("[")[0], self.all())
         listed = ", ".join(self.all())
         return f"{near} There are: {listed}" if near.endswith("?") else f"; there are: {listed}"
@@ -114,9 +146,15 @@ class Names:
         verdicts = {row.name: self.verdict(condition, row) for row in rows}
         missed = [name for name, verdict in verdicts.items() if verdict.met is False]
         unknown = [f"{name} ({'; '.join(v.why)})" for name, v in verdicts.items() if v.met is None]
+        unsure = {row.name: "; ".join(self.unsure(condition, row)) for row in rows}
         said = [
             *([f"left out by {text}: {', '.join(missed)}"] if missed else []),
             *([f"left out, for it is not known whether they meet {text}: {', '.join(unknown)}"] if unknown else []),
+            *(
+                f"{name} {'meets' if verdicts[name].met else 'misses'} {text} by no more than chance: {why}"
+                for name, why in unsure.items()
+                if why
+            ),
         ]
         return [row for row in rows if verdicts[row.name].met], said
 
@@ -130,6 +168,37 @@ class Names:
         if met is None and all(part.met is otherwise for part in parts):
             met = otherwise
         return Verdict(met, tuple(dict.fromkeys(why for part in parts if part.met is met for why in part.why)))
+
+    def unsure(self, condition: Condition, row: Contender) -> tuple[str, ...]:
+        """What makes a verdict hang on these images: limits that lie within the interval of a model's number.
+
+        Empty where other images of the same kind would hardly turn it, and where there are no intervals.
+        """
+        if self.verdict(condition, row).met is None:
+            return ()
+        doubts = {one: doubt for one in comparisons(condition) if (doubt := self._doubt(one, row))}
+        return tuple(dict.fromkeys(doubts.values())) if self._turns(condition, row, doubts) is None else ()
+
+    def _turns(self, condition: Condition, row: Contender, doubts: Collection[Compare]) -> bool | None:
+        """The verdict if doubtful comparisons are unknown."""
+        if isinstance(condition, Compare):
+            return None if condition in doubts else self._compared(condition, row).met
+        found = [self._turns(part, row, doubts) for part in condition.parts]
+        deciding = isinstance(condition, AnyOf)
+        return deciding if deciding in found else None if None in found else not deciding
+
+    def _doubt(self, one: Compare, row: Contender) -> str:
+        """Why a comparison may come out otherwise on other images; empty where it will not, or that is not known."""
+        name, limit = (one.left, one.right) if isinstance(one.left, Name) else (one.right, one.left)
+        if not isinstance(name, Name) or not isinstance(limit, float) or one.sign in ("==", "!="):
+            return ""
+        measured = None if name.is_text or name.of_class is not None else row.values.get(name.full)
+        if measured is None or measured.interval is None:
+            return ""
+        ends = measured.interval
+        if not ends.lower < limit < ends.upper:
+            return ""
+        return f"{one} lies within its interval, {_exact(measured.value)} {ends}"
 
     def _compared(self, one: Compare, row: Contender) -> Verdict:
         left, right = self.of(one.left, row), self.of(one.right, row)
@@ -153,7 +222,10 @@ class Names:
             measured = row.per_class(side.full).get(side.of_class)
             return None if measured is None else measured.value
         value = row.value(side.full)
-        return None if value is None else value * side.factor
+        if value is None:
+            return None
+        # 700 MB are 0.7 GB, and 700 * 0.001 is a little more.
+        return value * side.factor if side.factor >= 1 else value / round(1 / side.factor)
 
     def _missed(self, one: Compare, left: float | str, right: float | str) -> str:
         name = one.left if isinstance(one.left, Name) else one.right
@@ -163,8 +235,13 @@ class Names:
             return f"misses {one}: it is {value}"
         by = abs(left - right)
         unit = self._unit(name)
+        if not by:
+            return f"misses {one}: it has just that"
+        limit = right if isinstance(one.left, Name) else left
         shown = _exact(float(value))
-        return f"misses {one} by {_exact(by)}{unit}: it has {shown}{unit}"
+        if shown == _exact(float(limit)):  # rounded, it would seem to meet it
+            shown = f"{value:.6g}"
+        return f"misses {one} by {_exact(by) if float(_exact(by)) else f'{by:.1g}'}{unit}: it has {shown}{unit}"
 
     def _unit(self, name: Name) -> str:
         """As " ms": the last part of the name as written, where it is that of a cost."""

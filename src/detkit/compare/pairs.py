@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from detkit.compare.contenders import Contender, Finished
+from detkit.compare.contenders import Contender, Finished, whole_seeds
 from detkit.compare.figure import draw_figure, find_figure
 from detkit.compare.quantities import Quantity
 from detkit.components import Messages
+from detkit.data.seeds import derive_seed
 from detkit.record.draws import read_draws
 from detkit.record.reader import RunRecord
 from detkit.resampling import (
@@ -22,6 +24,7 @@ from detkit.resampling import (
     Interval,
     Seeds,
     difference_over_seeds,
+    interval_over_seeds,
 )
 
 if TYPE_CHECKING:
@@ -126,11 +129,17 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A model's numbers with each seed, and in the draws: means over folds. images: over all folds."""
+    """A model's numbers with each seed, and in the draws: means over folds.
+
+    Attributes:
+        images: over all folds. folds: over which the numbers are means.
+        parts: in how many the images are drawn, each on its own: the folds, unless all share the test split.
+    """
 
     seeds: Seeds
     images: int
     folds: tuple[int, ...]
+    parts: int = 1
 
 
 def draw(rows: Sequence[Contender], quantity: str, *, resamples: int | None, messages: Messages) -> dict[str, Drawn]:
@@ -158,6 +167,21 @@ def draw(rows: Sequence[Contender], quantity: str, *, resamples: int | None, mes
     return {name: found for name, found in drawn.items() if found is not None}
 
 
+def left_interval(row: Contender, quantity: str) -> Interval | None:
+    """Of a model's mean over its runs, from the draws that these have left; None where one has left none.
+
+    Raises:
+        RecordError: a file of the record is damaged.
+    """
+    there = [one for one in row.finished if _value(one, quantity) is not None]
+    left = {id(one): column for one in there if (column := _left(one, quantity)) is not None}
+    count = min((len(column) for column in left.values()), default=0)
+    if len(left) < len(row.finished) or count < FEWEST_RESAMPLES:
+        return None
+    found = _drawn(row, quantity, left, count)
+    return None if found is None else interval_over_seeds(found.seeds, images=found.images, folds=found.parts)
+
+
 def _left(one: Finished, quantity: str) -> NDArray[np.float64] | None:
     value = _value(one, quantity)
     return None if value is None else read_draws(one.run, quantity, value)
@@ -177,31 +201,66 @@ def _computed(
 
 
 def _drawn(row: Contender, quantity: str, columns: Mapping[int, NDArray[np.float64]], count: int) -> Drawn | None:
-    """A seed counts where it has finished all folds that any seed of the model has; None where no run has a value."""
-    by_seed: dict[int, list[Finished]] = {}
-    for one in row.finished:
-        if id(one) in columns:
-            by_seed.setdefault(one.run.seed, []).append(one)
-    if not by_seed:
+    """None where no run has a value."""
+    there = whole_seeds([one for one in row.finished if id(one) in columns])
+    if not there:
         return None
-    whole = [own for own in by_seed.values() if len(own) >= len(row.folds)] or list(by_seed.values())
+    by_seed: dict[int, list[Finished]] = {}
+    for one in there:
+        by_seed.setdefault(one.run.seed, []).append(one)
+    folds = {one.run.fold for one in there}
+    if any(len(own) < len(folds) for own in by_seed.values()):
+        # No seed has all folds: what the seeds differ by cannot be told from what the folds do.
+        by_seed = {0: there}
+    parts = 1 if _on_test(row) else max(1, len(folds))
     values, drawn = [], []
-    for own in whole:
-        of_seed = [columns[id(one)][:count] for one in own]
-        mean: NDArray[np.float64] = sum(of_seed[1:], of_seed[0]) / len(of_seed)
-        drawn.append(mean)
-        values.append(sum(_value(one, quantity) or 0.0 for one in own) / len(own))
-    return Drawn(Seeds(values, drawn), images_of(row), row.folds)
+    for own in by_seed.values():
+        by_fold: dict[int | None, list[Finished]] = {}
+        for one in own:
+            by_fold.setdefault(one.run.fold, []).append(one)
+        means = [_mean_over([columns[id(one)][:count] for one in of_fold]) for of_fold in by_fold.values()]
+        if parts > 1:
+            means = [_apart(mean, fold) for mean, fold in zip(means, by_fold, strict=True)]
+        drawn.append(_mean_over(means))
+        values.append(fmean(fmean(_value(one, quantity) or 0.0 for one in of_fold) for of_fold in by_fold.values()))
+    return Drawn(Seeds(values, drawn), images_of(row), row.folds, parts)
+
+
+def _mean_over(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    total: NDArray[np.float64] = sum(columns[1:], columns[0])
+    return total / len(columns)
+
+
+def _apart(column: NDArray[np.float64], fold: int | None) -> NDArray[np.float64]:
+    """The draws of a fold in an order of its own, the same for all models.
+
+    Images are drawn by their places, and folds of one size have the same places: as they come, the first image of each
+    fold would be drawn together, as if they were one.
+    """
+    import numpy as np
+
+    order = np.random.default_rng(derive_seed("draws of a fold", fold or 0)).permutation(len(column))
+    moved: NDArray[np.float64] = column[order]
+    return moved
+
+
+def _on_test(row: Contender) -> bool:
+    return bool(row.finished[0].summary["scored"]["split"] == "test")
 
 
 def images_of(row: Contender) -> int:
     """Behind a model's numbers, over its folds; folds of one test split share its images."""
     by_fold = {one.run.fold: one.summary["scored"] for one in row.finished}
     counts = [int(scored["images"]) for scored in by_fold.values()]
-    return counts[0] if next(iter(by_fold.values()))["split"] == "test" else sum(counts)
+    return counts[0] if _on_test(row) else sum(counts)
 
 
-def pairs_of(drawn: Mapping[str, Drawn], quantity: Quantity, groups: Sequence[Sequence[str]]) -> list[Pair]:
+def pairs_of(
+    drawn: Mapping[str, Drawn],
+    quantity: Quantity,
+    groups: Sequence[Sequence[str]],
+    shown: Collection[str] | None = None,
+) -> list[Pair]:
     """Every pair within a group, the better model first; the intervals allow for the number of all pairs.
 
     The allowance is Bonferroni's: each interval is wider, so that all of them together hold with their level. It needs
@@ -210,9 +269,10 @@ def pairs_of(drawn: Mapping[str, Drawn], quantity: Quantity, groups: Sequence[Se
 
     Args:
         groups: names of models that can be compared with each other.
+        shown: only pairs of these are told; the intervals allow for all others too. None: all.
     """
     found = [pair for group in groups for pair in combinations(_ranked(group, drawn, quantity), 2)]
-    return [_pair(a, b, drawn, quantity, len(found)) for a, b in found]
+    return [_pair(a, b, drawn, quantity, len(found)) for a, b in found if shown is None or (a in shown and b in shown)]
 
 
 def _ranked(group: Sequence[str], drawn: Mapping[str, Drawn], quantity: Quantity) -> list[str]:
@@ -222,19 +282,29 @@ def _ranked(group: Sequence[str], drawn: Mapping[str, Drawn], quantity: Quantity
 
 def _pair(a: str, b: str, drawn: Mapping[str, Drawn], quantity: Quantity, pairs: int) -> Pair:
     one, other = drawn[a], drawn[b]
-    alone = difference_over_seeds(one.seeds, other.seeds, images=one.images)
-    together = difference_over_seeds(one.seeds, other.seeds, images=one.images, level=1 - (1 - LEVEL) / pairs)
+    alone = difference_over_seeds(one.seeds, other.seeds, images=one.images, folds=one.parts)
+    together = difference_over_seeds(
+        one.seeds, other.seeds, images=one.images, folds=one.parts, level=1 - (1 - LEVEL) / pairs
+    )
     return Pair(
         a=a,
         b=b,
         quantity=quantity,
         value_a=one.seeds.mean,
         value_b=other.seeds.mean,
-        difference=together,
-        alone=alone.interval,
+        difference=replace(together, interval=_of_shares(together.interval, quantity, one, other)),
+        alone=_of_shares(alone.interval, quantity, one, other),
         pairs=pairs,
         images=one.images,
         seeds_a=len(one.seeds.values),
         seeds_b=len(other.seeds.values),
         folds=one.folds,
     )
+
+
+def _of_shares(found: Interval | None, quantity: Quantity, *models: Drawn) -> Interval | None:
+    """No two shares, as AP, differ by more than 1; whether 0 lies within stays as it is."""
+    values = [value for model in models for value in model.seeds.values]
+    if found is None or not quantity.is_share or not all(0 <= value <= 1 for value in values):
+        return found
+    return replace(found, lower=max(found.lower, -1.0), upper=min(found.upper, 1.0))

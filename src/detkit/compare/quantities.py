@@ -38,6 +38,11 @@ class Quantity:
         return "/" not in self.name
 
     @property
+    def is_share(self) -> bool:
+        """Whether it is a number of a metric that lies within 0 and 1, by its name."""
+        return not self.is_cost and SHARES.match(self.name.rsplit("/", 1)[-1].partition("[")[0]) is not None
+
+    @property
     def label(self) -> str:
         """As people write it: "AP", "AP50", "mask AP", "F1", "latency"; others by the last part of their name."""
         if self.is_cost:
@@ -51,7 +56,7 @@ class Quantity:
         """A number of it with its name or unit, as "31.3 AP", "11.2 ms" or "0.42 loss"."""
         if self.is_cost:
             return f"{significant(value)} {self.unit}" if self.unit else f"{self.title} {significant(value)}"
-        if SHARES.match(self.name.rsplit("/", 1)[-1].partition("[")[0]):
+        if self.is_share:
             return f"{100 * value:.1f} {self.label}"
         return f"{significant(value)} {self.label}"
 

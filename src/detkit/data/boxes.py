@@ -23,6 +23,7 @@ from torchvision.ops import box_convert
 
 from detkit.errors import did_you_mean
 
+#: How the four numbers of a box are meant; the module's docstring has a table.
 BoxFormat = Literal["pascal_voc", "coco", "albumentations", "yolo"]
 
 #: Every box format.

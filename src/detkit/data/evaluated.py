@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from detkit.data.coco_form import coco_boxes
 from detkit.data.types import RLE, ImageInfo, Prediction
 
+#: float64 of any shape.
 Floats = NDArray[np.float64]
+#: int64 of any shape.
 Integers = NDArray[np.int64]
-# numpy's type of a reduction along an axis.
+#: bool of any shape; numpy's type of a reduction along an axis.
 Flags = NDArray[np.bool_] | np.bool_
 
 

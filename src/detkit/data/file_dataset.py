@@ -40,6 +40,7 @@ class Reading:
 
     @property
     def rotate(self) -> bool:
+        """Whether pictures are turned upright as their EXIF says."""
         return self.exif == "apply"
 
 
@@ -131,6 +132,7 @@ class FileDataset(Dataset):
         return ImageInfo(file.image_id, file.path, header.width, header.height, annotations, printable(file.name))
 
     def __getitem__(self, index: int, /) -> tuple[Image, Target]:
+        """The uint8 `tv_tensors.Image` [3, H, W] and its target."""
         from torchvision.tv_tensors import Image
 
         from detkit.data.targets import target_of

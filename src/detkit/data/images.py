@@ -263,7 +263,7 @@ def as_rgb(tensor: Tensor) -> Tensor:
 
 
 def read_ids(file: Path, *, max_pixels: int | None = None) -> NDArray[np.integer[Any]]:
-    """The picture of instance numbers in a file, as it is stored: [H, W] of integers of up to 32 bits.
+    """The picture of instance numbers in a file, as it is stored: [H, W] of uint8, uint16 or int32.
 
     Palette pictures, as PASCAL VOC's, hold the numbers themselves; their colours are for people. EXIF is not regarded.
 

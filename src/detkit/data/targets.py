@@ -39,7 +39,11 @@ def encode_masks(masks: NDArray[np.uint8]) -> list[RLE]:
 
 
 def decode_masks(masks: Sequence[RLE], height: int, width: int) -> NDArray[np.uint8]:
-    """The inverse of `encode_masks`: uint8 [N, H, W] of 0 and 1; N = 0 gives an empty array of that shape."""
+    """The inverse of `encode_masks`: uint8 [N, H, W] of 0 and 1; N = 0 gives an empty array of that shape.
+
+    Args:
+        height, width: H and W, pixels: those of the masks, from which N = 0 has its shape.
+    """
     from pycocotools import mask as coco_mask
 
     if not masks:
@@ -64,7 +68,11 @@ def mask_areas(masks: Sequence[RLE]) -> NDArray[np.float64]:
 
 
 def info_from_target(image: Tensor, target: Target) -> ImageInfo:
-    """The ground truth that a target states, for datasets without an `info` of their own."""
+    """The ground truth that a target states, for datasets without an `info` of their own.
+
+    Args:
+        image: [..., H, W] of any dtype, as uint8; only its size is looked at. target: of that image.
+    """
     height, width = image.shape[-2:]
     masks = encode_masks(target["masks"].numpy()) if "masks" in target else [None] * len(target["labels"])
     annotations = tuple(
@@ -138,7 +146,7 @@ def instances(ids: NDArray[np.integer[Any]]) -> dict[int, Annotation]:
     Boxes include the far edges: a single pixel is one pixel wide and high.
 
     Args:
-        ids: [H, W], 0 for the background.
+        ids: [H, W] of integers, as uint8 or int32; 0 for the background.
 
     Raises:
         ValueError: there are so many of so few pixels that it must be another picture.

@@ -38,7 +38,7 @@ class Target(TypedDict):
 
 
 class RLE(TypedDict):
-    """A mask in COCO's compressed run-length form: size [height, width], counts as ASCII text."""
+    """A mask in COCO's compressed run-length form: size [height, width] in pixels, counts as ASCII text."""
 
     size: list[int]
     counts: str
@@ -59,7 +59,11 @@ class ModelOutput(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images (float32 [3, H, W] in 0..1, sizes may differ) and their targets, on the run's device."""
+    """Images and their targets, on the run's device.
+
+    Attributes:
+        images: float32 [3, H, W] in 0..1; sizes may differ. targets: as many, in the same order.
+    """
 
     images: list[Tensor]
     targets: list[Target]

@@ -205,5 +205,6 @@ def parameters(
         "parameters": sum(row["parameters"] for row in parts),
         "trained_parameters": sum(row["parameters"] for row in parts if row["from_epoch"] is not None),
         "parts": parts,
+        "hook_api": spec.registry.hook_api,
         "plugins": facts.plugins(spec),
     }

@@ -81,16 +81,23 @@ def run_experiment(
             kept = [plan.record for plan in planned if plan.action == "keep"] + (book.ended() if book else [])
             replay_missing(spec, kept, display)
 
+            begun: list[PlannedRun] = []
+
+            def to_come() -> int:
+                return sum(book.runs_to_come(model) for model in searched) if book is not None else 0
+
             def run_trial(trial: TrialRun) -> None:
                 assert book is not None
                 write_experiment(spec, layout, [*wanted, *book.runs(), trial.plan.record])
                 write_run(trial.spec, trial.plan, limits, trial.facts)
-                run_one(trial.plan, display, trial.number, trial.total)
+                begun.append(trial.plan)
+                run_one(trial.plan, display, len(begun), len(begun) - 1 + to_come())
 
             with shown(display, record, wanted):
-                for number, plan in enumerate(pending, 1):
+                for plan in pending:
                     write_run(spec, plan, limits)
-                    run_one(plan, display, number, len(pending))
+                    begun.append(plan)
+                    run_one(plan, display, len(begun), len(pending) + to_come())
                 for model in searched:
                     assert book is not None
                     search_model(spec, book, model, display, run_trial)

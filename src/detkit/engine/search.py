@@ -16,7 +16,7 @@ from detkit.engine.prepare import build_context
 from detkit.engine.rerun import PlannedRun, changes_of, run_spec
 from detkit.engine.search_book import SearchBook
 from detkit.engine.search_pruning import Pruning, median_pruning
-from detkit.errors import ComponentError, RecordError, SearchRefused, SpecError
+from detkit.errors import CannotWrite, ComponentError, RecordError, SearchRefused, SpecError
 from detkit.record.reader import RunRecord
 from detkit.record.search import Trial, TrialState, pareto_front
 from detkit.search_space import Objective, Proposal, SearchSpace, Value
@@ -33,14 +33,11 @@ class TrialRun:
 
     Attributes:
         spec: of the trial: the experiment's with its values. facts: for the run's run.json.
-        number, total: which of all runs of the model's search it is.
     """
 
     plan: PlannedRun
     spec: ExperimentSpec
     facts: Mapping[str, Any]
-    number: int
-    total: int
 
 
 #: Runs it, and puts it into the list of the experiment's runs before.
@@ -76,7 +73,7 @@ def refuse_search(spec: ExperimentSpec, book: SearchBook, *, resume: bool, exten
         for model in spec.search.models
         if (out := book.out(model)) is not None
         for run in book.runs_of(out)
-        if run.state == "interrupted"
+        if run.state == "interrupted" or _of_the_disk(run)
     ]
     if unfinished and not resume:
         raise RecordError(
@@ -96,10 +93,9 @@ def search_model(spec: ExperimentSpec, book: SearchBook, model: str, display: Di
     searching = _Searching(spec, book, model, display, run_trial)
     try:
         searching.begin()
-        out = book.out(model)
-        while out is not None or (out := searching.propose()) is not None:
-            searching.try_out(out)
-            out = None
+        # More than one may be out: failed trials whose runs were removed are tried again.
+        while (trial := book.out(model) or searching.propose()) is not None:
+            searching.try_out(trial)
     finally:
         searching.close()
 
@@ -205,17 +201,18 @@ class _Searching:
         }
         pruning = self._pruning()
         for place, run in enumerate(runs):
-            if run.state in ("failed", "pruned"):
+            if run.state == "pruned" or (run.state == "failed" and not _of_the_disk(run)):
                 return
             if run.state == "finished":
                 continue
             # The first run decides for the others, which others of their kind have not all seen.
             of_run = facts | ({"prune": pruning.to_dict()} if pruning is not None and place == 0 else {})
-            plan = PlannedRun(run, "resume" if run.state == "interrupted" else "start")
-            number = (trial.number - 1) * len(runs) + place + 1
-            self._run_trial(TrialRun(plan, spec, of_run, number, self._total * len(runs)))
+            plan = PlannedRun(run, "start" if run.state == "pending" else "resume")
+            self._run_trial(TrialRun(plan, spec, of_run))
             if run.state == "failed" and (failure := failure_of(run))["kind"] == SearchRefused.__name__:
                 raise SearchRefused(failure["message"])  # as every other trial would be
+            if _of_the_disk(run):
+                raise CannotWrite(failure_of(run)["message"])  # so would all others fail: this one goes on later
 
     def _pruning(self) -> Pruning | None:
         """What the next trial is compared with; None while too few have finished, or without pruning."""
@@ -261,6 +258,11 @@ class _Searching:
     def close(self) -> None:
         """Whatever ended it."""
         self._asked("being closed", self._searcher.close)
+
+
+def _of_the_disk(run: RunRecord) -> bool:
+    """Whether the run failed since its record could not be written: that says nothing of its values."""
+    return run.state == "failed" and failure_of(run)["kind"] == CannotWrite.__name__
 
 
 def _outcome(runs: Sequence[RunRecord]) -> tuple[TrialState, list[float] | None, str]:

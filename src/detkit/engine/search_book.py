@@ -7,7 +7,7 @@ state of the searcher that was told it. So a search that is killed anywhere has 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from detkit.engine.search_importance import importances
@@ -15,7 +15,7 @@ from detkit.errors import RecordError
 from detkit.record.files import read_json, write_json
 from detkit.record.layout import ExperimentLayout, run_id
 from detkit.record.reader import RunRecord
-from detkit.record.search import Trial, TrialState, space_of_plain
+from detkit.record.search import Trial, TrialState, is_removed, space_of_plain
 from detkit.search_space import Objective, Proposal, SearchSpace
 from detkit.spec.model import ExperimentSpec
 from detkit.spec.resolve import plain
@@ -39,6 +39,7 @@ class SearchBook:
         self._content: dict[str, Any] = read_json(self._file) if self._file.exists() else {"models": {}}
         if self._file.exists():
             self._refuse_changes()
+            self._ask_again()
 
     # --- what is in it ---
 
@@ -71,6 +72,14 @@ class SearchBook:
         ended = all(row["state"] != "running" for row in rows)
         exhausted = self._content["models"].get(model, {}).get("exhausted", False)
         return ended and (exhausted or len(rows) >= self._search.trials(model))
+
+    def runs_to_come(self, model: str) -> int:
+        """How many runs of a model have not ended yet, of trials that are out or still to be proposed; at most."""
+        rows, found = self._rows(model), self._content["models"].get(model, {})
+        more = 0 if found.get("exhausted") else max(0, self._search.trials(model) - len(rows))
+        out = [run for row in rows if row["state"] == "running" for run in self.runs_of(self._trial(model, row))]
+        a_trial = (self._spec.split.folds or 1) * len(self._spec.experiment.seeds)
+        return more * a_trial + sum(run.state not in ("finished", "pruned") for run in out)
 
     def runs(self) -> list[RunRecord]:
         """Of all trials of all models, also of models that the spec no longer searches: those that have begun."""
@@ -137,10 +146,14 @@ class SearchBook:
         """Note how a trial ended, when its searcher was told."""
         found = self._content["models"][trial.model]
         row = next(row for row in found["trials"] if row["number"] == trial.number)
+        if all(run.state == "pending" for run in self.runs_of(trial)):
+            row["runs"] = []  # its values do not go together: none was begun
         row |= {"state": trial_state, "objectives": None if objectives is None else list(objectives), "reason": reason}
         found["state"] = state
         space = {key: space_of_plain(value) for key, value in found["space"].items()}
-        shares, note = importances(self.trials(trial.model), space, self.objectives[0])
+        # What a trial gave before its run was removed is as true as it was.
+        tried = [replace(self._trial(trial.model, row), state=row["state"]) for row in found["trials"]]
+        shares, note = importances(tried, space, self.objectives[0])
         found |= {"importances": shares, "importances_note": note}
         self._write()
         return self._trial(trial.model, row)
@@ -160,8 +173,13 @@ class SearchBook:
 
     def _trial(self, model: str, row: Mapping[str, Any]) -> Trial:
         values = {key: row[key] for key in ("number", "values", "state", "reason", "about")}
+        if row["state"] in ("finished", "pruned") and is_removed(row, self._state_of):
+            values["state"] = "removed"
         found = row["objectives"]
         return Trial(model=model, objectives=None if found is None else tuple(found), runs=tuple(row["runs"]), **values)
+
+    def _state_of(self, run: str) -> str:
+        return RunRecord(self._folder, run, "", 0).state
 
     def _stated(self) -> dict[str, Any]:
         """What of the spec makes a search another one, beside its space and its objectives."""
@@ -174,6 +192,13 @@ class SearchBook:
             "prune_after_epochs": table.prune_after_epochs,
             "seeds": list(self._spec.experiment.seeds),
         }
+
+    def _ask_again(self) -> None:
+        """A failed trial whose runs were removed is tried again, with the values that it had."""
+        for model in self._search.models:
+            for row in self._rows(model):
+                if row["state"] == "failed" and row["runs"] and set(map(self._state_of, row["runs"])) == {"pending"}:
+                    row |= {"state": "running", "reason": ""}
 
     def _space(self, model: str) -> dict[str, Any]:
         return {key: parameter.plain() for key, parameter in self._search.of_model(model).items()}

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from detkit.errors import RecordError
+from detkit.errors import CannotWrite, RecordError
 from detkit.record.layout import FORMAT_VERSION
 
 
@@ -62,9 +62,9 @@ def duplicate(file: Path, to: Path) -> None:
         temporary.unlink(missing_ok=True)  # still there, too, where both are names of one file already
 
 
-def cannot_write(file: Path, error: OSError) -> RecordError:
+def cannot_write(file: Path, error: OSError) -> CannotWrite:
     """What to tell a person whose disk or folder refused a write."""
-    return RecordError(
+    return CannotWrite(
         f"cannot write {file}: {error.strerror or error}; what was recorded before is whole: free space or mend the"
         " permissions, then go on (a run: with --resume)"
     )
@@ -101,6 +101,8 @@ def read_json(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise RecordError(f"{file} is damaged: {error}") from error
     version = content.get("format_version") if isinstance(content, dict) else None
+    if version is None:
+        raise RecordError(f"{file} is damaged: it has no format version, as all files of a record have")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise RecordError(
             f"{file} has format version {version}; this detkit reads up to {FORMAT_VERSION}; update detkit"

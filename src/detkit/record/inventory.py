@@ -28,6 +28,7 @@ class RunEntry:
     """One run, as far as its record can be read.
 
     Attributes:
+        trial: of the model's search; None of a run that belongs to none.
         state: of `RunRecord.state`, or "broken". cause: why it failed, or what is broken.
         aside: whether it is a failed run that was put aside when it was started over.
         epochs_done, epochs: recorded, and asked for (0: not known).
@@ -42,6 +43,7 @@ class RunEntry:
     model: str = ""
     seed: int | None = None
     fold: int | None = None
+    trial: int | None = None
     cause: str = ""
     aside: bool = False
     epochs_done: int = 0
@@ -72,6 +74,7 @@ class RunEntry:
             "model": self.model or None,
             "seed": self.seed,
             "fold": self.fold,
+            "trial": self.trial,
             "epochs_done": self.epochs_done,
             "epochs": self.epochs or None,
             "primary": self.quantity.name if self.quantity else None,
@@ -144,7 +147,8 @@ def take_inventory(folder: Path) -> Inventory:
         raise RecordError(f"{folder} is no folder" if folder.exists() else f"there is no folder {folder}")
     found, others = [], {}
     for child in _folders(folder):
-        reason = why_no_record(child)
+        beside = child.is_symlink() and child.resolve().parent == folder.resolve()
+        reason = f"a link to {child.resolve().name}, which is listed itself" if beside else why_no_record(child)
         if reason:
             others[child.name] = reason
         else:
@@ -202,7 +206,15 @@ def runs_aside(folder: Path, known: set[str]) -> Iterator[RunRecord]:
 def run_entry(run: RunRecord, size: int, *, aside: bool = False) -> RunEntry:
     """What can be read of a run; of one that cannot be read, the reason."""
     entry = RunEntry(
-        run.experiment, run.run_id, BROKEN, model=run.model, seed=run.seed, fold=run.fold, aside=aside, size=size
+        run.experiment,
+        run.run_id,
+        BROKEN,
+        model=run.model,
+        seed=run.seed,
+        fold=run.fold,
+        trial=run.trial,
+        aside=aside,
+        size=size,
     )
     try:
         state, rows = run.state, run.epochs()

@@ -47,6 +47,7 @@ class RunRecord:
 
     @property
     def files(self) -> RunLayout:
+        """Where each of its files is, whether it is there or not."""
         return ExperimentLayout(self.experiment).run(self.run_id)
 
     @property
@@ -136,6 +137,7 @@ class ExperimentRecord:
 
     @property
     def files(self) -> ExperimentLayout:
+        """Where each of its files is, whether it is there or not."""
         return ExperimentLayout(self.folder)
 
     @cached_property
@@ -145,6 +147,7 @@ class ExperimentRecord:
 
     @property
     def name(self) -> str:
+        """As the spec states it under [experiment]."""
         return str(self.facts["name"])
 
     @property
@@ -176,7 +179,7 @@ class ExperimentRecord:
     def compared(self) -> list[RunRecord]:
         """The runs that stand for their models: of those that were searched only the best trial's, so far.
 
-        Of a model without any finished trial, those of its latest one.
+        Of a model without any finished trial, those of its latest one that was not removed.
         """
         search = self.search
         if search is None:

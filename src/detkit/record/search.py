@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from detkit.errors import RecordError
 from detkit.record.files import read_json
 from detkit.search_space import Choices, Objective, Range, Value
 
 if TYPE_CHECKING:
     from detkit.record.reader import RunRecord
 
-TrialState = Literal["pending", "running", "finished", "failed", "interrupted", "pruned"]
+TrialState = Literal["pending", "running", "finished", "failed", "interrupted", "pruned", "removed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class Trial:
 
     Attributes:
         number: counted from 1, for each model. values: key of the spec to its value.
-        state: of its runs together; only finished ones can be the best.
+        state: of its runs together; only finished ones can be the best. Removed: it had finished or was pruned, and
+            a run of it is no longer there; what it gave is still known.
         objectives: what it gave on the validation images, in the order of the search's objectives, a mean over its
             runs; of a pruned one what it had when it was stopped. None: it has not ended, has failed or has no value.
         runs: the ids of its runs: one a seed (and fold).
@@ -68,9 +70,10 @@ class ModelSearch:
 
     @property
     def chosen(self) -> int | None:
-        """The number of the trial that stands for the model: the best one, else the latest."""
+        """The number of the trial that stands for the model: the best one, else the latest that is there."""
         best = self.best
-        return best.number if best else self.trials[-1].number if self.trials else None
+        there = [trial for trial in self.trials if trial.state != "removed"]
+        return best.number if best else there[-1].number if there else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +108,13 @@ def read_search(file: Path, state_of: Callable[[str], TrialState]) -> Search:
         RecordError: the file is missing or damaged.
     """
     content = read_json(file)
-    objectives = tuple(Objective(**row) for row in content["objectives"])
-    models = {model: _model(model, row, state_of, objectives) for model, row in content["models"].items()}
-    return Search(content["use"], content["options"], objectives, models)
+    try:
+        objectives = tuple(Objective(**row) for row in content["objectives"])
+        models = {model: _model(model, row, state_of, objectives) for model, row in content["models"].items()}
+        return Search(content["use"], content["options"], objectives, models)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+        raise RecordError(f"{file} is damaged: {what}") from error
 
 
 def _model(
@@ -127,7 +134,9 @@ def _model(
 
 def _trial(model: str, row: Mapping[str, Any], state_of: Callable[[str], TrialState]) -> Trial:
     state = row["state"]
-    if state == "running":
+    if state in ("finished", "pruned"):
+        state = "removed" if is_removed(row, state_of) else state
+    elif state == "running":
         states = [state_of(run) for run in row["runs"]]
         # One that is done waits for the others, or for its values to be read.
         state = "running" if "running" in states else "interrupted" if set(states) - {"pending"} else "pending"
@@ -142,6 +151,12 @@ def _trial(model: str, row: Mapping[str, Any], state_of: Callable[[str], TrialSt
         reason=row["reason"],
         about=row["about"],
     )
+
+
+def is_removed(row: Mapping[str, Any], state_of: Callable[[str], str]) -> bool:
+    """Whether a trial of search.json that ran has lost a run; a pruned one may never have begun all of them."""
+    states = [state_of(run) for run in row["runs"]]
+    return "pending" in states if row["state"] == "finished" else set(states) <= {"pending"}
 
 
 def space_of_plain(value: Any) -> Range | Choices:

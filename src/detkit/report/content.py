@@ -10,6 +10,7 @@ from typing import Any
 
 from detkit.components import Messages
 from detkit.errors import RecordError
+from detkit.record.lock import is_held
 from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.record.streams import read_stream
 from detkit.report.evaluations import Evaluation
@@ -51,6 +52,8 @@ def experiment_content(
         "format": REPORT_FORMAT,
         "name": record.name,
         "written": time.time(),
+        # While a process holds it there is more to come, and a page that is open looks for it.
+        "live": is_held(record.files.lock),
         "created": record.facts["created"],
         "versions": record.facts["versions"],
         "primary": runs.primary,

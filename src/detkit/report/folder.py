@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from detkit.components import Messages, Silent
@@ -26,12 +26,14 @@ from detkit.record.files import duplicate, write_atomically
 from detkit.record.reader import ExperimentRecord
 from detkit.report.content import REPORT_FORMAT, experiment_content
 from detkit.report.evaluations import Evaluation, evaluations, read_detections, read_figures
-from detkit.report.pictures import Pictures, picture_file, pictures_content, read_pictures, truth_masks
+from detkit.report.pictures import Pictures, picture_file, pictures_content, read_pictures, truth_masks, verify_names
 from detkit.report.view import SCRIPTS, STYLES, own_script, own_style, page_html
 
 Signature = list[Any]
 Found = TypeVar("Found")
 MANIFEST = "data/manifest.json"
+#: What of its folder a report writes, and so may remove again.
+OWN = ("index.html", "lib", "images", "data")
 
 
 @dataclass(slots=True)
@@ -70,6 +72,7 @@ def write_report(
     Raises:
         RecordError: a file of the record is damaged, or the folder cannot be written.
     """
+    verify_names(record)
     writer = _Writer(folder or report_folder(record))
     pictures = read_pictures(record)
     found = {run.run_id: evaluations(run.files) for run in record.runs}
@@ -121,7 +124,9 @@ class _Writer:
             if name is not None and image.copy is not None:
                 self._picture(name, image.copy)
         files = record.files
+        without = [place for place, image in enumerate(pictures.images) if image.copy is None]
         signature = [REPORT_FORMAT, *(_state(file) for file in (files.ground_truth, files.images, files.splits))]
+        signature.append(hash_of(str(without)))
         self.put("data/images.js", signature, lambda: pictures_content(pictures))
         if any(item.mask for image in pictures.images for item in image.truth.annotations):
             self.put("data/masks.js", signature, lambda: truth_masks(pictures))
@@ -260,7 +265,13 @@ def _read_manifest(file: Path) -> dict[str, Signature]:
     """What was written before; where that cannot be read, everything is written anew."""
     try:
         content = json.loads(file.read_bytes())
-        files: dict[str, Signature] = content["files"] if content["format"] == REPORT_FORMAT else {}
+        files: dict[str, Signature] = dict(content["files"]) if content["format"] == REPORT_FORMAT else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return files
+    return {name: signature for name, signature in files.items() if _is_own(name)}
+
+
+def _is_own(name: str) -> bool:
+    """Whether a report may have written it: what a manifest names is removed, and who made the folder is not known."""
+    parts = PurePosixPath(name).parts
+    return bool(parts) and parts[0] in OWN and ".." not in parts and "\\" not in name

@@ -16,6 +16,7 @@ from detkit.report.cost_table import costs
 from detkit.report.portable import portable_spec
 from detkit.report.runs import ShownRun, ShownRuns, read_runs
 from detkit.report.say import told
+from detkit.report.search_section import search_section
 from detkit.report.setting import setting
 from detkit.report.text import code, escape, fenced
 from detkit.report.training import guards, recipes
@@ -38,6 +39,7 @@ def markdown_page(record: ExperimentRecord) -> str:
         *final_figures(runs),
         *means(record, runs),
         *costs(record, runs),
+        *search_section(record),
         *by_epoch(runs),
         *recipes(runs),
         *guards(runs),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from detkit.data.names import image_names
+from detkit.errors import RecordError
 from detkit.record.images import RecordedImage
 from detkit.record.reader import ExperimentRecord
 from detkit.report.arrays import packed
@@ -41,11 +43,32 @@ def read_pictures(record: ExperimentRecord) -> Pictures:
     """
     if not record.files.ground_truth.exists() or not record.files.splits.exists():
         return Pictures((), (), ())
-    images = record.images()
+    folder = record.files.copies.resolve()
+    images = [_within(image, folder) for image in record.images()]
     names = image_names([image.truth for image in images])
     shown = [(image, name) for image, name in zip(images, names, strict=True) if image.split != "train"]
     class_names = record.fingerprint["class_names"] if record.files.fingerprint.exists() else ()
     return Pictures([image for image, _ in shown], [name for _, name in shown], class_names)
+
+
+def verify_names(record: ExperimentRecord) -> None:
+    """Runs have files in the report under their names.
+
+    Raises:
+        RecordError: a run has a name that leads elsewhere, as no run of detkit's own has.
+    """
+    for run in record.runs:
+        if run.run_id in ("", ".", "..") or any(letter in run.run_id for letter in "/\\\0"):
+            raise RecordError(
+                f"{record.files.experiment} has a run named {run.run_id!r}: it leads out of the report's folder"
+            )
+
+
+def _within(image: RecordedImage, folder: Path) -> RecordedImage:
+    """Without a copy that is gone, or lies elsewhere: a record may be anybody's, and its report is sent to others."""
+    if image.copy is None or (image.copy.resolve().is_relative_to(folder) and image.copy.is_file()):
+        return image
+    return replace(image, copy=None, copy_width=0, copy_height=0)
 
 
 def pictures_content(pictures: Pictures) -> dict[str, Any]:

@@ -44,5 +44,9 @@ def plain(value: object) -> str:
 
 def told(record: ExperimentRecord, text: str) -> str:
     """What a run said, for anybody to read."""
-    folders = (record.folder, record.folder.absolute(), Path(str(record.facts["spec_file"])).parent, Path.home())
-    return escape(portable_text(text, folders))
+    return escape(portable_text(text, private_folders_of(record)))
+
+
+def private_folders_of(record: ExperimentRecord) -> tuple[Path, ...]:
+    """Folders whose names no page may hold."""
+    return record.folder, record.folder.absolute(), Path(str(record.facts["spec_file"])).parent, Path.home()

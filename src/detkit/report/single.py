@@ -17,7 +17,7 @@ from detkit.record.images import RecordedImage
 from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.report.content import experiment_content, private_folders
 from detkit.report.evaluations import Evaluation, evaluations, read_detections, read_figures
-from detkit.report.pictures import picture_file, pictures_content, read_pictures, truth_masks
+from detkit.report.pictures import picture_file, pictures_content, read_pictures, truth_masks, verify_names
 from detkit.report.portable import portable_text
 from detkit.report.view import own_script, own_style, page_html
 
@@ -73,6 +73,7 @@ def write_single_file(
     Raises:
         RecordError: a file of the record is damaged, or the page cannot be written.
     """
+    verify_names(record)
     styles = [Part(tables_style()), Part(own_style())]
     scripts = [
         Part(plotly_script(), later="lib/plotly.js"),

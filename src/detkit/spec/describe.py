@@ -86,7 +86,9 @@ def _rows(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str
         full = _resolved(field, definitions)
         inner = full.get("properties")
         default = "required" if name in required else _default_words(field.get("default"))
-        rows.append(Option(f"{prefix}{name}", type_words(field, definitions), default, field.get("description", "")))
+        words = ["deprecated"] if field.get("deprecated") else []
+        words += [field["description"]] if field.get("description") else []
+        rows.append(Option(f"{prefix}{name}", type_words(field, definitions), default, "; ".join(words)))
         if inner:
             rows += _rows(full, definitions, f"{prefix}{name}.")
     return rows

@@ -231,8 +231,8 @@ class SpecReader:
     def refuse_failed_files(self, registry: Registry, files: Sequence[Path]) -> None:
         sources = [str(file) for file in files]
         for plugin in registry.plugins:
-            if plugin.state == "failed" and plugin.source in sources:
-                self.problem(("plugins",), f"{plugin.title} failed: {plugin.reason}")
+            if plugin.trouble and plugin.source in sources:
+                self.problem(("plugins",), plugin.trouble)
 
     # --- everything ---
 

@@ -22,6 +22,8 @@ from detkit.spec.search_table import COSTS, LOSSES, RangeTable, SearchTable
 SHARED = ("train", "input", "augment")
 #: Tables with one component for all models.
 COMMON = ("training_step", "callbacks")
+#: Nobody waits for more trials than that without having asked for them.
+MOST_UNASKED = 1000
 #: What cannot differ between runs that are compared, and why.
 FIXED = {
     "dataset": "all runs of an experiment see the same images, or their figures could not be compared",
@@ -214,12 +216,17 @@ def _entries(
             reader.problem(here, "is not a dotted key as TOML writes them, as train.lr")
             continue
         whole = (*path, *parts)
-        if isinstance(value, dict) and not {"low", "high"} & set(value):
+        if isinstance(value, dict) and not _means_a_range(value):
             if not value:
                 reader.problem(here, "is empty; say low and high, or list the values")
             yield from _entries(reader, here, whole, value)
         else:
             yield here, whole, value
+
+
+def _means_a_range(table: Mapping[str, Any]) -> bool:
+    """A table of keys has lists and tables in it; one with numbers is a range, be its keys misspelt."""
+    return bool({"low", "high"} & set(table)) or any(not isinstance(value, dict | list) for value in table.values())
 
 
 def _parameter(reader: Reader, path: KeyPath, place: KeyPath, value: Any) -> Parameter | None:
@@ -234,7 +241,10 @@ def _parameter(reader: Reader, path: KeyPath, place: KeyPath, value: Any) -> Par
         if isinstance(value, dict):
             found = reader.validated(place, RangeTable, value)
             if isinstance(found, list):
-                reader.complain(place, found)
+                if {"min", "max"} & set(value):
+                    reader.problem(place, "the ends of a range are called low and high, not min and max")
+                else:
+                    reader.complain(place, found)
                 return None
             return Parameter(path, _range(found, value), place, folder, inferred=found.integer is None)
     except ValueError as error:
@@ -317,12 +327,26 @@ def _check_objectives(reader: Reader, search: SearchUse, metrics: Mapping[str, U
         at = (*place, index) if several else place
         metric, _, quantity = name.partition("/")
         if not quantity and name not in COSTS:
+            begun = [cost for cost in COSTS if cost.startswith(name)]
             hint = did_you_mean(name, [*COSTS, *(f"{key}/" for key in enabled)])
+            hint = f"; did you mean {' or '.join(map(repr, begun))}?" if name and begun else hint
             reader.problem(at, f"no cost is named {name!r}, and a metric's quantity is written as coco/ap{hint}")
         elif quantity and metric not in (*enabled, LOSSES):
             reader.problem(at, f"no metric {metric!r} is enabled{did_you_mean(metric, [*enabled, LOSSES])}")
 
 
 def _check_trials(reader: Reader, search: SearchUse) -> None:
-    if search.table.trials is None and any(search.combinations(model) is None for model in search.models):
-        reader.problem(("search", "trials"), f"missing: {search.use.key!r} has no end of its own; say how many trials")
+    if search.table.trials is not None:
+        return
+    place: KeyPath = ("search", "trials")
+    for model in search.models:
+        there = search.combinations(model)
+        if there is None:
+            reader.problem(place, f"missing: {search.use.key!r} has no end of its own; say how many trials")
+            return
+        if there > MOST_UNASKED:
+            text = (
+                f"missing: there are {there:,} combinations for {model!r}; say how many of them, or give fewer values"
+            )
+            reader.problem(place, text)
+            return

@@ -173,8 +173,11 @@ def _checked_choices(
     spec: ExperimentSpec, reader: SpecReader, model: str, parameter: Parameter, choices: Choices, alone: bool
 ) -> Parameter:
     taken = []
-    for index, value in enumerate(choices.values):
-        found = _tried(spec, model, parameter, value, alone)
+    tried = [_tried(spec, model, parameter, value, alone) for value in choices.values]
+    if len(tried) > 1 and isinstance(tried[0], str) and all(found == tried[0] for found in tried):
+        reader.problem(parameter.place, tried[0])  # of the key, not of its values
+        return parameter
+    for index, (value, found) in enumerate(zip(choices.values, tried, strict=True)):
         if isinstance(found, str):
             reader.problem((*parameter.place, index), found)
         elif found is not None and isinstance(value, str):

@@ -20,6 +20,8 @@ WAITING = "waiting"
 #: The phases of an epoch, as the run's process names them; the others come before the first or after the last one.
 TRAINING, VALIDATION = "training", "validation"
 BEFORE = ("checking",)
+#: The logger that prints lines.
+CONSOLE = "console"
 
 
 @dataclass(slots=True)
@@ -109,6 +111,7 @@ class ExperimentCourse:
     Attributes:
         began: when this command began, of the monotonic clock. warnings: told so far.
         to_come: runs that are known only by their number: the next trials of a search.
+        logged: whether a logger prints the figures of every epoch, so that nobody else need.
     """
 
     def __init__(self, name: str, now: float, epochs: Mapping[str, int]) -> None:
@@ -117,13 +120,16 @@ class ExperimentCourse:
         self.began = now
         self.warnings = 0
         self.to_come = 0
+        self.logged = False
         self.runs: dict[str, RunCourse] = {}
         self._epochs = epochs
 
     @classmethod
     def of(cls, experiment: ExperimentRecord, runs: Sequence[RunRecord], now: float) -> Self:
         """With these runs, as their records have them."""
-        course = cls(experiment.folder.name, now, _epochs_by_model(experiment))
+        spec = _spec(experiment)
+        course = cls(experiment.folder.name, now, _epochs_by_model(spec))
+        course.logged = _is_logged(spec)
         course.runs = {run.run_id: course._course(run) for run in runs}
         return course
 
@@ -177,7 +183,9 @@ class ExperimentCourse:
             course.rows = tuple(run.epochs())
             course.quantity = primary_quantity(run, course.rows)
         _read_state(course, run)
-        if course.state != "finished":  # it is going to be run
+        # The others are going to be run; of a search a trial that has failed is not tried again.
+        ended = ("finished", "pruned") if run.trial is None else ("finished", "pruned", "failed")
+        if course.state not in ended:
             course.state = WAITING
         return course
 
@@ -192,11 +200,28 @@ def _read_state(course: RunCourse, run: RunRecord) -> None:
             course.cause = str(error)
 
 
-def _epochs_by_model(experiment: ExperimentRecord) -> dict[str, int]:
-    """As the resolved spec says; what is not to be read there is not known."""
+def _spec(experiment: ExperimentRecord) -> Mapping[str, Any]:
+    """The resolved spec; what is not to be read there is not known."""
     try:
         with ExperimentLayout(experiment.folder).spec.open("rb") as stream:
-            models = tomli.load(stream)["models"]
-        return {key: int(table["train"]["epochs"]) for key, table in models.items()}
-    except (OSError, ValueError, KeyError, TypeError):
+            return tomli.load(stream)
+    except (OSError, ValueError):
         return {}
+
+
+def _epochs_by_model(spec: Mapping[str, Any]) -> dict[str, int]:
+    try:
+        return {key: int(table["train"]["epochs"]) for key, table in spec["models"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _is_logged(spec: Mapping[str, Any]) -> bool:
+    """Whether `[loggers.console]` prints a line for every epoch."""
+    try:
+        tables = [(table.get("use", key), table) for key, table in spec.get("loggers", {}).items()]
+    except AttributeError:
+        return False
+    return any(
+        use == CONSOLE and table.get("enabled", True) and table.get("every_epochs", 1) == 1 for use, table in tables
+    )

@@ -38,7 +38,7 @@ class Lines:
             self._say(f"  {_phase(run)}  {done}{_detail(run)}{_left(course, run, now)}")
 
     def run_epochs(self, course: ExperimentCourse, run: RunCourse, now: float) -> None:
-        """A line for each epoch that was recorded."""
+        """A line for each epoch that was recorded: only what no logger's line has said of it."""
         before, self._epoch = self._epoch, run.epochs_done
         if self._epoch <= before:  # it has gone back
             return
@@ -50,8 +50,9 @@ class Lines:
             others = (
                 "the best so far" if best.epoch == self._epoch else f"best {figure(best.value)} in epoch {best.epoch}"
             )
-            told = f"  {run.quantity.name} {figure(values[-1].value)} ({others})"
-        self._say(f"  epoch {self._epoch}/{run.epochs or '?'} done{told}{_left(course, run, now)}")
+            told = f"  {others}" if course.logged else f"  {run.quantity.name} {figure(values[-1].value)} ({others})"
+        done = "" if course.logged else " done"
+        self._say(f"  epoch {self._epoch}/{run.epochs or '?'}{done}{told}{_left(course, run, now)}")
 
 
 def _phase(run: RunCourse) -> str:

@@ -19,9 +19,16 @@ from detkit.record.course import Best, Quantity
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-STYLES = {"finished": "green", "failed": "red", "interrupted": "yellow", "running": "bold", WAITING: "dim"}
+STYLES = {
+    "finished": "green",
+    "pruned": "dim",
+    "failed": "red",
+    "interrupted": "yellow",
+    "running": "bold",
+    WAITING: "dim",
+}
 #: The order of the states in the counts; others come after them.
-COUNTED = ("running", "finished", "failed", "interrupted", WAITING)
+COUNTED = ("running", "finished", "pruned", "failed", "interrupted", WAITING)
 
 GAP = 2
 BEST, LOSS, TIME = 12, 7, 15
@@ -106,8 +113,14 @@ class _Painter:
         self._glyphs = glyphs
         self._quantities = {run.quantity for run in runs if run.quantity is not None}
         self._quantity = next(iter(self._quantities)) if len(self._quantities) == 1 else None
-        longest = max((cell_len(run.run_id) for run in runs), default=0)
-        self._widths = widths_for(width, longest, max((run.epochs for run in runs), default=0))
+        epochs = max((run.epochs for run in runs), default=0)
+        self._names = {run.run_id: run.run_id for run in runs}
+        longest = max(map(cell_len, self._names), default=0)
+        self._widths = widths_for(width, longest, epochs)
+        if longest > self._widths.run:  # what all have in common goes first: of trials the number tells them apart
+            common = _common_seed(list(self._names))
+            self._names = {name: name.removesuffix(common) for name in self._names}
+            self._widths = widths_for(width, max(map(cell_len, self._names.values())), epochs)
         values = [point.value for run in runs for point in run.values]
         self._range = (min(values), max(values)) if values else (0.0, 0.0)
         self._leader = _leader(runs, self._quantity)
@@ -116,8 +129,10 @@ class _Painter:
         """What the experiment is, how far, how long; on two lines where one is too narrow."""
         course = self._course
         counts = Counter(course.counts())
-        told = [f"{counts['finished']} of {len(course.runs) + course.to_come} runs done"]
-        others = [state for state in counts if state not in ("running", "finished", WAITING)]
+        pruned = f" ({counts['pruned']} pruned)" if counts["pruned"] else ""
+        done = counts["finished"] + counts["pruned"]
+        told = [f"{done} of {len(course.runs) + course.to_come} runs done{pruned}"]
+        others = [state for state in counts if state not in ("running", "finished", "pruned", WAITING)]
         told += [f"{counts[state]} {state}" for state in sorted(others, key=_order)]
         if course.warnings:
             told.append(f"{course.warnings} warning{'s' if course.warnings > 1 else ''}")
@@ -149,7 +164,10 @@ class _Painter:
     def rows(self, run: RunCourse, *, detail: bool) -> list[Text]:
         """The line of a run; of one that runs a second one with its steps, where there is room."""
         w, style = self._widths, STYLES.get(run.state, "")
-        name = (_fit(run.run_id, w.run, self._glyphs, middle=True), "bold" if run.state == "running" else style)
+        name = (
+            _fit(self._names[run.run_id], w.run, self._glyphs, middle=True),
+            "bold" if run.state == "running" else style,
+        )
         if run.state == "failed" and run.cause:
             room = self._width - w.run - GAP
             return [_line([name, (_fit(f"failed: {run.cause}", room, self._glyphs), style)])]
@@ -219,6 +237,12 @@ class _Painter:
             return "" if left is None else f"{roughly(left)} left"
         took = run.took(self._now) if run.state != WAITING else None
         return "" if took is None else duration(took)
+
+
+def _common_seed(names: Sequence[str]) -> str:
+    """The end that tells the seed, where all runs have the same one; else nothing."""
+    ends = {name[name.rfind("-seed") :] if "-seed" in name else "" for name in names}
+    return ends.pop() if len(ends) == 1 else ""
 
 
 def _leader(runs: Sequence[RunCourse], quantity: Quantity | None) -> RunCourse | None:

@@ -17,6 +17,7 @@ from detkit.record.inventory import BROKEN, SHAPES, RunEntry, run_entry, tree_by
 from detkit.record.reader import ExperimentRecord, RunRecord
 from detkit.record.recipes import differences
 from detkit.record.summary import scored_intervals
+from detkit.spec.explain import value_words
 
 #: So many figures, and so many differing keys, are printed; JSON has all.
 MOST_FIGURES = 24
@@ -111,6 +112,11 @@ def next_commands(entry: RunEntry, run: RunRecord) -> dict[str, str]:
         predict = {"predict": f"detkit predict {folder} IMAGE"} if run.files.best.exists() else {}
         report = {"report": f"detkit report {experiment}"} if "report" in COMMANDS else {}
         return {**predict, "evaluate": f"detkit eval {folder}", "table": f"detkit show {experiment}", **report}
+    if entry.state == "pruned":
+        return {"table": f"detkit show {experiment}", "remove": remove}
+    if entry.state == "failed" and run.trial is not None:
+        # The search has been told and goes on without it; what is removed it tries once more.
+        return {"table": f"detkit show {experiment}", "try again": f"{remove} --yes && {resume}"}
     begin = {"begin" if entry.state == "pending" else "resume": resume}
     replay = {"replay": f"detkit replay {folder}"} if run.files.incidents.is_dir() else {}
     return {**begin, **replay, **({} if entry.state == "pending" else {"remove": remove})}
@@ -142,6 +148,8 @@ def _head(facts: RunFacts) -> Iterator[tuple[str, str]]:
     if entry.cause:
         yield ("broken" if entry.state == BROKEN else "cause"), entry.cause
     yield "model", f"{entry.model or '-'}, seed {entry.seed}" + (f", fold {entry.fold}" if entry.fold else "")
+    if entry.trial is not None:
+        yield "trial", f"{entry.trial}{_values(facts.run_json.get('trial'))}"
     ended = f": {summary['ended']}" if summary.get("ended") else ""
     yield "epochs", (f"{entry.epochs_done} of {entry.epochs}" if entry.epochs else str(entry.epochs_done)) + ended
     if entry.best is not None:
@@ -150,6 +158,13 @@ def _head(facts: RunFacts) -> Iterator[tuple[str, str]]:
         took = "" if entry.took_s is None else f"; {duration(entry.took_s)} of training and evaluation"
         yield "started", when(entry.started) + took
     yield "size", size(entry.size)
+
+
+def _values(trial: Any) -> str:
+    """What the trial has tried, as run.json says it."""
+    with suppress(*SHAPES):
+        return ": " + ", ".join(f"{key} = {value_words(value)}" for key, value in trial["values"].items())
+    return ""
 
 
 def _figures(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

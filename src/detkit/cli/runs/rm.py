@@ -16,6 +16,7 @@ from detkit.errors import RecordError
 
 if TYPE_CHECKING:
     from detkit.cli.runs.places import Named
+    from detkit.record.reader import ExperimentRecord
     from detkit.record.removal import Removal
 
 
@@ -152,8 +153,28 @@ def _mend(removals: Sequence[Removal]) -> list[str]:
         except (RecordError, KeyError, TypeError) as error:  # another run of it is broken
             record.files.leaderboard.unlink(missing_ok=True)
             notes.append(f"{record.files.leaderboard} was removed: it cannot be made anew: {error}")
+        notes += _of_search(record, [removal for removal in removals if removal.experiment == experiment])
         if (experiment / "report" / "index.html").exists():
             notes.append(f"the report still shows what was removed, until: detkit report {experiment}")
+    return notes
+
+
+def _of_search(record: ExperimentRecord, removals: Sequence[Removal]) -> list[str]:
+    """What has become of trials whose runs were removed."""
+    try:
+        trials = record.trials()
+    except RecordError as error:
+        return [str(error)]
+    gone = {removal.run_id for removal in removals}
+    notes = []
+    for trial in trials:
+        name = f"trial {trial.number} of {trial.model}"
+        if gone.isdisjoint(trial.runs):
+            continue
+        if trial.state == "removed":
+            notes.append(f"{name} stays in the table of the search as removed, and no other takes its place")
+        elif trial.state in ("failed", "pending", "interrupted"):
+            notes.append(f"{name} had not finished: the next detkit run tries its values again")
     return notes
 
 

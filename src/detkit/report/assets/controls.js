@@ -2,6 +2,8 @@
 /* Chips, sliders, switches, choices: each with a name that is read out, all worked by the keyboard. */
 const Controls = (() => {
   const { make } = Dom;
+  /* More chips than these scroll in a box of their own, and are found by name. */
+  const MANY = 24;
 
   /*
    * Chips, of which any number is on. options: [{value, label, colour}]; changed gets the list of those that are on.
@@ -26,7 +28,11 @@ const Controls = (() => {
       options.forEach((option, i) => buttons[i].setAttribute("aria-pressed", on.has(option.value)));
       changed(options.map(({ value }) => value).filter((value) => on.has(value)));
     }
-    const name = make("span", { class: "faint" }, label);
+    const name = make("span", { class: "faint" }, label), many = options.length > MANY;
+    const find = many ? make("input", { type: "search", class: "find", placeholder: `find among ${options.length}`, "aria-label": `${label}: find by name`, on: { input: () => {
+      const wanted = find.value.toLowerCase();
+      options.forEach((option, i) => buttons[i].classList.toggle("hidden", !option.label.toLowerCase().includes(wanted)));
+    } } }) : null;
     const all = options.length > 3
       ? make("button", { type: "button", class: "chip plain", on: { click: () => {
         const full = on.size === options.length;
@@ -34,7 +40,7 @@ const Controls = (() => {
         if (!full) for (const { value } of options) on.add(value);
         show();
       } } }, "all / none") : null;
-    return make("div", { class: "chips", role: "group", "aria-label": label }, name, buttons, all);
+    return make("div", { class: "chips", role: "group", "aria-label": label }, name, ...(many ? [find, all, make("div", { class: "chips many" }, buttons)] : [buttons, all]));
   }
 
   /* A slider with its value beside it. */

@@ -20,5 +20,8 @@ const Debugging = (() => {
     scrollTo({ top: 0 });
   }
 
-  return { open, show };
+  /* More epochs are there; the table keeps its page and order. True: nothing has to be drawn anew. */
+  const refresh = () => Images.refresh();
+
+  return { open, refresh, show };
 })();

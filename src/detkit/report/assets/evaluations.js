@@ -15,6 +15,12 @@ const Evaluations = (() => {
     return truth;
   }
 
+  /* What is known of the images: they came after the page was opened. */
+  function forget() {
+    truth = null;
+    held.clear();
+  }
+
   const classes = () => Runs.experiment().data.class_names ?? [];
 
   class Evaluation {
@@ -120,7 +126,7 @@ const Evaluations = (() => {
     return truths.splits[image] === split && (run.fold === null || split === "test" || truths.folds[image] === run.fold);
   }
 
-  return { classes, covers, figures, get, images, keyOf, steps, withMasks };
+  return { classes, covers, figures, forget, get, images, keyOf, steps, withMasks };
 })();
 
 /* Where a picture comes from: a file beside the page, or, in a page that is one file, the page itself. */

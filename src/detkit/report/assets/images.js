@@ -3,13 +3,15 @@
 const Images = (() => {
   const { make } = Dom;
   const ZOOM = [1, 12];
+  /* So many models are shown side by side, unless all are asked for. */
+  const MOST = 8;
   const zoom = { scale: 1, x: 0.5, y: 0.5 };
   let parts = null, panels = new Map(), places = [], serial = 0, drawn = 0, wanted = null;
 
   /* What is chosen now. */
   function look() {
     const labels = State.list("classes"), only = State.list("only");
-    const steps = Evaluations.steps(Runs.chosen());
+    const steps = Evaluations.steps(shownRuns());
     const step = steps.some(({ key }) => key === State.get("step")) ? State.get("step") : steps.at(-1)?.key ?? "";
     const own = Runs.all()[0]?.matching ?? { iou: 0.5, confidence: 0.5 };
     return { steps, step, iou: State.number("iou", own.iou), confidence: State.number("confidence", own.confidence),
@@ -18,11 +20,31 @@ const Images = (() => {
       names: State.flag("names", true), gray: State.flag("gray", false), smooth: State.flag("smoothing", true) };
   }
 
+  /* The folds of a model and seed share a place: of an image only one of them has anything to show. */
+  const series = (run) => `${run.model} ${run.seed}`;
+  const seriesOf = (runs) => [...new Set(runs.map(series))];
+
+  /* Of the chosen runs those that are shown: of too many the best, as the leaderboard has them, in their own order. */
+  function shownRuns() {
+    const chosen = Runs.chosen();
+    if (seriesOf(chosen).length <= MOST || State.flag("allviews", false)) return chosen;
+    const board = Runs.experiment().standing.rows.flatMap(({ runs }) => runs), rank = ({ id }) => (board.includes(id) ? board.indexOf(id) : board.length);
+    const best = new Set(seriesOf([...chosen].sort((a, b) => rank(a) - rank(b))).slice(0, MOST));
+    return chosen.filter((run) => best.has(series(run)));
+  }
+
+  /* How many of the chosen ones are shown. */
+  function crowd() {
+    const chosen = seriesOf(Runs.chosen()).length, all = State.flag("allviews", false);
+    Dom.fill(parts.crowd, chosen <= MOST ? null : make("p", {}, all ? `All ${chosen} runs that are chosen are shown. ` : `The best ${MOST} of the ${chosen} runs that are chosen are shown. `,
+      Controls.button(all ? `Show ${MOST}` : "Show all", () => { State.set({ allviews: all ? null : true }); update({ stay: true }); })));
+  }
+
   function show(into, changed) {
     wanted = changed;
     panels = new Map();
-    parts = { views: make("div", { class: "views" }), title: make("output", { class: "imagename" }), only: make("div"), legend: make("p", { class: "legend" }) };
-    Dom.fill(into, controls(), parts.only, navigation(), parts.views, parts.legend);
+    parts = { views: make("div", { class: "views" }), title: make("output", { class: "imagename" }), only: make("div"), crowd: make("div"), legend: make("p", { class: "legend" }) };
+    Dom.fill(into, controls(), parts.only, navigation(), parts.crowd, parts.views, parts.legend);
     new ResizeObserver(() => { for (const panel of panels.values()) panel.fit(); }).observe(parts.views);
     legend();
     return update();
@@ -38,8 +60,7 @@ const Images = (() => {
       (value) => { State.set({ confidence: value }); update({ stay: true }); });
     const iou = Controls.slider("IoU to match", { min: 0.1, max: 0.95, step: 0.05, value: now.iou, id: "iou", format: (value) => value.toFixed(2) },
       (value) => { State.set({ iou: value }); update({ stay: true }); });
-    const toggles = [["truth", "Ground truth", true], ["masks", "Masks", true], ["names", "Names", true], ["gray", "Grayscale", false], ["smoothing", "Smooth pixels", true]]
-      .filter(([key]) => key !== "masks" || hasMasks());
+    const toggles = [["truth", "Ground truth", true], ["masks", "Masks", true], ["names", "Names", true], ["gray", "Grayscale", false], ["smoothing", "Smooth pixels", true]];
     parts.toggles = new Map(toggles.map(([key, label, on]) => [key, Controls.toggle(label, State.flag(key, on), (value) => {
       State.set({ [key]: value === on ? null : value }); update({ stay: true }); })]));
     const by = Controls.choice("Colour", [["verdict", "right and wrong"], ["class", "by class"]], now.by, (value) => { set("by", "verdict")(value); legend(); });
@@ -48,12 +69,10 @@ const Images = (() => {
     return make("div", { class: "card imagecontrols" },
       make("div", { class: "controls" }, parts.step.element, parts.confidence.element, iou.element),
       make("div", { class: "controls" }, [...parts.toggles.values()].map(({ element }) => element), by.element),
-      make("div", { class: "controls" }, Runs.chips(() => { panels = new Map(); update({ stay: true }); })),
+      make("div", { class: "controls" }, Runs.chips(() => { panels = new Map(); fitSlider(look().steps, look().step); update({ stay: true }); })),
       classes.length > 1 ? make("div", { class: "controls" }, Controls.chips("Classes", classes, chosen, (list) => {
         State.set({ classes: list.length === classes.length ? null : list.length ? list : ["0"] }); update({ stay: true }); })) : null);
   }
-
-  const hasMasks = () => Report.peek("images")?.masks || Runs.all().some((run) => run.evaluations.some(({ masks }) => masks));
 
   function navigation() {
     const find = make("input", { type: "search", placeholder: "find an image", "aria-label": "Find an image by its name", value: State.get("name") });
@@ -77,7 +96,7 @@ const Images = (() => {
 
   /* Show what is chosen. stay: on the same image, wherever it stands in the order then. */
   async function update({ stay = false } = {}) {
-    const mine = ++serial, now = look(), runs = Runs.chosen();
+    const mine = ++serial, now = look(), runs = shownRuns();
     const evaluations = await Promise.all(runs.map((run) => Evaluations.get(run, Evaluations.keyOf(run, now.step)).catch(() => null)));
     const figures = now.order === "ap" ? await Promise.all(runs.map((run) => Evaluations.figures(run, Evaluations.keyOf(run, now.step)).catch(() => null))) : [];
     const masks = now.masks ? await loadMasks(evaluations) : null;
@@ -87,6 +106,9 @@ const Images = (() => {
     const at = before !== null && places.includes(before) ? before : places[0] ?? null;
     if (at !== null && at !== before) State.set({ image: Evaluations.images().ids[at] });
     said(now, at);
+    crowd();
+    const masked = Report.peek("images")?.masks || evaluations.some((one) => one?.hasMasks);
+    parts.toggles.get("masks").element.classList.toggle("hidden", !masked);
     draw(now, runs, evaluations, at, masks);
     drawn += 1;
     wanted?.(now);
@@ -115,13 +137,17 @@ const Images = (() => {
   function said(now, at) {
     const images = Evaluations.images(), number = places.indexOf(at) + 1;
     Dom.fill(parts.title, at === null ? "no image" : [make("strong", {}, images.names[at]),
-      make("span", { class: "faint" }, ` ${number} of ${places.length} · ${images.sizes[at].join(" × ")} px · ${images.splits[at]}`)]);
+      make("span", { class: "faint" }, ` ${number} of ${places.length} · ${images.sizes[at].join(" × ")} px · ${images.splits[at]}${Dom.known(images.folds[at]) ? ` of fold ${images.folds[at]}` : ""}`)]);
     Dom.fill(parts.only, now.only ? make("p", { class: "card" }, `Only ${State.get("why") || "some images"} (${now.only.size}). `,
       Controls.button("Show all images", () => { State.set({ only: null, why: null }); update(); })) : null);
   }
 
+  /* Runs of other folds have not looked at the image, and have no view of it. */
+  const looksAt = (run, now, at) => run.fold === null || at === null || Evaluations.covers(run, Evaluations.keyOf(run, now.step), at);
+
   function draw(now, runs, evaluations, at, masks) {
-    const shown = runs.length ? runs.map((run, i) => [run.id, run.label, Runs.colour(run), run, evaluations[i]]) : [["", "ground truth", "transparent", null, null]];
+    const own = runs.some((run) => looksAt(run, now, at)) ? (run) => looksAt(run, now, at) : () => true;
+    const shown = runs.length ? runs.map((run, i) => [run.id, run.label, Runs.colour(run), run, evaluations[i]]).filter(([, , , run]) => own(run)) : [["", "ground truth", "transparent", null, null]];
     for (const [id, label, colour] of shown) if (!panels.has(id)) panels.set(id, new Panel(label, colour, zoom, move));
     const wantedViews = at === null ? [] : shown.map(([id]) => panels.get(id).element);
     if (wantedViews.length !== parts.views.childElementCount || wantedViews.some((view, i) => view !== parts.views.children[i])) parts.views.replaceChildren(...wantedViews);
@@ -149,9 +175,13 @@ const Images = (() => {
   function move(change) {
     Object.assign(zoom, change);
     zoom.scale = Math.min(ZOOM[1], Math.max(ZOOM[0], zoom.scale));
-    for (const axis of ["x", "y"]) zoom[axis] = Math.min(1, Math.max(0, zoom[axis]));
+    const half = 0.5 / zoom.scale;  // the centre keeps half a view from the edges
+    for (const axis of ["x", "y"]) zoom[axis] = Math.min(1 - half, Math.max(half, zoom[axis]));
     for (const panel of panels.values()) panel.fit();
   }
+
+  /* A fifth of what is seen, by keys. */
+  const pan = (right, down) => move({ x: zoom.x + (0.2 * right) / zoom.scale, y: zoom.y + (0.2 * down) / zoom.scale });
 
   /* The next image, or with -1 the one before. */
   function flip(by) {
@@ -178,9 +208,24 @@ const Images = (() => {
     update({ stay: true });
   }
 
+  /* As many epochs as there are now; false where there is no panel yet to go on with. */
+  function refresh() {
+    const { steps, step } = look();
+    if (!parts?.views.isConnected || !places.length || !steps.length) return false;
+    fitSlider(steps, step);
+    update({ stay: true });
+    return true;
+  }
+
+  /* The runs that are shown decide which epochs there are. */
+  function fitSlider(steps, step) {
+    parts.step.input.max = Math.max(0, steps.length - 1);
+    parts.step.set(Math.max(0, steps.findIndex(({ key }) => key === step)));
+  }
+
   function toggle(key) {
     parts.toggles.get(key)?.input.click();
   }
 
-  return { advance, flip, go, look, move, show, toggle, update, zoom, get drawn() { return drawn; } };
+  return { advance, flip, go, look, move, pan, refresh, show, toggle, update, zoom, get drawn() { return drawn; } };
 })();

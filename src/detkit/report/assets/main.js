@@ -2,13 +2,14 @@
 /* Tabs, keys, help, and fresh data while runs go on. */
 document.addEventListener("DOMContentLoaded", () => {
   const { make } = Dom;
+  if (!Runs.experiment()) return;  // the page says itself that its folder is not beside it
   const VIEWS = { overview: ["Overview", Overview], metrics: ["Metrics", Metrics], debugging: ["Debugging", Debugging], errors: ["Errors", Errors], tradeoff: ["Trade-off", Tradeoff],
     ...(Runs.experiment().search ? { search: ["Search", Search] } : {}) };
   const REFRESH_MS = 10_000;
   const KEYS = [[`1 … ${Object.keys(VIEWS).length}`, "the views"], ["→ or n, ← or p", "next and previous image"], ["↑ or ], ↓ or [", "next and previous epoch"], ["g", "ground truth"], ["m", "masks"], ["l", "names"],
-    ["b", "grayscale"], ["s", "smooth pixels"], ["+ − 0", "zoom in, out, whole image"], ["double click, Ctrl + wheel, drag", "zoom in, zoom, move"], ["?", "this help"]];
+    ["b", "grayscale"], ["s", "smooth pixels"], ["+ − 0", "zoom in, out, whole image"], ["Shift + → ← ↑ ↓", "move the enlarged image"], ["double click, Ctrl + wheel, drag", "zoom in, zoom, move"], ["?", "this help"]];
   const content = document.getElementById("content"), dialog = document.getElementById("keys");
-  const current = () => (VIEWS[State.view] ? State.view : "overview");
+  const current = () => (Object.hasOwn(VIEWS, State.view) ? State.view : "overview");
   const tabs = Object.entries(VIEWS).map(([name, [title]]) => make("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "content", on: { click: (event) => open(name, event.detail > 0) } }, title));
 
   /* By the keyboard the focus stays on the tab; after a click the arrows are the view's. */
@@ -27,17 +28,29 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     content.setAttribute("role", "tabpanel");
     content.setAttribute("aria-labelledby", `tab-${name}`);
+    const again = content.dataset.view === name, open = again ? unfolded() : [];
     content.dataset.view = name;
     const view = make("div", { class: "viewpage" });
+    content.style.minHeight = again ? `${content.offsetHeight}px` : "";  // the page must not jump while it is drawn anew
     content.replaceChildren(view);
-    await VIEWS[name][1].show(view);
+    try {
+      await VIEWS[name][1].show(view);
+    } catch (error) {
+      view.append(make("div", { class: "card failure", role: "alert" }, make("strong", {}, `The view ${VIEWS[name][0]} could not be drawn`), make("pre", {}, `${error?.message ?? error}`)));
+      console.error(error);
+    }
+    for (const details of content.querySelectorAll("details")) details.open ||= open.includes(details.querySelector("summary").textContent);
+    content.style.minHeight = "";
+    Plots.tidy();
   }
+
+  const unfolded = () => [...content.querySelectorAll("details[open] > summary")].map(({ textContent }) => textContent);
 
   function heading() {
     const experiment = Runs.experiment(), sizes = experiment.data;
     const running = experiment.runs.filter(({ state }) => state === "running").map(({ id }) => id);
     document.getElementById("subtitle").textContent = [Dom.count(new Set(experiment.runs.map(({ model }) => model)).size, "model"), Dom.count(experiment.runs.length, "run"),
-      sizes.images ? Dom.count(sizes.images, "image") : "", running.length ? `${running.join(", ")} running` : ""].filter(Boolean).join(" · ");
+      sizes.images ? Dom.count(sizes.images, "image") : "", running.length > 3 ? `${running.length} running` : running.length ? `${running.join(", ")} running` : ""].filter(Boolean).join(" · ");
     const left = experiment.left_out ? ` ${experiment.left_out}` : "";
     document.getElementById("footer").textContent = `Written by detkit ${experiment.versions.detkit ?? ""} on ${Dom.date(experiment.written)} from the record of the experiment. This page asks nothing of any network.${left}`;
   }
@@ -54,8 +67,11 @@ document.addEventListener("DOMContentLoaded", () => {
     const target = event.target, name = target.tagName;
     if (name === "SELECT" || name === "TEXTAREA" || (name === "INPUT" && !["checkbox", "range"].includes(target.type))) return;
     const arrows = event.key.startsWith("Arrow");
-    if (arrows && target.getAttribute?.("role") === "tab") return turn(event);
+    if ((arrows || ["Home", "End"].includes(event.key)) && target.getAttribute?.("role") === "tab") return turn(event);
     if (event.key === "?") return done(event, help);
+    if (event.shiftKey && arrows && current() === "debugging" && name !== "INPUT" && !target.closest(".wide, #rows")) {
+      return done(event, () => Images.pan(...{ ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key]));
+    }
     const number = Number(event.key);
     if (number >= 1 && number <= tabs.length) return done(event, () => open(Object.keys(VIEWS)[number - 1]));
     if (current() !== "debugging" || (arrows && (name === "INPUT" || target.closest(".wide, #rows")))) return;
@@ -73,21 +89,47 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function turn(event) {
     const at = tabs.findIndex((tab) => tab.id === `tab-${current()}`), by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (by) done(event, () => open(Object.keys(VIEWS)[(at + by + tabs.length) % tabs.length]));
+    const to = by ? (at + by + tabs.length) % tabs.length : { Home: 0, End: tabs.length - 1 }[event.key];
+    if (to !== undefined) done(event, () => open(Object.keys(VIEWS)[to]));
   }
 
-  /* While runs go on, what they have written meanwhile; a view is drawn again where there is more. */
+  /*
+   * While the experiment goes on, what it has written meanwhile. A view is drawn anew, unless one of its controls has the
+   * focus: then a button says that there is more.
+   */
   async function refresh() {
     const before = Runs.experiment();
-    const goes = ({ state }) => ["running", "pending"].includes(state), searches = before.search?.models ?? [];
-    if (Report.whole() || !(before.runs.some(goes) || searches.some(({ trials, wanted }) => trials.length < wanted || trials.some(goes)))) return;
+    if (Report.whole() || !before.live) return;
     const now = await Report.reload("experiment").catch(() => before);
     if (now.written === before.written) return;
+    quiet = 0;
+    if (!Evaluations.images().ids.length) { await Report.reload("images").catch(() => null); Evaluations.forget(); }
     heading();
-    if (!content.contains(document.activeElement) || current() === "overview") draw();
+    const same = String(now.runs.map(({ id }) => id)) === String(before.runs.map(({ id }) => id));
+    if (same && VIEWS[current()][1].refresh?.()) return;
+    const focused = document.activeElement;
+    if (focused !== content && content.contains(focused)) { more.hidden = false; return; }
+    latest();
   }
 
+  function latest() {
+    more.hidden = true;
+    draw();
+  }
+
+  /* Every ten seconds; once a minute where nothing has come for an hour, as of an experiment whose computer is off. */
+  let quiet = 0;
+  function look() {
+    if (document.hidden) return;
+    quiet += 1;
+    if (quiet <= 360 || quiet % 6 === 0) refresh();
+  }
+
+  const more = make("button", { type: "button", id: "more", hidden: true, on: { click: latest } }, "New figures are there: show them");
+  document.getElementById("status").append(more);
   content.tabIndex = -1;
+  // A mere link would be an address, and so the choice of another view.
+  document.getElementById("skip").addEventListener("click", (event) => done(event, () => content.focus()));
   document.getElementById("tabs").append(...tabs);
   document.getElementById("help").addEventListener("click", help);
   document.addEventListener("keydown", key);
@@ -95,5 +137,5 @@ document.addEventListener("DOMContentLoaded", () => {
   heading();
   draw();
   Report.refresh = refresh;
-  setInterval(() => document.hidden || refresh(), REFRESH_MS);
+  setInterval(look, REFRESH_MS);
 });

@@ -9,7 +9,7 @@ const Metrics = (() => {
   function show(into) {
     const places = make("div");
     const draw = () => plots(places);
-    const redraw = () => { for (const plot of places.querySelectorAll(".plot")) plot.redraw(); };
+    const redraw = () => { for (const plot of places.querySelectorAll(".plot, #values")) plot.redraw(); };
     const smoothing = Controls.slider("Smoothing", { min: 0, max: 0.99, step: 0.01, value: State.number("smooth", 0),
       format: (value) => value.toFixed(2), id: "smoothing",
       hint: "An exponential mean; the values themselves stay visible, faintly" }, (value) => { State.set({ smooth: value || null }); redraw(); });
@@ -82,7 +82,28 @@ const Metrics = (() => {
         make("div", { class: "plots" }, own.map((entry) => Plots.place(() => plot(entry))))) : null;
     });
     const nothing = wanted ? "No quantity has such a name." : "Nothing has been measured yet.";
-    Dom.fill(into, kept.length ? sections : make("p", { class: "faint" }, nothing));
+    Dom.fill(into, kept.length ? [...sections, values(kept)] : make("p", { class: "faint" }, nothing));
+  }
+
+  /* The same numbers to read, and to copy: a row for each epoch of each run. */
+  function values(kept) {
+    const shown = kept.filter(({ x }) => x === "epoch").flatMap((entry) => entry.of({ epochs: [] }).map((_, part) => ({ ...entry, part })));
+    if (!shown.length) return null;
+    const place = make("div");
+    const fill = () => {
+      const rows = Runs.chosen().flatMap((run) => {
+        const lines = shown.map((entry) => entry.of(run)[entry.part].y);
+        return run.epochs.map((row, at) => ({ run, epoch: row.epoch, values: lines.map((y) => y[at]) }));
+      });
+      const used = shown.map((_, i) => i).filter((i) => rows.some(({ values: own }) => Dom.known(own[i])));
+      const title = ({ title: whole, part, key, of }) => (of({ epochs: [] }).length === 1 ? whole : `${key.slice(5)} ${part ? "(training)" : "(validation)"}`);
+      Dom.fill(place, Dom.table([{ title: "run", cell: ({ run }) => run.label }, { title: "epoch", number: true, cell: ({ run, epoch }) => `${epoch}${epoch === run.selected_epoch ? " ★" : ""}` },
+        ...used.map((i) => ({ title: title(shown[i]), number: true, cell: ({ values: own }) => (shown[i].bytes ? Dom.bytes(own[i]) : shown[i].marked ? Dom.fixed(own[i]) : Dom.short(own[i])) }))], rows,
+      { caption: "★ the epoch that was selected", label: "Values by epoch" }));
+    };
+    const details = make("details", { id: "values", on: { toggle: () => { if (details.open) fill(); } } }, make("summary", {}, "The values of each epoch as a table"), place);
+    details.redraw = () => { if (details.open) fill(); };
+    return details;
   }
 
   function plot(entry) {

@@ -52,10 +52,11 @@ const Overview = (() => {
     if (!board.by) return [make("p", { class: "faint" }, "No run has finished yet; the views Metrics and Debugging show how far they are."), notes];
     const place = make("div");
     const draw = (all) => Dom.fill(place, Sorting.table(columns(board, all), board.rows, { caption: "Leaderboard" }));
-    draw(false);
+    const all = State.flag("columns", false);
+    draw(all);
     return [
       make("div", { class: "sentences" }, board.sentences.map((sentence, i) => make("p", { class: i ? null : "verdict" }, sentence, "."))),
-      place, make("div", { class: "controls" }, Controls.toggle("All columns", false, draw).element), notes,
+      place, make("div", { class: "controls" }, Controls.toggle("All columns", all, (on) => { State.set({ columns: on || null }); draw(on); }).element), notes,
     ];
   }
 
@@ -139,7 +140,7 @@ const Overview = (() => {
 
   function parameters(experiment) {
     const rows = Object.entries(experiment.spec);
-    const search = make("input", { type: "search", placeholder: "find a key or value", "aria-label": "Find a parameter" });
+    const search = make("input", { type: "search", placeholder: "find a key or value", "aria-label": "Find a parameter", value: State.get("parameter") });
     const place = make("div");
     const draw = () => {
       const wanted = search.value.toLowerCase();
@@ -149,9 +150,9 @@ const Overview = (() => {
         { title: "value", cell: ([, value]) => plain(value) },
       ], kept, { caption: `${kept.length} of ${rows.length} keys of the spec, every default filled in` }));
     };
-    search.addEventListener("input", draw);
+    search.addEventListener("input", () => { State.set({ parameter: search.value || null }); draw(); });
     draw();
-    return make("details", { id: "parameters" }, make("summary", {}, `The spec with every default filled in (${rows.length} keys)`), search, place);
+    return make("details", { id: "parameters", open: search.value !== "" }, make("summary", {}, `The spec with every default filled in (${rows.length} keys)`), search, place);
   }
 
   function setting(experiment) {
@@ -160,7 +161,7 @@ const Overview = (() => {
     const points = {
       "Begun": Dom.date(experiment.created),
       "Data's fingerprint": experiment.data.sha256 ?? "–",
-      "Machine": [hardware.processor, hardware.cores ? `${hardware.cores} cores` : "", bytes(hardware.memory_bytes), ...(hardware.gpus ?? []).map(plain), hardware.system].filter(Boolean).join(", "),
+      "Machine": [hardware.processor, hardware.cores ? `${hardware.cores} cores` : "", hardware.memory_bytes ? bytes(hardware.memory_bytes) : "", ...(hardware.gpus ?? []).map(plain), hardware.system].filter(Boolean).join(", "),
       "Versions": Object.entries(experiment.versions).map(([name, version]) => `${name} ${version}`).join(", "),
     };
     return make("dl", {}, Object.entries(points).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));

@@ -22,6 +22,7 @@ class Panel {
       make("figcaption", {}, this.mark, make("strong", {}, title), " ", this.note), this.stage,
       make("details", { class: "small" }, this.summary, this.lines));
     this.title = title;
+    this.image.addEventListener("error", () => this.#gone());
     this.#pointer();
   }
 
@@ -45,6 +46,12 @@ class Panel {
     this.fit();
   }
 
+  /* The report lists a picture that is not beside it any more. */
+  #gone() {
+    this.image.classList.add("hidden");
+    this.absent.textContent = "The picture is not in the report's folder any more; its objects are drawn all the same.";
+  }
+
   #write() {
     Dom.fill(this.lines, [...this.list].reverse().map((object) => Dom.make("li", {}, Drawing.sentence(object))));
   }
@@ -55,6 +62,7 @@ class Panel {
     const { width, height } = this.source, across = this.stage.clientWidth;
     const down = Math.min((across * height) / width, Math.max(240, innerHeight * 0.66));
     this.stage.style.height = `${down}px`;
+    this.stage.style.touchAction = this.zoom.scale > 1 ? "none" : "pan-y";  // a finger moves the image once it is enlarged
     const scale = Math.min(across / width, down / height) * this.zoom.scale;
     const middle = (part, size, room) => (size * scale <= room ? (room - size * scale) / 2
       : Math.min(0, Math.max(room - size * scale, room / 2 - part * size * scale)));
@@ -88,23 +96,28 @@ class Panel {
   }
 
   #pointer() {
-    let from = null;
+    let from = null, pinch = null;
+    const fingers = new Map(), apart = () => { const [a, b] = [...fingers.values()]; return Math.hypot(a[0] - b[0], a[1] - b[1]); };
     const place = (event) => {
       const bounds = this.stage.getBoundingClientRect();
       return [event.clientX - bounds.left, event.clientY - bounds.top];
     };
     this.stage.addEventListener("pointerdown", (event) => {
       from = { at: place(event), x: this.zoom.x, y: this.zoom.y };
+      if (event.pointerType === "touch") fingers.set(event.pointerId, place(event));
+      pinch = fingers.size === 2 ? { apart: apart(), scale: this.zoom.scale } : null;
       if (this.zoom.scale > 1) this.stage.setPointerCapture(event.pointerId);
       this.#point(place(event));
     });
     this.stage.addEventListener("pointermove", (event) => {
       const [x, y] = place(event);
-      if (from && this.zoom.scale > 1) {
+      if (fingers.has(event.pointerId)) fingers.set(event.pointerId, [x, y]);
+      if (pinch) this.moved({ scale: (pinch.scale * apart()) / Math.max(pinch.apart, 1) });
+      else if (from && this.zoom.scale > 1) {
         this.moved({ x: from.x - (x - from.at[0]) / (this.source.width * this.view.scale), y: from.y - (y - from.at[1]) / (this.source.height * this.view.scale) });
       } else this.#point([x, y]);
     });
-    for (const end of ["pointerup", "pointercancel"]) this.stage.addEventListener(end, () => { from = null; });
+    for (const end of ["pointerup", "pointercancel"]) this.stage.addEventListener(end, (event) => { from = pinch = null; fingers.delete(event.pointerId); });
     this.stage.addEventListener("pointerleave", () => this.#point(null));
     this.stage.addEventListener("wheel", (event) => {
       if (!event.ctrlKey && !event.metaKey) return;

@@ -14,6 +14,8 @@ const Plots = (() => {
   /* Names as plotly's text, which knows some markup. */
   const text = (value) => String(value).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
+  const plain = (name) => name.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+
   /* Colours apart from each other for most eyes (Okabe and Ito), each visible on light and dark. */
   const PALETTE = ["#3b7dd8", "#e07b00", "#1f9e74", "#cc5fa3", "#b59b00", "#56a9d6", "#d1493a", "#8a6fd1", "#7a8791", "#9b6a3c"];
   const DASHES = ["solid", "dash", "dot", "dashdot"];
@@ -34,6 +36,16 @@ const Plots = (() => {
     return merged;
   }
 
+  /* What a plot shows, in words, for those who do not see it: of each line where it begins and ends. */
+  function told(data) {
+    const lines = data.filter(({ name, y, hoverinfo, opacity }) => name && hoverinfo !== "skip" && opacity !== 0.25 && Array.isArray(y) && y.some(Dom.known));
+    const words = lines.slice(0, 12).map(({ name, y }) => {
+      const known = y.filter(Dom.known);
+      return `${plain(name)}: ${known.length > 1 ? `${Dom.short(known[0])} to ${Dom.short(known.at(-1))}` : Dom.short(known[0])}`;
+    });
+    return lines.length > 12 ? [...words, `and ${lines.length - 12} more`] : words;
+  }
+
   /* Draw, or draw again. make() gives {data, layout}; it is asked again when the colours change. */
   async function show(element, make) {
     drawn.set(element, make);
@@ -41,7 +53,7 @@ const Plots = (() => {
     if (drawn.get(element) !== make || !element.isConnected) return;
     const { data, layout: given } = make();
     element.setAttribute("role", "figure");
-    if (given.title) element.setAttribute("aria-label", given.title);
+    element.setAttribute("aria-label", [given.title, ...told(data)].filter(Boolean).join("; "));
     await plotly.react(element, data, layout(given), {
       responsive: true, displaylogo: false, displayModeBar: "hover",
       modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
@@ -63,5 +75,14 @@ const Plots = (() => {
     return element;
   }
 
-  return { colour, css, dash, place, show, text };
+  /* Let go of plots whose view is gone: a page may stay open for days. */
+  function tidy() {
+    for (const element of drawn.keys()) {
+      if (element.isConnected) continue;
+      drawn.delete(element);
+      window.Plotly?.purge(element);
+    }
+  }
+
+  return { colour, css, dash, place, show, text, tidy, get held() { return drawn.size; } };
 })();

@@ -13,7 +13,7 @@ const Rows = (() => {
     parts.filter.addEventListener("input", () => { State.set({ rows: parts.filter.value || null }); filter(); });
     Dom.fill(into, make("h2", {}, "Images as a table"),
       make("div", { class: "controls" }, parts.run, make("label", {}, "Filter", parts.filter),
-        make("span", { class: "faint small" }, "Click a row to see the image; drag a column's head to move it.")), parts.note, parts.place);
+        make("span", { class: "faint small" }, "Click a row to see the image; drag a column's head to move it (by keys: Shift and an arrow).")), parts.note, parts.place);
   }
 
   /* The table of the chosen run at that step, once the sliders rest. */
@@ -67,8 +67,21 @@ const Rows = (() => {
     table.rowsNow = content.rows;
     element.addEventListener("click", (event) => pick(event.target.closest("tbody tr")));
     element.addEventListener("keydown", (event) => { if (event.key === "Enter") pick(event.target.closest("tbody tr")); });
+    parts.place.addEventListener("keydown", arrange);
     table.on("draw", mark);
     filter();
+  }
+
+  /* What a mouse does by dragging: Shift and an arrow on a column's head move the column. */
+  function arrange(event) {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key], head = event.target.closest("thead th");
+    if (!by || !event.shiftKey || !head || !table) return;
+    event.preventDefault();
+    const from = Number(head.dataset.dtColumn), seen = table.columns(":visible").indexes().toArray(), to = seen[seen.indexOf(from) + by];
+    if (to === undefined) return;
+    table.colReorder.move(from, to);
+    parts.place.querySelector(`.dt-scroll-head th[data-dt-column="${to}"] [tabindex]`)?.focus();
+    parts.note.textContent = `The column ${table.column(to).title()} is number ${to + 1} now.`;
   }
 
   const isNumber = (content, i) => content.rows.every((row) => typeof row[i] !== "string");

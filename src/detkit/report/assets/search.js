@@ -2,7 +2,7 @@
 /* The view of a search: its trials, which values gave what, what counts most, how far it has come. */
 const Search = (() => {
   const { make, short, count } = Dom;
-  const ORDER = ["finished", "pruned", "running", "interrupted", "pending", "failed"];
+  const ORDER = ["finished", "pruned", "running", "interrupted", "pending", "failed", "removed"];
   const all = () => Runs.experiment().search;
   const lower = (objective) => objective.direction === "minimize";
   const value = (trial, at) => trial.objectives?.[at] ?? null;

@@ -2,6 +2,8 @@
 /* Small tables that sort by a click on a column's head; DataTables serves the long ones. */
 const Sorting = (() => {
   const { make } = Dom;
+  /* How each table was sorted: a view that is drawn anew keeps it. */
+  const kept = new Map();
 
   /*
    * columns: [{key, title, number, cell(row), sort(row) -> number or text, lower: true where less is better}].
@@ -9,12 +11,13 @@ const Sorting = (() => {
    */
   function table(columns, rows, { caption, rowClass = null, by = null }) {
     const body = make("tbody");
-    let order = by, falling = true;
+    let [order, falling] = kept.get(caption) ?? [by, true];
     const heads = columns.map((column) => {
       const button = make("button", { type: "button", class: "head", title: column.hint || null }, column.title);
       button.addEventListener("click", () => {
         falling = order === column.key ? !falling : Boolean(column.number) && !column.lower;
         order = column.key;
+        kept.set(caption, [order, falling]);
         show();
       });
       return make("th", { scope: "col", class: column.number ? "number" : null }, button);

@@ -7,8 +7,14 @@ const Report = (() => {
   const values = new Map(), asked = new Map(), arrive = new Map();
   let serial = 0;
 
+  /*
+   * Characters that reorder the text around them have no place in a name ("\u202egpj.exe" reads "exe.jpg"): a mark stands
+   * in their place. Letters of all scripts keep their own direction.
+   */
+  const parse = (json) => JSON.parse(json.replace(/[\u202a-\u202e\u2066-\u2069]/g, "\ufffd"));
+
   function take(name, json) {
-    values.set(name, JSON.parse(json));
+    values.set(name, parse(json));
     arrive.get(name)?.();
   }
 
@@ -26,7 +32,7 @@ const Report = (() => {
   function peek(name) {
     if (!values.has(name)) {
       const held = document.getElementById(`data/${name}`);
-      if (held) values.set(name, JSON.parse(held.textContent));
+      if (held) values.set(name, parse(held.textContent));
     }
     return values.get(name);
   }

@@ -26,7 +26,7 @@ const Tradeoff = (() => {
         Controls.choice("against", costs.map(option), now().x.name, (name) => { State.set({ x: name }); draw(); }).element,
         Controls.toggle("Log axis", State.flag("xlog", false), (on) => { State.set({ xlog: on || null }); draw(); }).element),
       make("fieldset", { class: "card limits" }, make("legend", {}, "What must hold"),
-        [now().y, ...costs].map((one) => limit(one, rows, draw)),
+        [now().y, ...costs].filter((one) => rows.some((row) => Dom.known(value(row, one)))).map((one) => limit(one, rows, draw)),
         Controls.button("No limits", () => { State.set(Object.fromEntries([...metrics, ...costs].map(({ name }) => [`limit_${name}`, null]))); show(into); })),
       parts.verdict, parts.plot, parts.table);
     told(parts, now());
@@ -78,15 +78,18 @@ const Tradeoff = (() => {
     return known.filter((one) => !known.some((other) => beats(other, one))).sort((a, b) => a.x - b.x);
   }
 
+  /* Of more models than these only those on the front have their names written; the others say theirs when pointed at. */
+  const NAMED = 15;
+
   function plot({ entries, x, y, best }) {
     const shown = entries.filter((one) => one.x !== null && one.y !== null);
     const middle = (Math.max(...shown.map((one) => one.x)) + Math.min(...shown.map((one) => one.x))) / 2;
     const data = shown.map((one) => {
       const out = one.missed.length > 0, name = Plots.text(one.row.name);
-      return { x: [one.x], y: [one.y], mode: "markers+text", type: "scatter", name, text: [name], textposition: one.x > middle ? "middle left" : "middle right", cliponaxis: false, opacity: out ? 0.3 : 1,
+      return { x: [one.x], y: [one.y], mode: shown.length <= NAMED || best.includes(one) ? "markers+text" : "markers", type: "scatter", name, text: [name], textposition: one.x > middle ? "middle left" : "middle right", cliponaxis: false, opacity: out ? 0.3 : 1,
         textfont: { size: 13, color: out ? Plots.css("--faint") : Plots.css("--ink") },
         marker: { size: 14, color: out ? Plots.css("--faint") : Plots.colour(one.place), symbol: out ? "x" : best.includes(one) ? "diamond" : "circle" },
-        error_y: bars(one.row.values[y.name]), hovertemplate: `${name}<br>${Plots.text(y.title)} %{y:.3f}<br>${Plots.text(x.title)} %{x:.4~g} ${Plots.text(x.unit)}<extra></extra>` };
+        error_y: bars(one.row.values[y.name]), error_x: bars(one.row.values[x.name]), hovertemplate: `${name}<br>${Plots.text(y.title)} %{y:.3f}<br>${Plots.text(x.title)} %{x:.4~g} ${Plots.text(x.unit)}<extra></extra>` };
     });
     if (best.length > 1) data.unshift({ x: best.map((one) => one.x), y: best.map((one) => one.y), mode: "lines", line: { color: Plots.css("--faint"), dash: "dot", width: 1.5 }, hoverinfo: "skip" });
     const title = x.unit && x.unit !== x.title ? `${x.title} (${x.unit})` : x.title;
@@ -107,15 +110,15 @@ const Tradeoff = (() => {
     const limited = entries.some(({ missed }) => missed.length), unknown = entries.filter((one) => one.unknown);
     const among = limited ? ` among the ${fit.length} of ${entries.length} that qualify` : "";
     parts.verdict.textContent = [
-      fit.length ? `${fit[0].row.name} has the best ${y.title} (${Runs.amount(y, fit[0].y)})${among}.` : "No model qualifies.",
+      fit.length ? `${fit[0].row.name} has the best ${y.title} (${Runs.amount(y, fit[0].y)})${among}.` : entries.some((one) => one.y !== null) ? "No model qualifies." : `No model has a value of ${y.title} on these images.`,
       best.length ? `On the front of ${y.title} and ${x.title}, where no other is better at both: ${best.map(({ row }) => row.name).join(", ")}.` : "",
       unknown.length ? `Not known whether they qualify: ${unknown.map(({ row }) => row.name).join(", ")}.` : "",
     ].filter(Boolean).join(" ");
-    Dom.fill(parts.table, Dom.table([
-      { title: "model", cell: ({ row }) => row.name },
-      ...[y, ...costs].map((one) => ({ title: one.title, hint: one.about, number: true, cell: ({ row }) => Runs.amount(one, value(row, one)) })),
-      { title: "front", cell: (one) => (best.includes(one) ? "◆" : "") },
-      { title: "misses", cell: ({ missed }) => missed.map(({ text }) => text).join("; ") },
+    Dom.fill(parts.table, Sorting.table([
+      { key: "model", title: "model", cell: ({ row }) => row.name, sort: ({ row }) => row.name },
+      ...[y, ...costs].map((one) => ({ key: one.name, title: one.title, hint: one.about, number: true, lower: lower(one), cell: ({ row }) => Runs.amount(one, value(row, one)), sort: ({ row }) => value(row, one) })),
+      { key: "front", title: "front", number: true, cell: (one) => (best.includes(one) ? "◆" : ""), sort: (one) => Number(best.includes(one)) },
+      { key: "misses", title: "misses", cell: ({ missed }) => missed.map(({ text }) => text).join("; "), sort: ({ missed }) => missed.length },
     ], [...entries].sort((a, b) => a.missed.length - b.missed.length), { caption: "The models under these limits; ◆ on the front", rowClass: ({ missed }) => (missed.length ? "out" : null) }));
   }
 
