@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from filelock import FileLock
 from site_markdown import for_site
 from site_sources import links_rewritten
 
@@ -47,11 +48,17 @@ def build(config: Path, site: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site; that nothing was said meanwhile is a part of every test here."""
-    folder = tmp_path_factory.mktemp("site")
-    built = build(ROOT / "mkdocs.yml", folder)
-    assert built.returncode == 0, built.stderr
-    assert [line for line in (built.stdout + built.stderr).splitlines() if not line.startswith("INFO ")] == []
+    """The built site, one for all workers; that nothing was said meanwhile is a part of every test here."""
+    base = tmp_path_factory.getbasetemp()
+    place = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, said = place / "documentation", place / "documentation.log"
+    with FileLock(place / "documentation.lock"):
+        if not said.exists():
+            built = build(ROOT / "mkdocs.yml", folder)
+            said.write_text(f"{built.returncode}\n{built.stdout}{built.stderr}", encoding="utf-8")
+    code, *lines = said.read_text(encoding="utf-8").splitlines()
+    assert code == "0", "\n".join(lines)
+    assert [line for line in lines if line and not line.startswith("INFO ")] == []
     return folder
 
 
@@ -63,7 +70,6 @@ class Page(HTMLParser):
         self.ids: set[str] = set()
         self.links: list[str] = []
         self.fetched: list[str] = []
-        self.scripts_of_others: list[str] = []
         self.feed(file.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
