@@ -32,6 +32,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "fcos": TINY,
     "synthetic": {"images": 8, "width": 96, "height": 64},
     "comet": {"mode": "offline"},
+    # An example that reads files, which lie beside it.
+    "labelme": {"root": str(ROOT / "examples/plugin_in_one_file/labelme_images")},
 }
 #: What cannot be had here; each is tested against a stub of its server.
 NEEDS_A_SERVER = {"comet_optimizer"}

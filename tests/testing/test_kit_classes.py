@@ -91,7 +91,19 @@ class TestStepWithModel(TrainingStepConformance):
     def model(self):
         class Special(wrong_models.Bent):
             only_here = 2.0
-        return wrong_models.component(Special)
+
+        class SpecialOptions(Options):
+            must_be_there: int
+
+        def build(options, context):
+            assert options.must_be_there == 3
+            return Special(len(context.class_names))
+
+        return ModelComponent("special", SpecialOptions, build)
+
+    @pytest.fixture
+    def model_options(self):
+        return {{"must_be_there": 3}}
 """
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+import detkit.testing
 from detkit.testing.contract import page
 from detkit.testing.rule import KINDS, RULES, Verdict, all_rules, rule, rules_of
 from detkit.testing.subject import Subject
+from unit.test_public_docstrings import complaints, things
 
 PAGE = Path(__file__).parents[2] / "docs/reference/plugin-contract.md"
 
@@ -60,3 +63,15 @@ def test_a_message_says_rule_found_expected_and_where() -> None:
         "  expected: a finite number",
         "  see:      docs/reference/plugin-contract.md#model-losses-finite",
     ]
+
+
+def test_the_kit_s_public_names_say_what_they_are() -> None:
+    """By the same reading as detkit's own names."""
+    homes: dict[str, set[str]] = {}
+    for name in detkit.testing.__all__:
+        homes.setdefault(f"detkit.testing.{detkit.testing.LATE[name]}", set()).add(name)
+    assert len(homes) > 3
+    for module, names in homes.items():
+        file = Path(str(import_module(module).__file__))
+        found = things(file.read_text(encoding="utf-8"), frozenset(names), file.name)
+        assert [complaint for thing in found for complaint in complaints(thing)] == []

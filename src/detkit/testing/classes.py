@@ -29,6 +29,10 @@ from detkit.testing.subject import CLASS_NAMES, SIZE, Subject, kind_of
 SUBJECTS = pytest.StashKey[dict[str, Subject]]()
 
 
+#: What a user may give beside the component.
+FIXTURES = ("options", "training_step", "training_step_options", "model", "model_options")
+
+
 class RuleBroken(AssertionError):
     """A rule of the contract is broken; the text is the kit's whole message."""
 
@@ -43,8 +47,8 @@ class Conformance:
     Fixtures that a subclass, its module or a conftest gives:
         component: the component constant. Must be there.
         options: its options as a spec has them, a mapping; {} where there is no such fixture.
-        training_step: for models with a step of their own, its component.
-        model: for training steps that need a certain model, its component.
+        training_step: for models with a step of their own, its component; training_step_options: its options.
+        model: for training steps that need a certain model, its component; model_options: its options.
 
     Attributes:
         class_names: of the drawn scenes that the component is shown.
@@ -57,8 +61,12 @@ class Conformance:
 
     @pytest.fixture
     def detkit_subject(self, request: pytest.FixtureRequest, component: Any) -> Subject:
-        """The component with its options, as rules take it."""
-        given = {name: _optional(request, name) for name in ("options", "training_step", "model")}
+        """The component with its options, as rules take it.
+
+        Raises:
+            TypeError: the fixture `component` gives something of another kind.
+        """
+        given = {name: _optional(request, name) for name in FIXTURES}
         key = repr((id(component), given))
         subjects = _subjects(request)
         if key not in subjects:
@@ -77,6 +85,8 @@ class Conformance:
                 **_place(module),
                 training_step=given["training_step"],
                 model=given["model"],
+                training_step_options=given["training_step_options"] or {},
+                model_options=given["model_options"] or {},
             )
         return subjects[key]
 

@@ -176,7 +176,11 @@ def _write_summary(files: RunLayout, run_id: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a logger's method."""
+    """One call of a logger's method.
+
+    Attributes:
+        method: its name. arguments, keywords: what it is called with.
+    """
 
     method: str
     arguments: tuple[Any, ...] = ()

@@ -56,6 +56,7 @@ class Scenes(Dataset):
         return self._images
 
     def __getitem__(self, index: int, /) -> tuple[tv_tensors.Image, Target]:
+        """The uint8 image [3, H, W] and its target."""
         index = range(self._images)[index]
         draw = np.random.default_rng(index)
         height, width = self._size_of(index)

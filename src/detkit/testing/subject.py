@@ -38,6 +38,7 @@ class Subject:
         module: the module that offers it; empty where nobody knows. file: the plugin's file, where it is one.
         training_step: for models that bring a step of their own: its component; None: `model(images, targets)`.
         model: for training steps that need a certain model: its component; None: the kit's own.
+        training_step_options, model_options: of those two, as a spec has them.
         folder: scratch.
     """
 
@@ -50,6 +51,8 @@ class Subject:
     file: Path | None = None
     training_step: Component[Any, Any] | None = None
     model: Component[Any, Any] | None = None
+    training_step_options: Mapping[str, Any] = field(default_factory=dict)
+    model_options: Mapping[str, Any] = field(default_factory=dict)
     messages: Messages = field(default_factory=Silent)
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="detkit-testing-")))
     _memo: dict[str, tuple[Any, Exception | None]] = field(default_factory=dict)
@@ -182,6 +185,18 @@ class Subject:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- working with it ---
+
+    def built_beside(self, component: Component[Any, Any], options: Mapping[str, Any]) -> Any:
+        """Another component that this one is tried with.
+
+        Raises:
+            CannotBuild: its options do not fit, or it needs something that is not here.
+        """
+        try:
+            with seeded(0):
+                return component.build(validated(component, options), self.context())
+        except UserError as error:
+            raise CannotBuild(f"{component.name!r} cannot be built: {' '.join(str(error).split())}") from error
 
     @contextmanager
     def doing(self, what: str, *, may_refuse: bool = False) -> Iterator[None]:

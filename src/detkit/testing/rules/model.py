@@ -50,8 +50,8 @@ def step_of(subject: Subject) -> TrainingStep:
     """The model's own training step where it has one; else `model(images, targets)`."""
     if subject.training_step is None:
         return lambda model, batch: model(batch.images, batch.targets)
-    component = subject.training_step
-    return component.build(component.options(), subject.context())  # type: ignore[no-any-return]  # a training step
+    step: TrainingStep = subject.built_beside(subject.training_step, subject.training_step_options)
+    return step
 
 
 def losses_of(subject: Subject, model: nn.Module, batch: Batch, what: str) -> dict[str, Tensor]:
@@ -209,7 +209,7 @@ def inputs_untouched(subject: Subject) -> None:
             raise Broken(f"in {mode}, the list of images or targets has changed its length", "the same lists")
         what = changed_input(batch, before)
         if what:
-            raise Broken(f"in {mode}, {what} was changed", "a copy is changed instead")
+            raise Broken(f"in {mode}, it changes {what}", "a copy is changed instead")
 
 
 def changed_input(batch: Batch, before: Batch) -> str:
