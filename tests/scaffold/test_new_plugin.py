@@ -259,6 +259,13 @@ def test_a_module_beside_the_new_one_is_in_the_way(tmp_path: Path, capsys: Captu
     assert f"({tmp_path}/elsewhere/helpers_of_mine.py)" in said
 
 
+def test_a_folder_of_the_name_is_not_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the folder of somebody's images: it is no module, though Python can import it."""
+    (tmp_path / "elsewhere" / "cells").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
+    assert new("cells", "--kind", "dataset", "--to", "here") == 0
+
+
 def test_a_kind_that_there_is_not(capsys: Capture) -> None:
     assert "'models' is not one of 'dataset', 'model'" in refusal(capsys, "my_net", "--kind", "models")
 

@@ -96,11 +96,10 @@ def _module_lies_in(module: str, folder: Path) -> bool:
 
 
 def _places(module: str) -> list[str]:
-    """The file or the folders of a module, which is not imported; none where there is no such module."""
+    """The file of a module, which is not imported; none where there is no such module."""
     try:
         found = find_spec(module)
     except (ImportError, ValueError):  # ValueError: a module that was loaded without a spec
         return []
-    if found is None:
-        return []
-    return [found.origin] if found.origin else [*(found.submodule_search_locations or ())]
+    # A folder that is no package is none either: a file of its name is found before it.
+    return [found.origin] if found is not None and found.origin else []
