@@ -40,6 +40,8 @@ from detkit import (
     open_run,
 )
 
+#: Smaller pictures are enlarged, by a whole factor, or labels would cover all of them: the longer side, pixels.
+LEGIBLE = 480
 TRUTH, FOUND = (60, 200, 90), (255, 130, 30)
 
 
@@ -158,9 +160,11 @@ class TensorBoard(Logger):
         assert image.copy is not None
         assert self._run is not None
         # Objects and detections are in pixels of the original, of which the copy may be a smaller one.
-        scale = (image.copy_width / image.truth.width, image.copy_height / image.truth.height)
+        factor = max(1, LEGIBLE // max(image.copy_width, image.copy_height))
+        width, height = factor * image.copy_width, factor * image.copy_height
+        scale = (width / image.truth.width, height / image.truth.height)
         with Image.open(image.copy) as opened:
-            picture = opened.convert("RGB")
+            picture = opened.convert("RGB").resize((width, height), Image.Resampling.NEAREST)
         draw = ImageDraw.Draw(picture)
         for item in image.truth.annotations:
             draw.rectangle(scaled(item.box, scale), outline=TRUTH)
