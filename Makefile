@@ -17,7 +17,7 @@ PIP_INSTALL := test -t 1 && quiet= || quiet=--quiet; \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-slow lint types check install clean
+.PHONY: help demo test test-slow lint types check docs docs-serve pictures install clean
 
 help: ## list what there is
 	@echo "make demo      install, then train and compare two small detectors on drawn scenes (examples/quickstart.toml)"
@@ -26,6 +26,9 @@ help: ## list what there is
 	@echo "make lint      ruff: rules and format"
 	@echo "make types     mypy --strict"
 	@echo "make check     lint, types and test"
+	@echo "make docs      build the documentation into build/site; a warning is an error"
+	@echo "make docs-serve show it at http://127.0.0.1:8000, and again when a page changes"
+	@echo "make pictures  make the pictures of the documentation anew: runs the quickstart, needs Chromium"
 	@echo "make install   the package with all that development needs, into $(VENV)"
 	@echo "make clean     remove $(VENV), builds and caches; runs/ stays"
 	@echo "PYTHON=...     the Python to use, 3.11 or later; now: $(PYTHON)"
@@ -54,6 +57,17 @@ types: $(DEVELOPMENT)
 	@$(BIN)/python -m mypy
 
 check: lint types test
+
+# The variable silences the theme's notice about a later mkdocs.
+docs: $(DEVELOPMENT)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "open build/site/index.html; searching needs make docs-serve"
+
+docs-serve: $(DEVELOPMENT)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
+pictures: $(DEVELOPMENT)
+	@$(BIN)/python docs/pictures/make.py $(ARGS)
 
 install: $(DEVELOPMENT)
 

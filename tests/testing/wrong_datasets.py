@@ -87,7 +87,7 @@ def colours_last(_index: int, image: Any, target: Any) -> Any:
     return tv_tensors.Image(image.permute(1, 2, 0)), target
 
 
-@bent("dataset-image", "a Tensor")
+@bent("dataset-image", "of type Tensor")
 def plain_tensor_image(_index: int, image: Any, target: Any) -> Any:
     return plain(image), target
 

@@ -130,7 +130,7 @@ def a_clock_in_the_loss(found: Any, _images: Any, _targets: Any, _model: Any) ->
     return {**found, "clock": found["heat"] * (1 + next(TICKS) / 1000)}
 
 
-@losses("model-inputs-untouched", "in training, image 0")
+@losses("model-inputs-untouched", "in training, it changes image 0")
 def images_normalised_in_place(found: Any, images: Any, _targets: Any, _model: Any) -> Any:
     for image in images:
         image.sub_(0.5)

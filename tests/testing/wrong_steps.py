@@ -34,7 +34,7 @@ def step(rule: str, says: str) -> Callable[[Step], Step]:
     return added
 
 
-@step("step-losses", "gives tensor")
+@step("step-losses", "gives a Tensor")
 def the_sum(model: Any, batch: Any) -> Any:
     return sum(honest(model, batch).values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sysconfig
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 #: Where every rule is documented, under its id.
 CONTRACT_PAGE = "docs/reference/plugin-contract.md"
+#: Of the text of an error so much is told, characters.
+LONGEST = 300
+#: In paths of code that is not the plugin's: libraries, Python's own modules, what has no file.
+FOREIGN = ("site-packages", sysconfig.get_path("stdlib"), "<")
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Check = Callable[["Subject"], None]
@@ -133,8 +138,9 @@ def rules_of(kind: Kind) -> list[Rule]:
 def told(error: BaseException) -> str:
     """An error in one line, with the line of the plugin's code that it came from, as far as that can be known."""
     text = " ".join(str(error).split())
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/detkit/testing/" not in frame.filename]
-    own = [frame for frame in frames if "site-packages" not in frame.filename and "<" not in frame.filename]
+    own = [frame for frame in frames if not any(part in frame.filename for part in FOREIGN)]
     if not own:
         return f"{type(error).__name__}: {text}"
     return f"{type(error).__name__}: {text} ({own[-1].filename}:{own[-1].lineno})"

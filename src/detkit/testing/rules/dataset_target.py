@@ -44,7 +44,9 @@ def image_form(subject: Subject) -> None:
     for index, image, _ in samples_of(subject):
         right = isinstance(image, tv_tensors.Image) and image.dtype == torch.uint8
         if not right or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
-            what = f"a {type(image).__name__}, {described(image)}" if isinstance(image, Tensor) else described(image)
+            what = (
+                f"of type {type(image).__name__}, {described(image)}" if isinstance(image, Tensor) else described(image)
+            )
             raise Broken(f"image {index} is {what}", "a tv_tensors.Image, uint8 [3, H, W]")
 
 

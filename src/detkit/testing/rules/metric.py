@@ -221,7 +221,9 @@ def perfect_is_best(subject: Subject) -> None:
                 continue
             others.append(value)
             if (value > scalar.value) if scalar.higher_is_better else (value < scalar.value):
-                raise Broken(f"{primary} is {scalar.value:.6g} for perfect predictions, {value:.6g} for {what}", "best")
+                raise Broken(
+                    f"{primary} is {scalar.value:.6g} for perfect predictions, {value:.6g} for {what}", "no better"
+                )
         if others and all(value == scalar.value for value in others):
             raise Broken(f"{primary} is {scalar.value:.6g} whatever is predicted", "perfect predictions are better")
 

@@ -209,7 +209,7 @@ def inputs_untouched(subject: Subject) -> None:
             raise Broken(f"in {mode}, the list of images or targets has changed its length", "the same lists")
         what = changed_input(batch, before)
         if what:
-            raise Broken(f"in {mode}, {what} was changed", "a copy is changed instead")
+            raise Broken(f"in {mode}, it changes {what}", "a copy is changed instead")
 
 
 def changed_input(batch: Batch, before: Batch) -> str:

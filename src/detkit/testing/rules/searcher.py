@@ -261,7 +261,9 @@ def pareto(subject: Subject) -> None:
     searcher: Any = searcher_of(subject)
     if isinstance(searcher, ParetoSearcher) != component.pareto:
         is_ = "is a" if isinstance(searcher, ParetoSearcher) else "is no"
-        raise Broken(f"the component says pareto = {component.pareto}, and what it builds {is_} ParetoSearcher", "both")
+        raise Broken(
+            f"the component says pareto = {component.pareto}, and what it builds {is_} ParetoSearcher", "the two agree"
+        )
     if not component.pareto:
         raise NotApplicable("it looks for one objective only")
     with subject.doing("begin_pareto", may_refuse=True):

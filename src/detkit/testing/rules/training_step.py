@@ -51,7 +51,8 @@ def losses_of(subject: Subject, step: TrainingStep, model: nn.Module, batch: Bat
     with seeded(3), subject.doing(f"the step on {what}"):
         losses: Any = step(model, batch)
     if not isinstance(losses, dict) or not losses:
-        raise Broken(f"step(model, batch) gives {losses!r}", "a dict of named scalar losses")
+        given = "{}" if losses == {} else f"a {type(losses).__name__}"
+        raise Broken(f"step(model, batch) gives {given}", "a dict of named scalar losses")
     for name, value in losses.items():
         if not isinstance(name, str) or not isinstance(value, Tensor) or value.ndim != 0:
             shape = f"of shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
@@ -211,7 +212,7 @@ def inputs_untouched(subject: Subject) -> None:
     if len(batch.images) != len(before.images) or len(batch.targets) != len(before.targets):
         raise Broken("the batch has another number of images", "the same lists")
     if what := changed_input(batch, before):
-        raise Broken(f"{what} was changed", "a copy is changed instead")
+        raise Broken(f"it changes {what}", "a copy is changed instead")
 
 
 @rule("training_step", "step-deterministic", "the same seed gives the same losses, bit for bit")
