@@ -119,6 +119,8 @@ def test_killed_with_its_processes_and_gone_on_equals_never_killed(step: int, tm
     killed = detkit_run(file)
     assert killed.returncode == -signal.SIGKILL
     between = open_record(tmp_path / "killed" / "runs" / "small")
+    while between.run("rated-trial002-seed1").state == "running":  # it is killed after its parent
+        time.sleep(0.05)
     assert [trial.state for trial in between.trials()] == ["finished", "interrupted"]
     refused = detkit_run(file)
     assert refused.returncode == 2
