@@ -221,6 +221,12 @@ def boxes_of_the_resized_image(found: Any, _images: Any, _targets: Any, _model: 
     return [{**output, "boxes": output["boxes"] * 3} for output in found]
 
 
+@outputs("model-output-boxes", "as shares of the image")
+def boxes_as_shares_of_the_image(found: Any, images: Any, _targets: Any, _model: Any) -> Any:
+    sizes = [torch.tensor([image.shape[2], image.shape[1]] * 2) for image in images]
+    return [{**output, "boxes": output["boxes"] / size} for output, size in zip(found, sizes, strict=True)]
+
+
 @outputs("model-output-labels", "label 0")
 def labels_from_0(found: Any, _images: Any, _targets: Any, _model: Any) -> Any:
     return [{**output, "labels": output["labels"] - 1} for output in found]

@@ -113,7 +113,8 @@ def output_shapes(subject: Subject) -> None:
 def output_boxes(subject: Subject) -> None:
     """Boxes are finite, have x0 <= x1 and y0 <= y1, and lie in the image, whatever size the model works at: those that
     reach out of it are clipped (a pixel is allowed for rounding). A box that is wider than the image has a lower IoU
-    than what is seen of it."""
+    than what is seen of it. Where all boxes of all scenes lie in 0..1, they are shares of the image, as DETR's."""
+    furthest = []
     for name, image, output in outputs_of(subject):
         height, width = image.shape[-2:]
         if output["boxes"].ndim != 2:
@@ -124,6 +125,12 @@ def output_boxes(subject: Subject) -> None:
                 raise Broken(f"a box of {name} is {box}", "finite, x0 <= x1 and y0 <= y1")
             if min(x0, y0) < -OUTSIDE_PX or x1 > width + OUTSIDE_PX or y1 > height + OUTSIDE_PX:
                 raise Broken(f"a box of {name} is {box}; the image is {width} x {height}", "boxes inside the image")
+            furthest.append(max(x1, y1))
+    if furthest and 0 < max(furthest) <= 1:
+        raise Broken(
+            f"all {len(furthest)} boxes lie in 0..1, as shares of the image",
+            "pixels: times the image's width and height",
+        )
 
 
 @rule("model", "model-output-labels", "labels are in 1..K")
