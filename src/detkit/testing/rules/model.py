@@ -64,14 +64,26 @@ def losses_of(subject: Subject, model: nn.Module, batch: Batch, what: str) -> di
     model.train()
     with seeded(3), subject.doing(f"computing the losses of {what}"):
         losses: Any = step(model, batch)
-    if not isinstance(losses, dict) or not losses:
-        given = "{}" if losses == {} else f"a {type(losses).__name__}"
-        raise Broken(f"model(images, targets) in training mode gives {given}", "a dict of named scalar losses")
-    for name, value in losses.items():
+    return scalar_losses(losses, "model(images, targets) in training mode")
+
+
+def scalar_losses(given: Any, call: str) -> dict[str, Tensor]:
+    """What was given, where it is named scalars.
+
+    Args:
+        call: what gave it, as a message names it.
+
+    Raises:
+        Broken: it is something else.
+    """
+    if not isinstance(given, dict) or not given:
+        what = "{}" if given == {} else f"a {type(given).__name__}"
+        raise Broken(f"{call} gives {what}", "a dict of named scalar losses")
+    for name, value in given.items():
         if not isinstance(name, str) or not isinstance(value, Tensor) or value.ndim != 0:
             shape = f"of shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
             raise Broken(f"the loss {name!r} is {shape}", "a scalar tensor under a name")
-    return losses
+    return given
 
 
 def usual_losses(subject: Subject) -> dict[str, Tensor]:

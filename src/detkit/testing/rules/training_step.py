@@ -12,9 +12,7 @@ from detkit.components import Stateful, TrainingStep
 from detkit.data.seeds import seeded
 from detkit.data.types import Batch
 from detkit.testing.rule import Broken, NotApplicable, rule
-from detkit.testing.rules.common import capabilities
-from detkit.testing.rules.model import COPIES, LARGEST_RATIO, changed_input, total
-from detkit.testing.scenes import Scenes, scene_batch
+from detkit.testing.rules.model import COPIES, LARGEST_RATIO, batch_of, changed_input, scalar_losses, total
 from detkit.testing.subject import Subject
 from detkit.testing.surroundings import left_alone
 
@@ -39,25 +37,11 @@ def model_for(subject: Subject) -> nn.Module:
     return model.train()
 
 
-def batch_of(subject: Subject, *indices: int) -> Batch:
-    """A fresh batch of scenes; 0, 1 and 3 hold objects, 2 holds none."""
-    masks = "masks" in capabilities(subject, "needs")
-    scenes = Scenes(8, class_names=subject.class_names, size=subject.size, masks=masks)
-    return scene_batch(scenes, indices or (0, 1, 2, 3))
-
-
 def losses_of(subject: Subject, step: TrainingStep, model: nn.Module, batch: Batch, what: str) -> dict[str, Tensor]:
     """Raises: Broken: the step raises, or gives no losses."""
     with seeded(3), subject.doing(f"the step on {what}"):
         losses: Any = step(model, batch)
-    if not isinstance(losses, dict) or not losses:
-        given = "{}" if losses == {} else f"a {type(losses).__name__}"
-        raise Broken(f"step(model, batch) gives {given}", "a dict of named scalar losses")
-    for name, value in losses.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor) or value.ndim != 0:
-            shape = f"of shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-            raise Broken(f"the loss {name!r} is {shape}", "a scalar tensor under a name")
-    return losses
+    return scalar_losses(losses, "step(model, batch)")
 
 
 def usual_losses(subject: Subject) -> dict[str, Tensor]:
