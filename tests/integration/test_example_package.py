@@ -313,7 +313,7 @@ def _normalised(found: Outputs, images: list[torch.Tensor]) -> Outputs:
         (_shares, "model-output-boxes", "boxes lie in 0..1, as shares of the image"),
         (_resized, "model-output-boxes", "the image is 128 x 96"),
         (_from_0, "model-output-labels", "has the label 0; there are 2 classes"),
-        (_normalised, "model-inputs-untouched", "in evaluation, image 0 was changed"),
+        (_normalised, "model-inputs-untouched", "in evaluation, it changes image 0"),
     ],
 )
 def test_the_kit_says_of_common_mistakes_what_the_page_says(
