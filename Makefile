@@ -17,7 +17,7 @@ PIP_INSTALL := test -t 1 && quiet= || quiet=--quiet; \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-slow lint types check install clean
+.PHONY: help demo test test-slow lint types check docs docs-serve pictures install clean
 
 help: ## list what there is
 	@echo "make demo      install, then train and compare two small detectors on drawn scenes (examples/quickstart.toml)"
@@ -26,6 +26,9 @@ help: ## list what there is
 	@echo "make lint      ruff: rules and format"
 	@echo "make types     mypy --strict"
 	@echo "make check     lint, types and test"
+	@echo "make docs      build the documentation into build/site; a warning is an error"
+	@echo "make docs-serve show it at http://127.0.0.1:8000, and again when a page changes"
+	@echo "make pictures  make the pictures of the documentation anew: runs the quickstart, needs Chromium"
 	@echo "make install   the package with all that development needs, into $(VENV)"
 	@echo "make clean     remove $(VENV), builds and caches; runs/ stays"
 	@echo "PYTHON=...     the Python to use, 3.11 or later; now: $(PYTHON)"
@@ -34,15 +37,16 @@ demo: $(RUNTIME)
 	@echo "== running examples/quickstart.toml: two small detectors learn from nothing, on the CPU"
 	@$(BIN)/python -m detkit run examples/quickstart.toml --fresh
 
+# Tests are taken over from a worker that has many left: some take a hundred times as long as others.
 # One thread a worker: torch's threads spin while they wait, and those of several processes take the cores from each
 # other.
 test: $(DEVELOPMENT)
 	@echo "== running the tests"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not slow" $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not slow" $(ARGS)
 
 test-slow: $(DEVELOPMENT)
 	@echo "== running the tests that take long"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 -m slow $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m slow $(ARGS)
 
 lint: $(DEVELOPMENT)
 	@echo "== checking style"
@@ -54,6 +58,17 @@ types: $(DEVELOPMENT)
 	@$(BIN)/python -m mypy
 
 check: lint types test
+
+# The variable silences the theme's notice about a later mkdocs.
+docs: $(DEVELOPMENT)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "open build/site/index.html; searching needs make docs-serve"
+
+docs-serve: $(DEVELOPMENT)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
+pictures: $(DEVELOPMENT)
+	@$(BIN)/python docs/pictures/make.py $(ARGS)
 
 install: $(DEVELOPMENT)
 

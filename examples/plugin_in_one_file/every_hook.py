@@ -129,7 +129,7 @@ class CentrePoint(nn.Module):
         """Losses in training, a list of predictions in evaluation, as TorchVision's detectors."""
         results = [self._one(image) for image in images]
         if not self.training:
-            return [self._predict(heat, sides) for heat, sides in results]
+            return [self._predict(heat, sides, image) for (heat, sides), image in zip(results, images, strict=True)]
         assert targets is not None
         losses = [self._losses(heat, sides, target) for (heat, sides), target in zip(results, targets, strict=True)]
         return {name: torch.stack([loss[name] for loss in losses]).mean() for name in ("loss_heat", "loss_sides")}
@@ -153,13 +153,15 @@ class CentrePoint(nn.Module):
             "loss_sides": nn.functional.l1_loss(regressed, distances, reduction="sum") / max(1, len(distances)),
         }
 
-    def _predict(self, heat: Tensor, sides: Tensor) -> dict[str, Tensor]:
+    def _predict(self, heat: Tensor, sides: Tensor, image: Tensor) -> dict[str, Tensor]:
         scores, order = heat.sigmoid().flatten().topk(min(5, heat.numel()))
         cells = heat.shape[1] * heat.shape[2]
         y, x = (order % cells) // heat.shape[2], order % heat.shape[2]
         middle = (torch.stack([x, y, x, y], dim=1) + 0.5) * self.stride
         signs = torch.tensor([-1, -1, 1, 1], device=heat.device)
         boxes = middle + signs * nn.functional.softplus(sides[:, y, x].T) * self.stride
+        limits = torch.tensor([image.shape[2], image.shape[1]] * 2, device=heat.device)
+        boxes = torch.minimum(boxes.clamp(min=0), limits)
         return {"boxes": boxes, "labels": order // cells + 1, "scores": scores}
 
 

@@ -119,6 +119,11 @@ class Delivery:
         return experiment
 
     @property
+    def is_open(self) -> bool:
+        """Between its opening and its close."""
+        return self._opened is not None
+
+    @property
     def is_online(self) -> bool:
         return self._opened is not None and self._opened.online
 

@@ -172,7 +172,7 @@ def plan(ledger: Ledger, outcome: str, last_step: int, is_known: Callable[[str],
         return Plan(True, None, "was never logged to Comet")
     if any(entry.mode == "online" for entry in entries):
         return _unknown(entries, outcome, last_step)
-    key = chain[-1].key
+    key = (chain or entries)[-1].key  # without a session there are archives of uploads alone
     if not is_known(key):
         return Plan(True, key, "is archived, and Comet does not have it")
     if whole and len(chain) == 1 and not chain[0].unanswered and chain[0].state == "archived":

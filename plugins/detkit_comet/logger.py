@@ -115,11 +115,13 @@ class CometLogger(Logger):
             log_file(experiment, self._options, self._run, file, name)
 
     def close(self, outcome: Outcome) -> None:
-        """Send what is left, or write the archive.
+        """Send what is left, or write the archive. Where it was closed before, or never started, nothing is done.
 
         Raises:
             NotDelivered: not everything arrived, or not in time.
         """
+        if not self._delivery.is_open:
+            return
         with self._delivery.sending() as experiment:
             if self._pictures is not None and outcome.state == "finished":
                 self._pictures.finish(experiment)

@@ -208,11 +208,14 @@ class Part:
         name: as people call it, "backbone.layer3", "box head".
         modules: that make it up.
         backbone: whether it is a stage of the backbone: those are unfrozen one by one, from the output.
+        lr_scale: share of the learning rate with which it trains, above 0 and at most 1, as the tenth of DETR's
+            backbone; what is pretrained in it has `[train] backbone_lr_scale` of that.
     """
 
     name: str
     modules: tuple[nn.Module, ...]
     backbone: bool = False
+    lr_scale: float = 1.0
 
 
 class Parted(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -136,7 +137,8 @@ def start(folder: Path, terminals: list[Terminal], *, epochs: int, keys: Sequenc
 @pytest.mark.slow
 def test_a_run_that_is_stopped_leaves_the_terminal_clean(tmp_path: Path, terminals: list[Terminal]) -> None:
     terminal = start(tmp_path, terminals, epochs=2000)
-    terminal.read_until(lambda output: "epoch 3/2000" in output, 300)
+    # Not every epoch is painted: some take less than the time between two pictures.
+    terminal.read_until(lambda output: re.search(r"epoch (?!1/)\d+/2000", output) is not None, 300)
     terminal.send("\x03")
     assert terminal.wait(120) == 130
     screen = shown(terminal.output)

@@ -138,7 +138,11 @@ def test_the_wheels_metadata(wheel: Path, project: dict[str, Any], entries: dict
 SPECS = sorted((ROOT / "examples").rglob("*.toml"))
 
 
-@pytest.mark.parametrize("spec", [s for s in SPECS if s.name != "pyproject.toml"], ids=lambda s: s.name)
+#: Those of the example package name models that are there once it is installed: its own test checks them.
+OWN = [s for s in SPECS if "plugin_as_package" not in s.parts]
+
+
+@pytest.mark.parametrize("spec", OWN, ids=lambda s: s.name)
 def test_an_example_is_a_valid_spec(spec: Path) -> None:
     command = [sys.executable, "-m", "detkit", "check", str(spec)]
     checked = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)

@@ -157,3 +157,11 @@ def test_a_damaged_ledger_is_named(damage: Callable[[str], str], text: str, tmp_
     Ledger.put_aside(tmp_path).write()
     assert Ledger.read(tmp_path).sessions == []
     assert (tmp_path / "comet" / "ledger.json.damaged").exists()
+
+
+def test_a_run_of_which_there_are_archives_of_uploads_alone_can_be_sent() -> None:
+    archived = entry("archived", mode="offline", key="k7")
+    unknown = decide(uploads=(archived,))
+    assert (unknown.send, unknown.key) == (True, "k7")
+    known = decide(uploads=(archived,), known=("k7",))
+    assert (known.send, known.unknown, known.old_key) == (True, True, "k7")

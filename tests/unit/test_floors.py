@@ -27,7 +27,7 @@ FLOORS = (
     ("spec",),
     ("engine",),
     ("compare", "doctor", "survey"),
-    ("report", "testing", "predict"),
+    ("report", "testing", "predict", "scaffold"),
     ("evaluation",),
     ("top",),
 )
@@ -165,8 +165,13 @@ def cycles(modules: Mapping[str, str]) -> list[str]:
     return []
 
 
+#: What `detkit new plugin` copies: plugins of other people, of no floor.
+TEMPLATES = "detkit.scaffold.templates."
+
+
 def test_no_module_imports_from_a_floor_above() -> None:
-    assert floor_violations(read(ROOT / "src/detkit")) == []
+    modules = read(ROOT / "src/detkit")
+    assert floor_violations({name: source for name, source in modules.items() if not name.startswith(TEMPLATES)}) == []
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -302,6 +307,18 @@ def _is_public(imported: Import) -> bool:
     if imported.module == "detkit.data":
         return f"detkit.data.{imported.name}" in PUBLIC_MODULES
     return imported.module in PUBLIC_MODULES and not imported.name.startswith("_")
+
+
+def test_a_template_imports_what_anybodys_plugin_could() -> None:
+    templates = {name: source for name, source in read(ROOT / "src/detkit").items() if name.startswith(TEMPLATES)}
+    assert len(templates) > 17
+    found = []
+    for name, source in templates.items():
+        for imported in imports(source, "my_plugin"):
+            public = _is_public(imported) or imported.module == "detkit.testing"
+            if imported.module.split(".")[0] == "detkit" and not public:
+                found.append(f"{name}:{imported.line}: {imported.module}.{imported.name} is not public")
+    assert found == []
 
 
 BUNDLED = frozenset(folder.parent.name for folder in (ROOT / "plugins").glob("*/__init__.py"))

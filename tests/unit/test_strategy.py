@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,31 @@ def test_finetune_trains_everything_and_pretrained_weights_at_their_share() -> N
     assert len(rates) == len(list(model.parameters()))
     for name, parameter in model.named_parameters():
         assert rates[id(parameter)] == pytest.approx(0.01 if name in BACKBONE else 0.05), name
+
+
+def test_a_part_with_a_share_of_the_rate_of_its_own_has_it_beside_that_of_pretrained_weights() -> None:
+    model = Detector([name for name in BACKBONE if not name.startswith("end")])
+    stem, *rest = model.parts
+    model.parts = (replace(stem, lr_scale=0.1), *(replace(part, lr_scale=0.5) for part in rest))
+    train = TrainTable(lr=0.1, backbone_lr_scale=0.2)
+    strategy = plan_strategy(model, train)
+    optimizer = build_optimizer(strategy, train)
+    set_learning_rate(optimizer, 0.05)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    expected = {"stem": 0.001, "middle": 0.005, "end": 0.025, "neck": 0.025, "head": 0.025, "scale": 0.05}
+    for name, parameter in model.named_parameters():
+        assert rates[id(parameter)] == pytest.approx(expected[name.split(".")[0]]), name
+    shown = {row["part"]: row["lr"] for row in strategy.rows(0.1)}
+    assert shown["backbone stem"] == pytest.approx(0.002)
+    assert shown["backbone end"] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, 1.5])
+def test_a_share_of_the_rate_that_is_none_is_named(scale: float) -> None:
+    model = Detector()
+    model.parts = (Part("neck", (model.neck,), lr_scale=scale),)
+    with pytest.raises(ComponentError, match="part 'neck' has the lr_scale"):
+        plan_strategy(model, TrainTable())
 
 
 def test_the_table_names_every_part_and_counts_every_parameter() -> None:

@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "upload": ("detkit.cli.upload", "Send a recorded experiment to a logger"),
     "plugins": ("detkit.cli.plugins", "List plugins, or show the options of a component"),
     "schema": ("detkit.cli.schema", "Write a JSON Schema of specs, for completion in editors"),
+    "new": ("detkit.cli.new", "Begin a plugin of your own, or a spec for data that you have"),
     "doctor": ("detkit.cli.doctor", "Print versions, hardware and plugins: what belongs in a bug report"),
 }
 

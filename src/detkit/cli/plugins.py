@@ -11,6 +11,7 @@ import click
 
 from detkit import __version__
 from detkit.cli.options import json_option, no_plugin_option
+from detkit.cli.plugin_test import test as plugin_test
 from detkit.errors import PluginError, did_you_mean
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def show(
         return
     for kind, offered in found:
         _print_component(kind, offered)
+
+
+command.add_command(plugin_test)
 
 
 def _collect(blocked: tuple[str, ...], spec: Path | None) -> Registry:

@@ -232,5 +232,5 @@ def _better(row: Contender, winner: Contender) -> str:
         said.append(f"is {other_speed / speed:.1f} times as fast")
     memory, other_memory = row.value("memory_mb"), winner.value("memory_mb")
     if memory and other_memory and other_memory / memory >= WORTH_SAYING:
-        said.append(f"takes {100 * memory / other_memory:.0f} % of its memory")
+        said.append(f"takes {100 * memory / other_memory:.0f} % of its memory to predict")
     return "".join(f" and {words}" for words in said)

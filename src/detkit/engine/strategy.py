@@ -133,7 +133,7 @@ def plan_strategy(
             piece.parameters,
             piece.weights,
             None if piece.weights == "fixed" else start,
-            train.backbone_lr_scale if piece.weights == "pretrained" else 1.0,
+            piece.part.lr_scale * (train.backbone_lr_scale if piece.weights == "pretrained" else 1.0),
         )
         for piece, start in zip(pieces, starts if starts is not None else _starts(pieces, train), strict=True)
     )
@@ -149,12 +149,17 @@ def parts_of(model: nn.Module) -> tuple[Part, ...]:
     """The parts that a model names in its attribute `parts`, and the rest of it by the names of its modules.
 
     Raises:
-        ComponentError: a part holds what the model does not, or two hold the same.
+        ComponentError: a part holds what the model does not, two hold the same, or one's share of the rate is none.
     """
     named: tuple[Part, ...] = tuple(getattr(model, "parts", ()))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     seen: dict[int, str] = {}
     for part in named:
+        if not 0 < part.lr_scale <= 1:
+            raise ComponentError(
+                f"{type(model).__name__}: its part {part.name!r} has the lr_scale {part.lr_scale}; it is a share of the"
+                " learning rate, above 0 and at most 1"
+            )
         for parameter in _own(part):
             if id(parameter) not in names:
                 raise ComponentError(
