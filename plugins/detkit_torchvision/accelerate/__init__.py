@@ -1,6 +1,6 @@
 """The same detectors in less time, on the processor above all. Each module makes one operation faster and leaves its
 result as it was, up to rounding: `roi_align` (pooling by lookup), `folding` (frozen norms inside their convolutions),
-`layout` (channels last where the arithmetic is bfloat16). What each gives is in docs/results/speed-cpu.md.
+`layout` (channels last where the arithmetic is bfloat16).
 """
 
 from __future__ import annotations
