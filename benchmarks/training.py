@@ -1,4 +1,4 @@
-"""A training step of detkit against the plain TorchVision loop doing the same work: families, backbones, sizes, precisions.
+"""A training step of detkit against the plain TorchVision loop that does the same work, by family, backbone and size.
 
     python benchmarks/training.py [--case faster_rcnn:resnet50_fpn:320 ...] [--rounds 20] [--json FILE]
 

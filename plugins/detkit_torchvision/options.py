@@ -120,8 +120,8 @@ class DetectorOptions(Options):
     max_detections: int = Field(100, ge=1, description="detections kept an image, best first; COCO counts 100")
     accelerate: Literal["auto", "off"] = Field(
         "off",
-        description="auto: the same arithmetic in less time, equal up to rounding (RoI pooling by lookup on a CPU, frozen"
-        " norms folded into their convolutions, channels last under bf16) | off: TorchVision's own operations",
+        description="auto: the same arithmetic in less time, equal up to rounding (RoI pooling by lookup on a CPU,"
+        " frozen norms folded into their convolutions, channels last under bf16) | off: TorchVision's own operations",
     )
 
     @model_validator(mode="before")

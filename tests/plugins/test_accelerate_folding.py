@@ -1,4 +1,4 @@
-"""Frozen norms inside convolutions, the layout under autocast, and whole detectors with and without what makes them fast."""
+"""Frozen norms inside convolutions, the layout under autocast, and detectors with and without what makes them fast."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from typing import Any, Literal, cast
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.ops import Conv2dNormActivation, FrozenBatchNorm2d
+
+from detkit import BuildContext
 from detkit_torchvision import build_detector
 from detkit_torchvision.accelerate import LookupRoIAlign, channels_last_in_half_precision, fold_frozen_norms
 from detkit_torchvision.accelerate.folding import FoldedConv2d, FoldedNorm
@@ -20,12 +26,6 @@ from detkit_torchvision.options import (
     MaskRCNNOptions,
     RetinaNetOptions,
 )
-from torch import Tensor, nn
-from torchvision import models
-from torchvision.models._utils import IntermediateLayerGetter
-from torchvision.ops import Conv2dNormActivation, FrozenBatchNorm2d
-
-from detkit import BuildContext
 
 OPTIONS: dict[Family, type[DetectorOptions]] = {
     "fast_rcnn": FastRCNNOptions,
@@ -111,7 +111,7 @@ def test_copies_are_whole(how: str) -> None:
         convs = {id(part) for part in made.modules() if isinstance(part, FoldedConv2d)}
         assert convs, "what is cut out of the network is folded too"
         return
-    other = copy.deepcopy(net) if how == "deepcopy" else pickle.loads(pickle.dumps(net))
+    other: Any = copy.deepcopy(net) if how == "deepcopy" else pickle.loads(pickle.dumps(net))
     conv, norm = other.layer1[0].conv1, other.layer1[0].bn1
     assert isinstance(norm, FoldedNorm)
     assert conv._norm[0] is norm

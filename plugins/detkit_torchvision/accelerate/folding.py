@@ -20,13 +20,13 @@ class FoldedConv2d(nn.Conv2d):
         super().__init__(
             conv.in_channels,
             conv.out_channels,
-            conv.kernel_size,  # type: ignore[arg-type]  # torch's own tuple[int, ...]
+            conv.kernel_size,  # type: ignore[arg-type]  # torch types the attributes loosely
             conv.stride,  # type: ignore[arg-type]
             conv.padding,  # type: ignore[arg-type]
             conv.dilation,  # type: ignore[arg-type]
             conv.groups,
             conv.bias is not None,
-            conv.padding_mode,  # type: ignore[arg-type]
+            conv.padding_mode,
             device="meta",
         )
         self.weight, self.bias = conv.weight, conv.bias
@@ -36,7 +36,8 @@ class FoldedConv2d(nn.Conv2d):
         scale, offset = self._norm[0].affine()
         if self.bias is not None:
             offset = offset + self.bias * scale
-        return self._conv_forward(input, self.weight * scale[:, None, None, None], offset)
+        output: Tensor = self._conv_forward(input, self.weight * scale[:, None, None, None], offset)
+        return output
 
 
 class FoldedNorm(FrozenBatchNorm2d):  # type: ignore[misc]  # TorchVision has no types

@@ -38,7 +38,7 @@ def roi_align(
         levels: int64 [K], the map from which each region is pooled.
         scales: of each map, its pixels by those of the input.
         cells: rows and columns of cells of a region.
-        sampling_ratio: sampling points of a cell along each axis; 0 or less: as many as the cell has pixels, rounded up.
+        sampling_ratio: points of a cell along each axis; 0 or less: as many as the cell has pixels, rounded up.
         aligned: whether pixels' centres lie at half coordinates.
 
     Returns:
@@ -54,7 +54,7 @@ def roi_align(
         ends = counted.flatten(1).sum(1).cumsum(0)
         offsets = torch.cat([ends.new_zeros(1), ends])
         taps, weights = taps[counted], weights[counted]
-    pooled: Tensor = _Lookup.apply(table, taps, weights, offsets)  # type: ignore[no-untyped-call]
+    pooled: Tensor = _Lookup.apply(table, taps, weights, offsets)
     pooled = pooled.view(len(rois), *cells, channels).permute(0, 3, 1, 2)
     return pooled.to(maps[0].dtype, memory_format=torch.contiguous_format)
 
@@ -141,7 +141,7 @@ class _Lookup(torch.autograd.Function):
         return _bags(table, taps, weights, offsets)
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc, untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         taps, weights, offsets = ctx.saved_tensors
         order = torch.argsort(taps, stable=True)
