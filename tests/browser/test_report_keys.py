@@ -71,6 +71,7 @@ def test_the_values_of_the_curves_are_a_table(report: tuple[ExperimentRecord, Pa
     show(page, "metrics")
     page.click("#values summary")
     table = page.locator("[aria-label='Values by epoch'] table")
+    table.wait_for()  # the page fills it when it has been told of the opening
     titles = table.locator("th").all_inner_texts()
     assert titles[:3] == ["run", "epoch", "coco/ap"]
     assert {"loss (validation)", "loss (training)"} <= set(titles)
