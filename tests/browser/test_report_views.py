@@ -190,12 +190,11 @@ def test_the_errors_of_each_epoch_and_run(page: Any, report: tuple[ExperimentRec
     until(page, "State.get('of') === 'fcos-seed1'")
     slide(page, "#errors-step", 0)
     until(page, "State.get('at') === 'epoch-001'")
-    page.wait_for_timeout(150)
     _, matrix = read_matrix(report[0].run("fcos").files.matrix("coco", "confusion", 1))
-    numbers = page.eval_on_selector_all(
-        ".confusion td", "(cells) => cells.reduce((sum, c) => sum + (parseInt(c.innerText) || 0), 0)"
+    numbers = (
+        "[...document.querySelectorAll('.confusion td')].reduce((sum, c) => sum + (parseInt(c.innerText) || 0), 0)"
     )
-    assert numbers == sum(map(sum, matrix.counts))
+    until(page, f"{numbers} === {sum(map(sum, matrix.counts))}")
     text = page.inner_text("#content")
     assert "Kinds of errors" in text
     assert HOSTILE in page.locator("section", has_text="By class").inner_text()
