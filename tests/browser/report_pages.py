@@ -47,6 +47,23 @@ def until(page: Any, condition: str, seconds: float = 10) -> None:
         page.wait_for_timeout(20)
 
 
+#: Until the view, the address and what is drawn over images have stayed as they are for so many pictures in a row.
+SETTLED = """async (pictures) => {
+  let same = 0, before = "";
+  while (same < pictures) {
+    await new Promise((go) => requestAnimationFrame(() => setTimeout(go, 10)));
+    const now = [document.getElementById("content").innerHTML, Images.drawn, location.hash].join();
+    same = now === before ? same + 1 : 0;
+    before = now;
+  }
+}"""
+
+
+def settled(page: Any, pictures: int = 8) -> None:
+    """Wait until nothing moves: in pictures, not in seconds, so that a busy machine is given as long as it takes."""
+    page.evaluate(SETTLED, pictures)
+
+
 def show(page: Any, view: str) -> None:
     """Open a view by its tab."""
     page.click(f"#tab-{view}")

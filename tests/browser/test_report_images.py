@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from browser.report_pages import CLASSES, SMALL, counts, image_name, painted, show, slide, until, written
+from browser.report_pages import CLASSES, SMALL, counts, image_name, painted, settled, show, slide, until, written
 from detkit.record.reader import ExperimentRecord
 
 OpenPage = Callable[..., Any]
@@ -47,7 +47,7 @@ def test_the_counts_are_those_of_the_record(report: tuple[ExperimentRecord, Path
                 page,
                 f"document.querySelector('.imagename strong').innerText === Evaluations.images().names[{image - 1000}]",
             )
-            page.wait_for_timeout(20)
+            settled(page)
             assert counts(page) == [[table[image][kind] for kind in ("tp", "fp", "fn")] for table in own]
             seen.add(image)
             page.click("[aria-label='Next image']")
@@ -59,7 +59,7 @@ def test_the_epoch_slider_changes_what_is_drawn(page: Any) -> None:
     final = painted(page)
     slide(page, "#step", 0)
     until(page, "State.get('step') === 'epoch-001'")
-    page.wait_for_timeout(100)
+    settled(page)
     assert painted(page) != final
     until(page, "location.hash.includes('step=epoch-001')")
     page.keyboard.press("]")
@@ -77,10 +77,10 @@ def test_a_run_that_failed_shows_its_latest_epoch_at_the_final_step(page: Any) -
 
 def test_the_confidence_slider_leaves_the_sure_ones(page: Any) -> None:
     slide(page, "#confidence", 0)
-    page.wait_for_timeout(50)
+    settled(page)
     low = counts(page)
     slide(page, "#confidence", 1)
-    page.wait_for_timeout(50)
+    settled(page)
     high = counts(page)
     assert all(right == wrong == 0 for right, wrong, _ in high)
     assert sum(right + wrong for right, wrong, _ in low) > 0
@@ -92,10 +92,10 @@ def test_the_iou_slider_matches_anew(page: Any) -> None:
     go_to(page, 1003)
     slide(page, "#confidence", 0)
     slide(page, "#iou", 0.1)
-    page.wait_for_timeout(50)
+    settled(page)
     loose = counts(page)
     slide(page, "#iou", 0.95)
-    page.wait_for_timeout(50)
+    settled(page)
     strict = counts(page)
     assert sum(right for right, *_ in loose) > sum(right for right, *_ in strict)
     assert [right + wrong for right, wrong, _ in loose] == [right + wrong for right, wrong, _ in strict]
@@ -104,7 +104,7 @@ def test_the_iou_slider_matches_anew(page: Any) -> None:
 def go_to(page: Any, image: int) -> None:
     page.evaluate(f"Images.go({image})")
     until(page, f"State.get('image') === '{image}'")
-    page.wait_for_timeout(50)
+    settled(page)
 
 
 @pytest.mark.parametrize("label", ["Ground truth", "Masks", "Names"])
@@ -114,10 +114,10 @@ def test_a_switch_changes_what_is_drawn_and_back(page: Any, label: str) -> None:
     box = page.get_by_label(label, exact=True)
     assert box.is_checked()
     box.click()
-    page.wait_for_timeout(60)
+    settled(page)
     assert painted(page) != before
     box.click()
-    page.wait_for_timeout(60)
+    settled(page)
     assert painted(page) == before
 
 
@@ -127,11 +127,11 @@ def test_grayscale_and_smoothing_change_the_picture_alone(page: Any) -> None:
     style = "(name) => getComputedStyle(document.querySelector('.stage img'))[name]"
     assert page.evaluate(style, "filter") == "none"
     page.get_by_label("Grayscale").click()
-    page.wait_for_timeout(50)
+    settled(page)
     assert page.evaluate(style, "filter") == "grayscale(1)"
     assert page.evaluate(style, "imageRendering") == "auto"
     page.get_by_label("Smooth pixels").click()
-    page.wait_for_timeout(50)
+    settled(page)
     assert page.evaluate(style, "imageRendering") == "pixelated"
     assert painted(page) == before
 
@@ -141,7 +141,7 @@ def test_colours_by_verdict_or_by_class(page: Any) -> None:
     assert "FP wrong" in page.inner_text(".legend")
     before = painted(page)
     page.get_by_label("Colour").select_option("class")
-    page.wait_for_timeout(60)
+    settled(page)
     assert painted(page) != before
     assert page.inner_text(".legend") == ""
 
@@ -149,12 +149,12 @@ def test_colours_by_verdict_or_by_class(page: Any) -> None:
 def test_chips_of_classes_hide_theirs(page: Any) -> None:
     go_to(page, 1003)
     slide(page, "#confidence", 0)
-    page.wait_for_timeout(50)
+    settled(page)
     every = counts(page)
     parts = []
     for name in CLASSES:
         page.locator(".imagecontrols .chip", has_text=name).first.click(modifiers=["Shift"])
-        page.wait_for_timeout(60)
+        settled(page)
         parts.append(counts(page))
     summed = [[sum(part[run][kind] for part in parts) for kind in range(3)] for run in range(3)]
     assert summed == every
@@ -178,16 +178,16 @@ def test_orders_and_search(page: Any) -> None:
     assert "1 of 10" in page.inner_text(".imagename")
     page.get_by_label("Order").select_option("errors")
     until(page, "State.get('order') === 'errors'")
-    page.wait_for_timeout(100)
+    settled(page)
     numbers = []
     for _ in range(SMALL.images):
         numbers.append(sum(wrong + missed for _, wrong, missed in counts(page)))
         page.keyboard.press("n")
-        page.wait_for_timeout(40)
+        settled(page)
     assert numbers == sorted(numbers, reverse=True)
     assert numbers[0] > numbers[-1]
     page.get_by_label("Order").select_option("name")
-    page.wait_for_timeout(100)
+    settled(page)
     page.get_by_label("Find an image by its name").fill("0005")
     until(page, "document.querySelector('.imagename strong')?.textContent === 'street/0005.jpg'")
     assert "1 of 1" in page.inner_text(".imagename")
@@ -198,11 +198,11 @@ def test_orders_and_search(page: Any) -> None:
 def test_the_lowest_ap_is_that_of_the_record(report: tuple[ExperimentRecord, Path], page: Any) -> None:
     for chip in ("fcos", "retinanet"):
         page.locator(".imagecontrols .chip", has_text=chip).click()
-        page.wait_for_timeout(60)
+        settled(page)
     slide(page, "#step", 1)
     until(page, "State.get('step') === 'epoch-002'")
     page.get_by_label("Order").select_option("ap")
-    page.wait_for_timeout(150)
+    settled(page)
     own = {image: row["ap"] for image, row in rows(report, "faster_rcnn", 2).items() if row["ap"] >= 0}
     assert own[int(page.evaluate("State.get('image')"))] == min(own.values())
 
@@ -301,21 +301,21 @@ def test_a_row_opens_its_image(page: Any) -> None:
 def test_rows_sort_and_filter(report: tuple[ExperimentRecord, Path], page: Any) -> None:
     own = rows(report, "faster_rcnn", 3)
     page.locator("#rows .dt-scroll-head th", has_text="objects").first.click()
-    page.wait_for_timeout(50)
+    settled(page)
     shown = [int(text) for text in page.locator("#rows tbody tr td:nth-child(3)").all_inner_texts()]
     assert shown == sorted(row["objects"] for row in own.values())[:10]
     field = page.get_by_label("Filter the rows")
     field.fill("objects >= 3 and fp = 0")
-    page.wait_for_timeout(80)
+    settled(page)
     fitting = [row["image"] for row in own.values() if row["objects"] >= 3 and row["fp"] == 0]
     assert sorted(first_column(page)) == sorted(fitting)
     assert f"{len(fitting)} row" in page.inner_text("#rows [role=status]")
     field.fill("no_such > 3")
-    page.wait_for_timeout(50)
+    settled(page)
     assert "There is no column “no_such”; there are image, image_id" in page.inner_text("#rows [role=status]")
     assert field.get_attribute("aria-invalid") == "true"
     field.fill("0007")
-    page.wait_for_timeout(80)
+    settled(page)
     assert first_column(page) == ["street/0007.jpg"]
 
 
@@ -345,7 +345,7 @@ def test_the_table_is_that_of_the_chosen_run_and_epoch(report: tuple[ExperimentR
     page.locator("#rows select").first.select_option("fcos-seed1")
     slide(page, "#step", 0)
     until(page, "State.get('step') === 'epoch-001'")
-    page.wait_for_timeout(200)
+    settled(page)
     own = rows(report, "fcos", 1)
     shown = page.locator("#rows tbody tr td:nth-child(4)").all_inner_texts()
     assert [int(text) for text in shown] == [row["tp"] for row in own.values()][:10]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from browser.report_pages import SMALL, image_name, painted, show, until, written
+from browser.report_pages import SMALL, image_name, painted, settled, show, until, written
 from detkit.record.files import read_json, read_json_gz, write_json, write_json_gz
 from detkit.record.reader import ExperimentRecord
 from detkit.report.folder import write_report
@@ -201,7 +201,7 @@ def test_names_cannot_turn_the_text_around_them(tmp_path: Path, open_page: OpenP
     page.wait_for_selector("#rows tbody tr")
     for view in ("overview", "metrics", "debugging", "errors", "tradeoff"):
         show(page, view)
-        page.wait_for_timeout(100)
+        settled(page)
         assert TURN not in page.content().split("<script")[0]
 
 
@@ -251,7 +251,7 @@ def test_text_has_the_contrast_that_wcag_asks_for(
     more = {"debugging": "&classes=1", "tradeoff": "&limit_coco/ap=0.99", "errors": "&shares=1"}.get(view, "")
     page.evaluate("(hash) => { location.hash = hash; }", f"{view}{more}")
     page.wait_for_selector(f"#content[data-view={view}] .viewpage > *")
-    page.wait_for_timeout(400)
+    settled(page)
     assert page.evaluate(CONTRAST) == []
 
 
@@ -303,7 +303,7 @@ def test_masks_of_some_models_alone_can_be_switched(tmp_path: Path, open_page: O
     with_masks, without = painted(page, 0), painted(page, 1)
     page.get_by_label("Masks").click()
     until(page, "!Images.look().masks")
-    page.wait_for_timeout(100)
+    settled(page)
     assert painted(page, 0) != with_masks
     assert painted(page, 1) == without
     page.click(".chip:has-text('mask_rcnn')")

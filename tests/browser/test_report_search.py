@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from browser.report_pages import BREAKING, HOSTILE, SMALL, show, until, written
+from browser.report_pages import BREAKING, HOSTILE, SMALL, settled, show, until, written
 from detkit.record.files import read_json, write_json
 from detkit.record.lock import exclusive
 from detkit.report.folder import write_report
@@ -90,8 +90,7 @@ def test_a_trial_is_marked_and_states_are_chosen(report: Path, open_page: OpenPa
     page.locator(".chip", has_text="failed").click()
     assert numbers(page) == ["3", "2", "1", "4", "6"]
     assert "trial 5" not in parallel(page, "!p.data.some((t) => t.name === 'trial 5')")
-    page.wait_for_timeout(200)
-    assert "trial=2" in page.url
+    until(page, "location.hash.includes('trial=2')")
     page.get_by_label("Mark trial 2").click()
     assert page.get_attribute("#trial-2", "aria-pressed") == "false"
 
@@ -173,7 +172,7 @@ def test_hostile_names_are_text_and_nothing_overflows(
     assert lines["trial 1"]["y"][:2] == [0, 0]
     for plot in page.query_selector_all(".plot"):
         plot.scroll_into_view_if_needed()
-        page.wait_for_timeout(150)
+        settled(page)
     until(page, "[...document.querySelectorAll('.plot')].every((p) => p.data)")
     assert page.locator("#content img").count() == 0
     assert page.evaluate("window.hit") is None

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from browser.report_pages import BREAKING, HOSTILE, SMALL, counts, show, slide, until, written
+from browser.report_pages import BREAKING, HOSTILE, SMALL, counts, settled, show, slide, until, written
 from detkit.record.figures import read_matrix
 from detkit.record.files import read_json, write_json
 from detkit.record.reader import ExperimentRecord
@@ -163,7 +163,7 @@ def test_cells_of_the_confusion_matrix_open_their_images(page: Any, report: tupl
     for _ in matrix.images[row][column]:
         seen.add(int(page.evaluate("State.get('image')")))
         page.keyboard.press("n")
-        page.wait_for_timeout(60)
+        settled(page)
     assert seen == set(matrix.images[row][column])
     assert page.locator("figure.view").count() == 1
     if len(seen) > 1:
@@ -255,7 +255,7 @@ def test_nothing_is_wider_than_a_phone_and_all_is_legible_in_the_dark(
 ) -> None:
     page = open_page(report[1], width=390, height=844, dark=True, touch=True)
     show(page, view)
-    page.wait_for_timeout(400)
+    settled(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     back, ink = page.evaluate("(s => [s.backgroundColor, s.color])(getComputedStyle(document.body))")
     assert (brightness(back) < 60, brightness(ink) > 180) == (True, True)
